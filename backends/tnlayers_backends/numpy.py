@@ -1,0 +1,99 @@
+"""The numpy backend: the yardstick. A layer is a plain callable that holds its cores in a dict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tnlayers.initialise import default_variance, draw_bias, draw_cores
+from tnlayers.layer import LinearMap
+from tnlayers.plan import Plan
+from tnlayers.spec import Spec
+from tnlayers_backends.base import Backend
+
+Array = npt.NDArray[Any]
+
+
+class NumpyOps:
+    """The primitives, each one call of numpy."""
+
+    def reshape(self, array: Array, shape: tuple[int, ...]) -> Array:
+        """As `numpy.reshape`: a view where the memory order allows."""
+        return array.reshape(shape)
+
+    def permute(self, array: Array, axes: tuple[int, ...]) -> Array:
+        """As `numpy.transpose`: a view."""
+        return array.transpose(axes)
+
+    def matmul(self, left: Array, right: Array) -> Array:
+        """As `numpy.matmul` on 2-D or 3-D arrays."""
+        return np.matmul(left, right)
+
+    def sum(self, array: Array, axes: tuple[int, ...]) -> Array:
+        """As `numpy.sum`; a 0-d array where every axis goes."""
+        return np.asarray(np.sum(array, axis=axes))
+
+    def diagonal(self, array: Array, axis1: int, axis2: int) -> Array:
+        """As `numpy.diagonal`, copied so that the result is contiguous."""
+        return np.ascontiguousarray(np.diagonal(array, axis1=axis1, axis2=axis2))
+
+    def pad(self, array: Array, count: int) -> Array:
+        """`count` zeros behind the last axis."""
+        return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, count)])
+
+    def eye(self, size: int, like: Array) -> Array:
+        """The identity matrix in the dtype of `like`."""
+        return np.eye(size, dtype=like.dtype)
+
+
+class NumpyLinear:
+    """A linear layer on numpy: `layer(x)`, (..., in_features) -> (..., out_features).
+
+    Attributes:
+        cores: The cores by name, in order of declaration; assign to its entries to change the layer.
+        bias: A vector of out_features, or None.
+    """
+
+    def __init__(self, spec: Spec, *, seed: int | None = 0, dtype: str = "float32") -> None:
+        self._map = LinearMap(spec, dtype)
+        rng = np.random.default_rng(seed)
+        drawn = draw_cores(self._map.graph, default_variance(spec.in_features), rng)
+        self.cores: dict[str, Array] = {name: core.astype(dtype) for name, core in drawn.items()}
+        self.bias = draw_bias(spec.in_features, spec.out_features, rng).astype(dtype) if spec.bias else None
+
+    @property
+    def spec(self) -> Spec:
+        """The declaration."""
+        return self._map.spec
+
+    def __call__(self, x: Array) -> Array:
+        """Apply the layer to vectors of shape (..., in_features)."""
+        y = self._map.apply(OPS, x, list(self.cores.values()), self.plan_for(batch=_batch(x)))
+        return y if self.bias is None else y + self.bias
+
+    def to_dense(self) -> Array:
+        """The weight matrix, (out_features, in_features)."""
+        return self._map.weight(OPS, list(self.cores.values()))
+
+    weight = property(to_dense, doc="The weight matrix, (out_features, in_features), rebuilt at each access.")
+
+    def plan_for(self, batch: int) -> Plan:
+        """The plan that a batch of this size runs."""
+        return self._map.plan_for(batch)
+
+    def use_plan(self, plan: Plan | None) -> None:
+        """Run every batch by this plan, or choose by batch size again (None)."""
+        self._map.use_plan(plan)
+
+    def __repr__(self) -> str:
+        return f"NumpyLinear({str(self.spec)!r})"
+
+
+def _batch(x: Array) -> int:
+    return int(np.prod(x.shape[:-1], dtype=np.int64))
+
+
+OPS = NumpyOps()
+BACKEND = Backend(name="numpy", ops=OPS, build=NumpyLinear)

@@ -1,0 +1,68 @@
+"""tnlayers: neural-network layers declared as tensor-network graphs.
+
+Declare a layer (`spec`, `network`, `Declaration`), look at its cost (`plan`), build it for numpy or torch (`build`, `nn`).
+Importing this package loads no framework and not TensorNetwork: they load when they are first needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tnlayers.errors import TNLayersError, TNLayersWarning
+
+__version__ = "0.1.0"
+
+# Loaded here although it costs some milliseconds: the functions `spec` and `plan` share their names with the modules that
+# define them, and only an import made by the package itself leaves the function, not the module, under the name.
+from tnlayers import networks as _networks  # noqa: F401, E402
+from tnlayers.modes import Modes, factorise  # noqa: E402
+from tnlayers.networks.registry import network  # noqa: E402
+from tnlayers.plan import Plan, plan  # noqa: E402
+from tnlayers.spec import Spec, spec  # noqa: E402
+
+# Public name -> the module that defines it, loaded on first use; "" marks a submodule.
+_LAZY = {
+    "Declaration": "tnlayers.graph",
+    "build": "tnlayers.layer",
+    "from_einsum": "tnlayers.einsum",
+    "models": "",
+    "nn": "",
+}
+
+__all__ = [
+    "Declaration",
+    "Modes",
+    "Plan",
+    "Spec",
+    "TNLayersError",
+    "TNLayersWarning",
+    "__version__",
+    "build",
+    "factorise",
+    "from_einsum",
+    "models",
+    "network",
+    "nn",
+    "plan",
+    "spec",
+]
+
+if TYPE_CHECKING:
+    from tnlayers import models, nn
+    from tnlayers.einsum import from_einsum
+    from tnlayers.graph import Declaration
+    from tnlayers.layer import build
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'tnlayers' has no attribute {name!r}")
+    module = importlib.import_module(_LAZY[name] or f"tnlayers.{name}")
+    value = getattr(module, name) if _LAZY[name] else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,147 @@
+"""Layers: a spec with its graph and plans, in the form that every backend shares.
+
+What differs between backends is where the cores live (a dict, an `nn.Module`, a pytree). What does not is here: choosing a
+plan for the batch at hand, running it on any leading dimensions, and rebuilding the weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from tnlayers.backends import backend as get_backend
+from tnlayers.errors import TNLayersError
+from tnlayers.lower import Graph, forward, weight
+from tnlayers.plan import Objective, Plan, plan_contraction
+from tnlayers.program import Array, Primitives
+from tnlayers.spec import Spec
+from tnlayers.spec import spec as make_spec
+
+# Plans made when a layer is built: one vector, and a batch that most training uses.
+_BUCKETS_AT_BUILD = (1, 128)
+
+
+def bucket(batch: int) -> int:
+    """The batch size that is planned for in place of `batch`: the next power of two, so that few plans serve all."""
+    return 1 << max(batch - 1, 0).bit_length()
+
+
+class LinearMap:
+    """The framework-free half of a layer: y = W x, W never formed unless the plan says so.
+
+    Attributes:
+        spec: The declaration.
+        graph: The network as frozen index lists.
+        dtype: The name of the dtype that plans count bytes for.
+    """
+
+    def __init__(self, spec: Spec, dtype: str = "float32") -> None:
+        self.spec = spec
+        self.graph: Graph = spec.graph
+        self.dtype = dtype
+        self._plans: dict[tuple[int, Objective], Plan] = {}
+        self._pinned: Plan | None = None
+        for batch in _BUCKETS_AT_BUILD:
+            self.plan_for(batch)
+
+    def plan_for(self, batch: int, objective: Objective = "forward") -> Plan:
+        """The plan that a batch of this size runs: the pinned one, else the one of its bucket, searched at most once.
+
+        Args:
+            batch: Number of vectors that go through at once.
+            objective: "forward", or "training" where gradients are wanted.
+        """
+        if self._pinned is not None:
+            return self._pinned
+        key = (bucket(batch), objective)
+        if key not in self._plans:
+            self._plans[key] = plan_contraction(
+                forward(self.graph, key[0]),
+                objective=objective,
+                dtype=self.dtype,
+                title=str(self.spec),
+                features=(self.spec.in_features, self.spec.out_features),
+            )
+        return self._plans[key]
+
+    def use_plan(self, plan: Plan | None) -> None:
+        """Run every batch by this plan from now on, or choose by batch size again (None).
+
+        Raises:
+            TNLayersError: If the plan was made for another network.
+        """
+        if plan is not None:
+            batch = plan.batch
+            if batch is None or plan.contraction != forward(self.graph, batch):
+                raise TNLayersError(
+                    f"This plan was made for {plan.title or 'another contraction'}, not for {self.spec}. Make one with "
+                    f"tnl.plan({str(self.spec)!r}, batch=...)."
+                )
+        self._pinned = plan
+
+    def apply(self, ops: Primitives, x: Array, cores: Sequence[Array], plan: Plan) -> Array:
+        """Multiply vectors by the weight.
+
+        Args:
+            ops: The primitives of the arrays' backend.
+            x: Vectors of shape (..., in_features).
+            cores: The cores, in order of declaration.
+            plan: A plan of this layer.
+
+        Returns:
+            Vectors of shape (..., out_features).
+
+        Raises:
+            TNLayersError: If the last dimension of `x` is not in_features.
+        """
+        *leading, features = x.shape
+        if features != self.spec.in_features:
+            raise TNLayersError(
+                f"The input's last dimension is {features} (shape {tuple(x.shape)}), but this layer takes vectors of "
+                f"{self.spec.in_features} features, (..., {self.spec.in_features}) -> (..., {self.spec.out_features})."
+            )
+        if self.spec.pad_in:
+            x = ops.pad(x, self.spec.pad_in)
+        y = plan.program.run(ops, [x, *cores])  # (batch, *out_modes)
+        y = ops.reshape(y, (*leading, prod(self.graph.out_modes)))
+        return y[..., : self.spec.out_features] if self.spec.pad_out else y
+
+    def weight(self, ops: Primitives, cores: Sequence[Array]) -> Array:
+        """The weight matrix of shape (out_features, in_features), rebuilt from the cores."""
+        plan = plan_contraction(weight(self.graph), dtype=self.dtype, title=f"weight of {self.spec}")
+        identities = [ops.eye(self.graph.sizes[i], cores[0]) for i in self.graph.shared]
+        w = plan.program.run(ops, [*cores, *identities])
+        w = ops.reshape(w, (prod(self.graph.out_modes), prod(self.graph.in_modes)))
+        return w[: self.spec.out_features, : self.spec.in_features] if self.spec.pad_in or self.spec.pad_out else w
+
+
+def build(
+    spec: str | Spec, backend: str = "torch", *, seed: int | None = 0, dtype: str = "float32", **options: Any
+) -> Any:
+    """Build a layer on a backend.
+
+    Args:
+        spec: A sized spec or its string.
+        backend: "torch" gives an `nn.Module`, "numpy" a plain callable.
+        seed: Draws the cores; the same seed gives the same cores on every backend. None takes the framework's own
+            generator.
+        dtype: Name of the cores' dtype.
+        **options: Whatever the backend's own layers take, such as `device` for torch.
+
+    Returns:
+        A callable layer, `(..., in_features) -> (..., out_features)`, that holds its cores.
+
+    Raises:
+        TNLayersError: If the spec has no sizes, or the backend is unknown or not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> import tnlayers as tnl
+        >>> layer = tnl.build("mpo(in=4x7, out=2x5, bond=3)", backend="numpy", seed=0)
+        >>> layer(np.ones((8, 28), np.float32)).shape
+        (8, 10)
+    """
+    made = make_spec(spec)
+    made.graph  # noqa: B018  refuses a template here, before a framework is loaded
+    return get_backend(backend).build(made, seed=seed, dtype=dtype, **options)

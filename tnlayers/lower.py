@@ -1,0 +1,181 @@
+"""Lowering: a declared graph as frozen lists of integer indices, and the contractions that a layer needs.
+
+A `Graph` is what remains of a declaration once the TensorNetwork objects are gone: cores with a name and a tuple of
+indices, a size per index, and which indices are the input and output modes. An index that two cores share is a bond, one
+that three or more share is a hyperedge (a CopyNode; its delta tensor is never built), one in `inputs` or `outputs` is open.
+A `Contraction` is one einsum over such indices: the layer applied to a batch, or its weight rebuilt.
+
+Invariant: neither holds an array. Both are hashable and comparable by value, so plans are cached by value.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """One parameter tensor: its name (the key in a state dict) and the index of each axis, in declared order."""
+
+    name: str
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """A linear layer's network: cores over integer indices.
+
+    Attributes:
+        cores: The cores in order of declaration.
+        sizes: The size of index `k` at position `k`.
+        inputs: The index of each input mode, slowest first: `x` is viewed as `(batch, *input sizes)`.
+        outputs: The index of each output mode, slowest first.
+    """
+
+    cores: tuple[Core, ...]
+    sizes: tuple[int, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    @property
+    def in_modes(self) -> tuple[int, ...]:
+        """Sizes of the input modes."""
+        return tuple(self.sizes[i] for i in self.inputs)
+
+    @property
+    def out_modes(self) -> tuple[int, ...]:
+        """Sizes of the output modes."""
+        return tuple(self.sizes[i] for i in self.outputs)
+
+    @property
+    def summed(self) -> tuple[int, ...]:
+        """Indices that are neither input nor output (bonds and hyperedges), in order of first appearance."""
+        seen = dict.fromkeys(i for core in self.cores for i in core.indices)
+        return tuple(i for i in seen if i not in self.inputs and i not in self.outputs)
+
+    @property
+    def shared(self) -> tuple[int, ...]:
+        """Indices that are input and output at once (block-diagonal structure: the weight has zeros there)."""
+        return tuple(i for i in self.inputs if i in self.outputs)
+
+    def shape(self, core: Core) -> tuple[int, ...]:
+        """The shape of a core's parameter."""
+        return tuple(self.sizes[i] for i in core.indices)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every core by name, in order of declaration."""
+        return {core.name: self.shape(core) for core in self.cores}
+
+    @property
+    def parameters(self) -> int:
+        """Number of entries of all cores (biases are no part of the graph)."""
+        return sum(prod(self.shape(core)) for core in self.cores)
+
+    def legs(self, index: int) -> int:
+        """On how many core axes an index stands."""
+        return sum(core.indices.count(index) for core in self.cores)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contraction:
+    """One einsum over integer indices.
+
+    Attributes:
+        names: The operands' names, for reading.
+        operands: The indices of each operand's axes.
+        output: The indices of the result's axes; each stands in some operand.
+        sizes: The size of every index; that of `batch` is the batch size planned for.
+        batch: The index whose size may differ when the program runs, or None.
+    """
+
+    names: tuple[str, ...]
+    operands: tuple[tuple[int, ...], ...]
+    output: tuple[int, ...]
+    sizes: tuple[int, ...]
+    batch: int | None = None
+
+    def elements(self, indices: Sequence[int]) -> int:
+        """Number of entries of an array with these axes, at the planned batch size."""
+        return prod(self.sizes[i] for i in indices)
+
+    def equation(self, *parts: Sequence[int]) -> str:
+        """Operands and result in einsum notation, the batch written `b`: `equation(a, b, c)` is "a,b->c"."""
+        texts = ["".join(self._letter(i) for i in part) for part in parts]
+        return ",".join(texts[:-1]) + "->" + texts[-1]
+
+    def _letter(self, index: int) -> str:
+        if index == self.batch:
+            return "b"
+        letters = "acdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+        return letters[index] if index < len(letters) else chr(0x3B1 + index - len(letters))
+
+
+def forward(graph: Graph, batch: int) -> Contraction:
+    """The layer applied to a batch: operands `x` (batch, *in_modes) and the cores; result (batch, *out_modes)."""
+    index = len(graph.sizes)
+    return Contraction(
+        names=("x", *(core.name for core in graph.cores)),
+        operands=((index, *graph.inputs), *(core.indices for core in graph.cores)),
+        output=(index, *graph.outputs),
+        sizes=(*graph.sizes, batch),
+        batch=index,
+    )
+
+
+def weight(graph: Graph) -> Contraction:
+    """The weight rebuilt: operands are the cores, then one identity per shared index; result (*out_modes, *in_modes).
+
+    An index that is input and output at once appears twice in the weight, with zeros off its diagonal: an identity matrix
+    between the two puts them there. The caller passes `numpy.eye(size)` for each of `graph.shared`, in order.
+    """
+    fresh = {old: len(graph.sizes) + k for k, old in enumerate(graph.shared)}
+    return Contraction(
+        names=(*(core.name for core in graph.cores), *(f"identity_{k}" for k in range(len(fresh)))),
+        operands=(*(core.indices for core in graph.cores), *((new, old) for old, new in fresh.items())),
+        output=(*(fresh.get(i, i) for i in graph.outputs), *graph.inputs),
+        sizes=(*graph.sizes, *(graph.sizes[old] for old in fresh)),
+    )
+
+
+def clip(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
+    """Reduce every summed index to the largest size that still adds to what the network can express.
+
+    An edge between two cores has at most the rank of either core seen as a matrix with that edge on one side: the smaller,
+    over its two ends, of the product of that core's other axes. Applied until nothing changes. A hyperedge is at most the
+    product of all modes over the largest (the bound on the rank of any tensor of that shape).
+
+    Returns:
+        The graph with reduced sizes, and one sentence per index that was reduced.
+    """
+    sizes = list(graph.sizes)
+    modes = [graph.sizes[i] for i in (*graph.inputs, *graph.outputs)]
+    changed = True
+    while changed:
+        changed = False
+        for index in graph.summed:
+            ends = [core for core in graph.cores if index in core.indices]
+            if len(ends) < 2:  # a trace, or a leg summed on its own: nothing to compare with
+                continue
+            if graph.legs(index) > 2:
+                bound = prod(modes) // max(modes)
+            else:
+                bound = min(prod(sizes[i] for i in core.indices if i != index) for core in ends)
+            if sizes[index] > bound:
+                sizes[index] = bound
+                changed = True
+    notes = tuple(
+        f"bond {' - '.join(core.name for core in graph.cores if i in core.indices)} clipped from {graph.sizes[i]} to "
+        f"{sizes[i]}, its exact maximum"
+        for i in graph.summed
+        if sizes[i] != graph.sizes[i]
+    )
+    return replace(graph, sizes=tuple(sizes)), notes
+
+
+def repeated(indices: Sequence[int]) -> tuple[int, ...]:
+    """Indices that stand more than once in one list, in order."""
+    return tuple(i for i, n in Counter(indices).items() if n > 1)

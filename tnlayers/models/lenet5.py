@@ -1,0 +1,76 @@
+"""LeNet-5 as in the paper (arXiv 1904.06194, Sec. III.A.2, Table I).
+
+        x (N, 1, 28, 28) -> conv1 5x5, 6 -> pool -> conv2 5x5, 16 -> pool -> conv3 5x5, 120 -> fc1 84 -> fc2 10
+
+The MPO network keeps conv1 and conv2. conv3 covers the whole 5 x 5 map, so it is a linear map of its 400 numbers, flattened in
+the order height, width, channel as in the authors' code. The dense fully connected layers have no bias, the MPOs have.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
+
+from tnlayers.models.sites import Site
+
+
+class LeNet5(nn.Module):
+    """Two or three convolutions and two fully connected layers on 28 x 28 images.
+
+    Args:
+        network: "dense"; "mpo" for the paper's factors and bonds; or a template, whose keywords replace every site's.
+
+    Shape:
+        Images (N, 1, 28, 28), logits (N, 10).
+    """
+
+    sites = (
+        Site(
+            name="conv3",
+            replaces="convolution 5x5, 16 -> 120, on a 5x5 map",
+            dense_weights=5 * 5 * 16 * 120,
+            in_modes=(2, 10, 10, 2),
+            out_modes=(2, 5, 6, 2),
+            bond_dim=4,
+        ),
+        Site(
+            name="fc1",
+            replaces="linear 120 -> 84",
+            dense_weights=120 * 84,
+            in_modes=(2, 5, 6, 2),
+            out_modes=(2, 3, 7, 2),
+            bond_dim=4,
+        ),
+        Site(
+            name="fc2",
+            replaces="linear 84 -> 10",
+            dense_weights=84 * 10,
+            in_modes=(2, 3, 7, 2),
+            out_modes=(1, 5, 2, 1),
+            bond_dim=2,
+        ),
+    )
+
+    def __init__(self, network: str = "mpo") -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 6, 5, padding=2)
+        self.conv2 = nn.Conv2d(6, 16, 5)
+        self.dense = network == "dense"
+        if self.dense:
+            self.conv3: nn.Module = nn.Conv2d(16, 120, 5)
+            self.fc1: nn.Module = nn.Linear(120, 84, bias=False)
+            self.fc2: nn.Module = nn.Linear(84, 10, bias=False)
+        else:
+            self.conv3, self.fc1, self.fc2 = (site.build(network) for site in self.sites)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of a batch of images."""
+        # relu and max-pooling commute; pooling first leaves relu a quarter of the entries.
+        x = torch.relu(max_pool2d(self.conv1(images), 2))  # (N, 6, 14, 14)
+        x = torch.relu(max_pool2d(self.conv2(x), 2))  # (N, 16, 5, 5)
+        if not self.dense:
+            x = x.permute(0, 2, 3, 1).flatten(1)  # (N, 400) in the order height, width, channel
+        x = torch.relu(self.conv3(x).flatten(1))  # (N, 120)
+        y: Tensor = self.fc2(torch.relu(self.fc1(x)))
+        return y

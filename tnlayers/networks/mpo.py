@@ -1,0 +1,56 @@
+"""`mpo`: a matrix product operator, also called TT-matrix or BlockTT.
+
+         out_0      out_1      out_2
+           |          |          |
+        core_0 ---- core_1 ---- core_2
+           |   D_1    |   D_2    |
+         in_0       in_1       in_2
+
+W[j_1..j_n, i_1..i_n] = w_1[i_1, j_1] w_2[i_2, j_2] ... w_n[i_n, j_n], each w_k[i, j] a D_{k-1} x D_k matrix, D_0 = D_n = 1
+(arXiv 1904.06194, Eq. 4). Parameters: the sum over k of D_{k-1} I_k J_k D_k (Eq. 6).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import tnlayers as tnl
+from tnlayers.networks.registry import network
+
+if TYPE_CHECKING:
+    from tnlayers.lower import Graph
+
+
+@network("mpo")
+def mpo(in_modes: tuple[int, ...], out_modes: tuple[int, ...], bond_dim: int | tuple[int, ...] = 16) -> Graph:
+    """Matrix product operator: a chain of cores, each with one input and one output mode (arXiv 1904.06194).
+
+    Args:
+        in_modes: One input mode per core.
+        out_modes: One output mode per core.
+        bond_dim: The bond dimension (TT-rank): one number, or one per bond from left to right.
+
+    Returns:
+        The graph with cores `core_0`, `core_1`, ... of axes (left, inp, out, right); the ends lack the outer bond.
+
+    Raises:
+        TNLayersError: If the lists differ in length, or `bond_dim` is not one size per bond.
+    """
+    n = len(in_modes)
+    if len(out_modes) != n:
+        raise tnl.TNLayersError(
+            f"in_modes {in_modes} has {n} modes but out_modes {out_modes} has {len(out_modes)}; an mpo has one of each "
+            "per core. Fill the shorter list with 1s."
+        )
+    bonds = (bond_dim,) * (n - 1) if isinstance(bond_dim, int) else bond_dim
+    if len(bonds) != n - 1:
+        raise tnl.TNLayersError(f"bond_dim {bonds} gives {len(bonds)} bonds, but {n} cores have {n - 1} between them.")
+    net = tnl.Declaration()
+    cores = []
+    for k in range(n):
+        left = {"left": bonds[k - 1]} if k > 0 else {}
+        right = {"right": bonds[k]} if k < n - 1 else {}
+        cores.append(net.core(f"core_{k}", **left, inp=in_modes[k], out=out_modes[k], **right))
+    for a, b in zip(cores, cores[1:], strict=False):
+        a["right"] ^ b["left"]
+    return net.linear(inputs=[c["inp"] for c in cores], outputs=[c["out"] for c in cores])

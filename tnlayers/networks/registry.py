@@ -1,0 +1,149 @@
+"""The registry of network types: a name, the function that declares the graph, and the keywords it takes.
+
+A network function takes `in_modes` and `out_modes` (tuples of int) and any further keywords; those with a default are
+optional. `@network("name")` is all it takes to make it a layer: strings such as "name(bond=4)" find it from then on.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tnlayers.errors import TNLayersError
+
+if TYPE_CHECKING:
+    from tnlayers.lower import Graph
+
+NetworkFunction = TypeVar("NetworkFunction", bound="Callable[..., Graph]")
+
+# What a string calls a keyword, where that differs from the function's own parameter name.
+SHORT_NAMES = {"bond_dim": "bond"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkType:
+    """One network type.
+
+    Attributes:
+        name: What strings and files call it.
+        function: Declares the graph from `in_modes`, `out_modes` and the keywords.
+        cores: How many cores a size is split into where the caller does not say.
+        keywords: The function's keywords with their defaults; `inspect.Parameter.empty` marks a required one.
+        per_edge: Keywords that take one size per bond (a tuple in order of declaration) as well as one number.
+        summary: The first line of the function's docstring.
+    """
+
+    name: str
+    function: Callable[..., Graph]
+    cores: int
+    keywords: dict[str, Any]
+    per_edge: frozenset[str]
+    summary: str
+
+
+_TYPES: dict[str, NetworkType] = {}
+_BUILT_IN = ("mpo",)
+
+
+def network(name: str, *, cores: int = 4) -> Callable[[NetworkFunction], NetworkFunction]:
+    """Register a function that declares a graph as the network type `name`.
+
+    Args:
+        name: A Python identifier. Registering the same name again replaces it (a notebook cell run twice); the names of
+            built-in types are refused.
+        cores: How many cores sizes are split into where the caller gives sizes instead of modes.
+
+    Returns:
+        A decorator that returns the function unchanged.
+
+    Raises:
+        TNLayersError: If the name is taken by a built-in type or the function lacks `in_modes` or `out_modes`.
+
+    Example:
+        >>> import tnlayers as tnl
+        >>> @tnl.network("pair")
+        ... def pair(in_modes, out_modes, bond_dim=2):
+        ...     net = tnl.Declaration()
+        ...     a = net.core("a", inp=in_modes[0], out=out_modes[0], right=bond_dim)
+        ...     b = net.core("b", left=bond_dim, inp=in_modes[1], out=out_modes[1])
+        ...     a["right"] ^ b["left"]
+        ...     return net.linear(inputs=[a["inp"], b["inp"]], outputs=[a["out"], b["out"]])
+        >>> tnl.spec("pair(in=4x7, out=2x5, bond=3)").parameters
+        129
+    """
+
+    def register(function: NetworkFunction) -> NetworkFunction:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise TNLayersError(f"A network type needs a name that is a Python identifier, got {name!r}.")
+        known = _TYPES.get(name)
+        if known and name in _BUILT_IN and known.function.__module__ != function.__module__:
+            raise TNLayersError(f"{name!r} is a built-in network type; register yours under another name.")
+        parameters = dict(inspect.signature(function).parameters)
+        for required in ("in_modes", "out_modes"):
+            if parameters.pop(required, None) is None:
+                raise TNLayersError(
+                    f"The function of network type {name!r} takes no argument {required!r}. Its signature must begin "
+                    "(in_modes, out_modes, ...)."
+                )
+        _TYPES[name] = NetworkType(
+            name=name,
+            function=function,
+            cores=cores,
+            keywords={key: parameter.default for key, parameter in parameters.items()},
+            per_edge=frozenset(key for key, p in parameters.items() if "tuple" in str(p.annotation)),
+            summary=(inspect.getdoc(function) or "").split("\n")[0],
+        )
+        declare.cache_clear()
+        return function
+
+    return register
+
+
+def network_type(name: str) -> NetworkType:
+    """The network type of that name.
+
+    Raises:
+        TNLayersError: If there is none; the message lists those that are known.
+    """
+    if name not in _TYPES:
+        raise TNLayersError(
+            f"There is no network type {name!r}. Known types: {', '.join(sorted(_TYPES))}. Declare your own with "
+            "@tnl.network(name)."
+        )
+    return _TYPES[name]
+
+
+def network_types() -> tuple[NetworkType, ...]:
+    """All known network types, by name."""
+    return tuple(_TYPES[name] for name in sorted(_TYPES))
+
+
+@lru_cache(maxsize=1024)
+def declare(
+    name: str, in_modes: tuple[int, ...], out_modes: tuple[int, ...], options: tuple[tuple[str, Any], ...]
+) -> Graph:
+    """Run a network function once per distinct set of arguments; anything it raises is told as a refusal.
+
+    Raises:
+        TNLayersError: Whatever is wrong with the declaration, with the network's name and arguments.
+    """
+    from tnlayers.lower import Graph
+
+    asked = f"{name}(in_modes={in_modes}, out_modes={out_modes}" + "".join(f", {k}={v}" for k, v in options) + ")"
+    try:
+        graph = network_type(name).function(in_modes=in_modes, out_modes=out_modes, **dict(options))
+    except TNLayersError as error:
+        raise TNLayersError(f"{error} [in {asked}]") from error
+    except Exception as error:  # a bug in the network function: its own traceback stays attached
+        raise TNLayersError(f"The network function of {asked} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(graph, Graph):
+        raise TNLayersError(f"{asked} returned {type(graph).__name__}; a network function returns net.linear(...).")
+    if (graph.in_modes, graph.out_modes) != (in_modes, out_modes):
+        raise TNLayersError(
+            f"{asked} declared input modes {graph.in_modes} and output modes {graph.out_modes}: the legs given to "
+            "net.linear must be those of in_modes and out_modes, in that order."
+        )
+    return graph

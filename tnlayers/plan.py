@@ -1,0 +1,283 @@
+"""Plans: the contraction order of a layer at one batch size, its exact price, and the program that executes it.
+
+A plan is a value: frozen, comparable, written to JSON and read back. It holds no arrays. Plans are cached by value, so layers
+alike share them, and asking twice costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, reduce
+from typing import Any, Literal, TypeAlias, get_args
+
+from tnlayers.cost import NOTHING, Cost, Machine, dense_cost, step_costs
+from tnlayers.errors import TNLayersError
+from tnlayers.layout import Path, assemble
+from tnlayers.lower import Contraction, Graph, forward
+from tnlayers.program import Program
+from tnlayers.search import Optimizer, candidates, linear_path
+from tnlayers.spec import Spec
+from tnlayers.spec import spec as make_spec
+from tnlayers.tree import print_plan
+
+Objective: TypeAlias = Literal["forward", "training"]
+
+ITEMSIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16}
+_MACHINE = Machine()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How one contraction is carried out. Make it with `tnl.plan`, which searches; `str(plan)` is a tree with prices.
+
+    Attributes:
+        contraction: What is computed, with the batch size planned for.
+        path: Pairs of registers to contract, in order; `linear_path` is opt_einsum's form of it.
+        objective: What was minimised: the time of the "forward" pass, or of a "training" step.
+        dtype: The dtype that bytes are counted for.
+        found_by: The optimizer that proposed the path.
+        title: What the plan is for, in words.
+        features: (in_features, out_features) of the layer, for the comparison with a dense one; None for an einsum.
+        program: The steps, derived from contraction and path.
+        steps: The exact cost of each step of the program, forward pass.
+    """
+
+    contraction: Contraction
+    path: Path
+    objective: Objective = "forward"
+    dtype: str = "float32"
+    found_by: str = field(default="given", compare=False)
+    title: str = field(default="", compare=False)
+    features: tuple[int, int] | None = None
+    program: Program = field(init=False, compare=False)
+    steps: tuple[Cost, ...] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        program = assemble(self.contraction, self.path)
+        object.__setattr__(self, "program", program)
+        object.__setattr__(self, "steps", step_costs(program, self.contraction, ITEMSIZES[self.dtype]))
+
+    @property
+    def batch(self) -> int | None:
+        """The batch size planned for; the program is right at any other, only perhaps not the cheapest."""
+        return None if self.contraction.batch is None else self.contraction.sizes[self.contraction.batch]
+
+    @property
+    def cost(self) -> Cost:
+        """Exact counts of the whole forward pass."""
+        return reduce(Cost.__add__, self.steps, NOTHING)
+
+    @property
+    def flops(self) -> int:
+        """Flops of the objective: of the forward pass, or three times that for training (see `tnlayers.cost`)."""
+        return self.cost.flops * (3 if self.objective == "training" else 1)
+
+    @property
+    def dense(self) -> Cost | None:
+        """Cost of the dense layer of equal size at this batch, forward pass; None for an einsum."""
+        if self.features is None or self.batch is None:
+            return None
+        return dense_cost(*self.features, self.batch, ITEMSIZES[self.dtype])
+
+    @property
+    def linear_path(self) -> tuple[tuple[int, int], ...]:
+        """The path as opt_einsum writes it: positions in a list that shrinks."""
+        return linear_path(len(self.contraction.operands), self.path)
+
+    @property
+    def seconds(self) -> float:
+        """The estimate that plans are ranked by; no promise of a run time."""
+        training = self.objective == "training"
+        pairs = zip(self.program.steps, self.steps, strict=True)
+        return sum(_MACHINE.seconds(step, cost, training) for step, cost in pairs)
+
+    def __str__(self) -> str:
+        return print_plan(self)
+
+    __repr__ = __str__
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain data with its costs, as `tnlayers plan --json` prints it."""
+        total, dense = self.cost, self.dense
+        return {
+            "format": "tnlayers.plan/1",
+            "title": self.title,
+            "operands": dict(zip(self.contraction.names, self.contraction.operands, strict=True)),
+            "output": self.contraction.output,
+            "sizes": self.contraction.sizes,
+            "batch_index": self.contraction.batch,
+            "features": self.features,
+            "objective": self.objective,
+            "dtype": self.dtype,
+            "found_by": self.found_by,
+            "path": self.path,
+            "batch": self.batch,
+            "flops": self.flops,
+            "forward": _counts(total),
+            "dense_forward": None if dense is None else _counts(dense),
+        }
+
+    def to_json(self) -> str:
+        """The plan as JSON; `Plan.from_json` reads it back to an equal plan."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Read a plan back. Costs in the file are ignored and counted anew.
+
+        Raises:
+            TNLayersError: If the text is not a plan of this format, or its path does not contract all operands.
+        """
+        try:
+            data = json.loads(text)
+            if data["format"] != "tnlayers.plan/1":
+                raise TNLayersError(f"This plan has format {data['format']!r}; this version reads 'tnlayers.plan/1'.")
+            contraction = Contraction(
+                names=tuple(data["operands"]),
+                operands=tuple(tuple(map(int, indices)) for indices in data["operands"].values()),
+                output=tuple(map(int, data["output"])),
+                sizes=tuple(map(int, data["sizes"])),
+                batch=data["batch_index"],
+            )
+            path = tuple((int(a), int(b)) for a, b in data["path"])
+            _check_path(contraction, path)
+            features = data["features"]
+            return cls(
+                contraction=contraction,
+                path=path,
+                objective=_objective(data["objective"]),
+                dtype=_dtype(data["dtype"]),
+                found_by=str(data["found_by"]),
+                title=str(data["title"]),
+                features=None if features is None else (int(features[0]), int(features[1])),
+            )
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise TNLayersError(
+                f"This is not a plan: {type(error).__name__}: {error}. Plans are written by `plan.to_json()` and by "
+                "`tnlayers plan SPEC --batch N --json`."
+            ) from error
+
+
+def plan(
+    spec: str | Spec | Graph,
+    batch: int = 1,
+    *,
+    objective: Objective = "forward",
+    optimize: Optimizer = "auto",
+    dtype: str = "float32",
+) -> Plan:
+    """Find the cheapest way to apply a layer to a batch.
+
+    Args:
+        spec: A sized spec, its string, or a graph.
+        batch: The number of vectors that go through the layer at once, at least 1.
+        objective: "forward" or "training": what to minimise.
+        optimize: "auto"; or any optimizer of opt_einsum by name ("optimal", "dp", "greedy", "random-greedy", ...), any
+            object that speaks its protocol, or a path in its form.
+        dtype: For counting bytes: float16, bfloat16, float32, float64, complex64 or complex128.
+
+    Returns:
+        A plan; printing it shows the tree, each step's equation, flops, bytes, result and what is kept for backward, and
+        totals beside the dense layer.
+
+    Raises:
+        TNLayersError: If the spec has no sizes, the batch is not a positive integer, or the optimizer is unknown.
+
+    Example:
+        >>> import tnlayers as tnl
+        >>> p = tnl.plan("mpo(in=4x7x7x4, out=4x4x4x4, bond=16)", batch=1)
+        >>> p.cost.flops < p.dense.flops
+        True
+    """
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise TNLayersError(f"batch must be a positive integer, got {batch!r}.")
+    if isinstance(spec, Graph):
+        graph, title, features = spec, "graph", None
+    else:
+        made = make_spec(spec)
+        graph, title, features = made.graph, str(made), (made.in_features, made.out_features)
+    return plan_contraction(
+        forward(graph, batch),
+        objective=_objective(objective),
+        optimize=_hashable(optimize),
+        dtype=_dtype(dtype),
+        title=title,
+        features=features,
+    )
+
+
+def plan_contraction(
+    contraction: Contraction,
+    *,
+    objective: Objective = "forward",
+    optimize: Optimizer = "auto",
+    dtype: str = "float32",
+    title: str = "",
+    features: tuple[int, int] | None = None,
+) -> Plan:
+    """Find the cheapest path for any contraction; found once per set of equal arguments.
+
+    Optimizers that are objects may be random or keep state: their plans are searched anew each time.
+    """
+    search = _search if callable(optimize) else _cached_search
+    return search(contraction, objective, optimize, dtype, title, features)
+
+
+def _search(
+    contraction: Contraction,
+    objective: Objective,
+    optimize: Optimizer,
+    dtype: str,
+    title: str,
+    features: tuple[int, int] | None,
+) -> Plan:
+    plans = (
+        Plan(
+            contraction=contraction,
+            path=path,
+            objective=objective,
+            dtype=dtype,
+            found_by=label,
+            title=title,
+            features=features,
+        )
+        for label, path in candidates(contraction, optimize)
+    )
+    return min(plans, key=lambda plan: plan.seconds)
+
+
+_cached_search: Callable[..., Plan] = lru_cache(maxsize=4096)(_search)
+
+
+def _counts(cost: Cost) -> dict[str, int]:
+    return {name: getattr(cost, name) for name in ("flops", "bytes", "copied", "kept", "result")}
+
+
+def _hashable(optimize: Any) -> Any:
+    return tuple(map(tuple, optimize)) if isinstance(optimize, Sequence) and not isinstance(optimize, str) else optimize
+
+
+def _objective(name: str) -> Objective:
+    if name not in get_args(Objective):
+        raise TNLayersError(f"There is no objective {name!r}; plans minimise {' or '.join(get_args(Objective))}.")
+    return name  # type: ignore[return-value]  # checked just above
+
+
+def _dtype(name: str) -> str:
+    if name not in ITEMSIZES:
+        raise TNLayersError(f"Bytes cannot be counted for dtype {name!r}; known: {', '.join(ITEMSIZES)}.")
+    return name
+
+
+def _check_path(contraction: Contraction, path: Path) -> None:
+    """Refuse a path from a file that does not merge all operands two by two."""
+    alive = set(range(len(contraction.operands)))
+    for number, pair in enumerate(path):
+        if len(set(pair)) != 2 or not alive.issuperset(pair):
+            raise TNLayersError(f"Step {number} of this plan contracts {pair}; the registers left are {sorted(alive)}.")
+        alive -= set(pair)
+        alive.add(len(contraction.operands) + number)
+    if len(alive) != 1:
+        raise TNLayersError(f"The path of this plan leaves {len(alive)} operands uncontracted.")

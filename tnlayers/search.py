@@ -1,0 +1,143 @@
+"""Search: which contraction path. opt_einsum proposes, the cost of the lowered program decides.
+
+"Carry the input through the cores", "merge some cores first" and "rebuild the weight, then multiply" are contraction trees
+of one graph, since the batch is an index like any other. opt_einsum's optimizers minimise flops or sizes of the forward pass;
+the candidates they find under different aims, and the tree that rebuilds the weight first, are all lowered, and the one with
+the least estimated time for the asked objective is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from opt_einsum import paths
+
+from tnlayers.errors import TNLayersError
+from tnlayers.layout import Path
+from tnlayers.lower import Contraction
+
+# A name known to opt_einsum, one of its optimizer objects (any callable of the same signature), or a path by hand.
+Optimizer: TypeAlias = "str | Callable[..., Sequence[tuple[int, ...]]] | Sequence[tuple[int, int]]"
+
+# `optimal` tries every tree: a millisecond at 5 operands, a second at 8. `dp` is as good on trees without outer products.
+_OPTIMAL_UP_TO = 5
+_DP_UP_TO = 20
+
+
+def candidates(contraction: Contraction, optimize: Optimizer) -> Iterator[tuple[str, Path]]:
+    """Contraction paths worth lowering, each with the name of what found it; no tree twice.
+
+    Args:
+        contraction: What to compute.
+        optimize: "auto" for all of opt_einsum's aims and the rebuilt weight; else the one optimizer or path asked for.
+
+    Raises:
+        TNLayersError: If opt_einsum does not know the name, or a path leaves more than two operands to one step.
+    """
+    if optimize != "auto":
+        yield _label(optimize), _ask(contraction, optimize)
+        return
+    seen: set[frozenset[frozenset[int]]] = set()
+    for label, finder in _auto(len(contraction.operands)):
+        path = finder(contraction)
+        if path is not None and (tree := _tree(len(contraction.operands), path)) not in seen:
+            seen.add(tree)
+            yield label, path
+
+
+def _auto(operands: int) -> Iterator[tuple[str, Callable[[Contraction], Path | None]]]:
+    if operands <= _OPTIMAL_UP_TO:
+        yield "optimal", lambda c: _ask(c, "optimal")
+    if operands <= _DP_UP_TO:
+        for aim in ("flops", "write", "combo"):
+            yield f"dp ({aim})", lambda c, aim=aim: _ask(c, paths.DynamicProgramming(minimize=aim))  # type: ignore[misc]
+    yield "greedy", lambda c: _ask(c, "greedy")
+    yield "rebuild", _rebuild
+
+
+def _rebuild(contraction: Contraction) -> Path | None:
+    """The path that contracts everything but the batch's operand first: the weight is rebuilt, then applied."""
+    n = len(contraction.operands)
+    carrying = [k for k, indices in enumerate(contraction.operands) if contraction.batch in indices]
+    if len(carrying) != 1 or n < 3:
+        return None
+    (x,) = carrying
+    kept = {*contraction.output, *contraction.operands[x]}
+    rest = Contraction(
+        names=(),
+        operands=tuple(op for k, op in enumerate(contraction.operands) if k != x),
+        output=tuple(sorted({i for op in contraction.operands for i in op if i in kept and i != contraction.batch})),
+        sizes=contraction.sizes,
+    )
+    # Registers of the smaller problem, in those of the whole: operands skip `x`, results follow all operands.
+    path = [tuple(k if k < x else k + 1 for k in pair) for pair in _ask(rest, "dp" if n <= _DP_UP_TO else "greedy")]
+    last = n + len(path) - 1 if path else (1 if x == 0 else 0)
+    return (*((a, b) for a, b in path), (x, last))
+
+
+def _ask(contraction: Contraction, optimize: Optimizer) -> Path:
+    """One path from one optimizer, as pairs of registers."""
+    inputs = [frozenset(indices) for indices in contraction.operands]
+    if len(inputs) == 1:
+        return ()
+    if isinstance(optimize, str):
+        try:
+            optimize = paths.get_path_fn(optimize)
+        except KeyError as error:
+            known = ", ".join(["auto", *sorted(paths._PATH_OPTIONS)])
+            raise TNLayersError(f"opt_einsum knows no optimizer {optimize!r}. Known: {known}.") from error
+    if callable(optimize):
+        # Sorted, not as they come: sets of int iterate by value, and a path must not depend on anything but its input.
+        sizes = dict(enumerate(contraction.sizes))
+        found = optimize(list(inputs), frozenset(contraction.output), sizes, None)
+    else:
+        found = optimize
+    return _pairs(len(inputs), found)
+
+
+def _pairs(operands: int, path: Sequence[tuple[int, ...]]) -> Path:
+    """opt_einsum's path (positions in a shrinking list) as pairs of registers (numbers that stay)."""
+    alive = list(range(operands))
+    pairs = []
+    for number, step in enumerate(path):
+        if len(step) == 1 and len(alive) == 1:
+            continue
+        if len(step) != 2 or len(set(step)) != 2 or not all(0 <= k < len(alive) for k in step):
+            raise TNLayersError(
+                f"Step {number} of the contraction path, {tuple(step)}, does not name two of the {len(alive)} operands "
+                "left. Every step must contract two; optimizers given a memory limit may return larger ones."
+            )
+        first, second = sorted(step)
+        b, a = alive.pop(second), alive.pop(first)
+        pairs.append((a, b))
+        alive.append(operands + len(pairs) - 1)
+    if len(alive) != 1:
+        raise TNLayersError(f"The contraction path {list(path)} leaves {len(alive)} operands uncontracted.")
+    return tuple(pairs)
+
+
+def linear_path(operands: int, path: Path) -> tuple[tuple[int, int], ...]:
+    """Pairs of registers as opt_einsum's own path (positions in a shrinking list): the inverse of the above."""
+    alive = list(range(operands))
+    steps = []
+    for number, (a, b) in enumerate(path):
+        i, j = sorted((alive.index(a), alive.index(b)))
+        steps.append((i, j))
+        del alive[j], alive[i]
+        alive.append(operands + number)
+    return tuple(steps)
+
+
+def _tree(operands: int, path: Path) -> frozenset[frozenset[int]]:
+    """What identifies a contraction tree, whatever the order of its steps: the sets of operands merged."""
+    below = [frozenset((k,)) for k in range(operands)]
+    for a, b in path:
+        below.append(below[a] | below[b])
+    return frozenset(below[operands:])
+
+
+def _label(optimize: Any) -> str:
+    if isinstance(optimize, str):
+        return optimize
+    return type(optimize).__name__ if callable(optimize) else "given"

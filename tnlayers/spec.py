@@ -1,0 +1,356 @@
+"""Specs: one layer's declaration as a value, and the string, JSON and YAML forms that it travels in.
+
+    mpo(in=4x7x7x4, out=4x4x4x4, bond=16)          sized: ready to plan and build
+    mpo(cores=4, bond=16)                          a template: the sizes come later, `tnl.spec(template, 784, 256)`
+
+A spec is frozen and hashable; `str(spec)` parses back to an equal spec. What had to be adjusted on the way (bonds clipped,
+sizes padded, cores dropped) is told in `spec.notes` and once as a `TNLayersWarning`.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tnlayers.errors import TNLayersError, TNLayersWarning
+from tnlayers.grammar import Value, parse, print_value
+from tnlayers.modes import Modes, factorise
+from tnlayers.networks.registry import SHORT_NAMES, declare, network_type
+
+if TYPE_CHECKING:
+    from tnlayers.lower import Graph
+
+_LONG_NAMES = {short: long for long, short in SHORT_NAMES.items()} | {"in": "in_modes", "out": "out_modes"}
+_FIELDS = ("in_modes", "out_modes", "pad_in", "pad_out", "cores", "bias")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """The declaration of one layer. Make it with `tnl.spec`, which checks it.
+
+    Attributes:
+        network: Name of the network type.
+        in_modes: Size of each input mode, slowest first, or None in a template.
+        out_modes: Size of each output mode, slowest first, or None in a template.
+        options: The network type's keywords and their values, sorted by name (`("bond_dim", 16)`).
+        pad_in: Trailing input features of the modes that do not exist: they read as zero.
+        pad_out: Trailing output features of the modes that are cut off.
+        cores: In a template, how many cores the sizes will be split into; None for the network type's default.
+        bias: Whether the layer adds a vector to its output; never counted in `parameters` or rho.
+        notes: What was adjusted; not part of equality.
+    """
+
+    network: str
+    in_modes: tuple[int, ...] | None = None
+    out_modes: tuple[int, ...] | None = None
+    options: tuple[tuple[str, Value], ...] = ()
+    pad_in: int = 0
+    pad_out: int = 0
+    cores: int | None = None
+    bias: bool = False
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def sized(self) -> bool:
+        """Whether the modes are known: only then can it be planned and built."""
+        return self.in_modes is not None and self.out_modes is not None
+
+    @property
+    def graph(self) -> Graph:
+        """The network as a frozen graph.
+
+        Raises:
+            TNLayersError: If this is a template without sizes.
+        """
+        in_modes, out_modes = self._modes()
+        return declare(self.network, in_modes, out_modes, self.options)
+
+    @property
+    def in_features(self) -> int:
+        """Length of an input vector."""
+        return prod(self._modes()[0]) - self.pad_in
+
+    @property
+    def out_features(self) -> int:
+        """Length of an output vector."""
+        return prod(self._modes()[1]) - self.pad_out
+
+    @property
+    def parameters(self) -> int:
+        """Entries of all cores; the bias is not counted."""
+        return self.graph.parameters
+
+    @property
+    def dense_parameters(self) -> int:
+        """Entries of the weight matrix that the network stands for: `in_features * out_features`."""
+        return self.in_features * self.out_features
+
+    @property
+    def rho(self) -> float:
+        """Compression ratio: parameters after over parameters before, biases excluded (arXiv 1904.06194, Eq. 7)."""
+        return self.parameters / self.dense_parameters
+
+    @property
+    def bond_dim(self) -> int | tuple[int, ...]:
+        """The bond dimension: one number, or one per bond where they differ.
+
+        Raises:
+            TNLayersError: If the network type has no such keyword.
+        """
+        value = dict(self.options).get("bond_dim", network_type(self.network).keywords.get("bond_dim"))
+        if not isinstance(value, (int, tuple)):
+            raise TNLayersError(f"The network type {self.network!r} has no bond_dim; this spec is {self}.")
+        return value
+
+    def _modes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        if self.in_modes is None or self.out_modes is None:
+            raise TNLayersError(
+                f"{self} is a template: it has no sizes yet. Give them with tnl.spec({str(self)!r}, in_features, "
+                "out_features), or write in= and out= modes."
+            )
+        return self.in_modes, self.out_modes
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as plain data; `tnl.spec(data)` reads it back."""
+        data: dict[str, Any] = {"network": self.network}
+        for key in _FIELDS:
+            value = getattr(self, key)
+            if value not in (None, 0, False):
+                data[key] = list(value) if isinstance(value, tuple) else value
+        return data | {k: list(v) if isinstance(v, tuple) else v for k, v in self.options}
+
+    def to_json(self) -> str:
+        """The spec as a JSON object; `Spec.from_json` reads it back."""
+        return json.dumps(self.to_dict())
+
+    def to_yaml(self) -> str:
+        """The spec as a YAML mapping; `Spec.from_yaml` reads it back."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Spec:
+        """Read a spec from JSON.
+
+        Raises:
+            TNLayersError: If the text is not a JSON object with the keys of a spec.
+        """
+        try:
+            return spec(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise TNLayersError(f"This is not JSON: {error}. A spec is an object such as {_EXAMPLE}.") from error
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Spec:
+        """Read a spec from YAML.
+
+        Raises:
+            TNLayersError: If the text is not a YAML mapping with the keys of a spec.
+        """
+        try:
+            return spec(yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise TNLayersError(f"This is not YAML: {error}. A spec is a mapping such as {_EXAMPLE}.") from error
+
+    def __str__(self) -> str:
+        parts = []
+        for key in _FIELDS:
+            value = getattr(self, key)
+            if value not in (None, 0, False):
+                parts.append(f"{key.removesuffix('_modes')}={print_value(value, modes=key.endswith('_modes'))}")
+        parts += [f"{SHORT_NAMES.get(key, key)}={print_value(value)}" for key, value in self.options]
+        return f"{self.network}({', '.join(parts)})"
+
+    def __repr__(self) -> str:
+        return f"Spec({str(self)!r})"
+
+
+_EXAMPLE = '{"network": "mpo", "in_modes": [4, 7, 7, 4], "out_modes": [4, 4, 4, 4], "bond_dim": 16}'
+
+
+def spec(
+    network: str | Spec | Mapping[str, Any],
+    in_features: int | None = None,
+    out_features: int | None = None,
+    **keywords: Any,
+) -> Spec:
+    """Make a spec from a string, a mapping (parsed JSON or YAML), another spec, or a network's name and keywords.
+
+    Args:
+        network: "mpo", "mpo(cores=4, bond=16)", a mapping with the key "network", or a spec to change.
+        in_features: Input size. Without modes it is split into `cores` balanced factors; with modes it is checked.
+        out_features: Output size, likewise.
+        **keywords: `in_modes`, `out_modes`, `cores`, `bias`, `pad_in`, `pad_out` and the network type's own (such as
+            `bond_dim`); they win over what the string says.
+
+    Returns:
+        A checked spec, with bonds above their exact maximum clipped. Without any sizes it is a template.
+
+    Raises:
+        TNLayersError: If anything is unknown, missing or does not fit; the message says what would mend it.
+
+    Example:
+        >>> import tnlayers as tnl
+        >>> tnl.spec("mpo(cores=4, bond=8)", 784, 256)
+        Spec('mpo(in=4x7x7x4, out=4x4x4x4, bond=8)')
+        >>> tnl.spec("mpo", in_modes=(2, 3), out_modes=(3, 2), bond_dim=4).parameters
+        48
+    """
+    given = _read(network)
+    given.update({_LONG_NAMES.get(key, key): value for key, value in keywords.items()})
+    draft = _draft(given)
+    if draft.in_modes is None and draft.out_modes is None and in_features is None and out_features is None:
+        return draft
+    return _clip(_size(draft, in_features, out_features))
+
+
+def _read(network: object) -> dict[str, Any]:
+    if isinstance(network, Spec):
+        return network.to_dict()
+    if isinstance(network, str):
+        name, values = parse(network)
+        given: dict[str, Any] = {"network": name}
+        for key, value in values.items():
+            long = _LONG_NAMES.get(key, key)
+            if long in given:
+                raise TNLayersError(f"{network!r} gives {key!r} twice.")
+            given[long] = value
+        return given
+    if isinstance(network, Mapping) and isinstance(network.get("network"), str):
+        return {_LONG_NAMES.get(str(key), str(key)): _frozen(value) for key, value in network.items()}
+    raise TNLayersError(f"Cannot read a spec from {network!r}. Give a string such as 'mpo(bond=16)' or {_EXAMPLE}.")
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _draft(given: dict[str, Any]) -> Spec:
+    """Check every key and value by itself."""
+    kind = network_type(given["network"])
+    options = {}
+    for key, value in given.items():
+        if key == "network" or value is None:
+            continue
+        if key in _FIELDS:
+            given[key] = _checked(key, _frozen(value))
+        elif key in kind.keywords:
+            options[key] = _checked(key, _frozen(value), per_edge=key in kind.per_edge)
+        else:
+            known = [SHORT_NAMES.get(k, k) for k in kind.keywords]
+            raise TNLayersError(
+                f"{kind.name!r} has no keyword {key!r}. Its keywords are {', '.join(known)}; every network also takes "
+                "in, out, cores, bias, pad_in and pad_out."
+            )
+    fields = {key: given[key] for key in _FIELDS if given.get(key) is not None}
+    return Spec(network=kind.name, options=tuple(sorted(options.items())), **fields)
+
+
+def _checked(key: str, value: Any, per_edge: bool = True) -> Value:
+    """One value: positive integers, tuples of them where allowed, booleans for `bias`, else as given."""
+    short = SHORT_NAMES.get(key, key.removesuffix("_modes"))
+    if key == "bias":
+        if not isinstance(value, bool):
+            raise TNLayersError(f"bias must be true or false, got {value!r}.")
+        return value
+    modes = key in ("in_modes", "out_modes")
+    if isinstance(value, int) and not isinstance(value, bool) and modes:
+        value = (value,)
+    if isinstance(value, (int, tuple)) and not isinstance(value, bool):
+        least = 0 if key.startswith("pad_") else 1
+        items = value if isinstance(value, tuple) else (value,)
+        if not items or any(isinstance(v, bool) or not isinstance(v, int) or v < least for v in items):
+            raise TNLayersError(f"{short}={print_value(value)}: every number must be an integer of at least {least}.")
+        if isinstance(value, tuple) and (not per_edge or key in ("cores", "pad_in", "pad_out")):
+            raise TNLayersError(f"{short}={print_value(value)}: this takes one number, not one per bond.")
+        # One number says the same as that number for every bond; specs that say the same are equal.
+        return value[0] if isinstance(value, tuple) and not modes and len(set(value)) == 1 and len(value) > 1 else value
+    if key in _FIELDS or key in ("bond_dim", "rank"):
+        raise TNLayersError(f"{short}={value!r}: an integer of at least 1 is needed, such as {short}=4.")
+    if not isinstance(value, (bool, float, str)):
+        raise TNLayersError(f"{short}={value!r}: values are numbers, tuples of numbers, booleans and words.")
+    return value
+
+
+def _size(draft: Spec, in_features: int | None, out_features: int | None) -> Spec:
+    """Fill in the modes, or check those that were written against the sizes."""
+    if draft.in_modes is not None or draft.out_modes is not None:
+        for side, size in (("in", in_features), ("out", out_features)):
+            modes = getattr(draft, f"{side}_modes")
+            if modes is None and size is None:
+                raise TNLayersError(f"{draft} has only one of in= and out=; write both, or give the sizes instead.")
+            if modes is not None and size is not None:
+                _check_product(side, modes, size, getattr(draft, f"pad_{side}"))
+        if draft.cores is not None and draft.sized:
+            raise TNLayersError(f"cores={draft.cores} together with written modes: the modes say how many cores.")
+    order = draft.cores or network_type(draft.network).cores
+    written = draft.in_modes or draft.out_modes
+    split: dict[str, Modes] = {}
+    for side, size in (("in", in_features), ("out", out_features)):
+        if getattr(draft, f"{side}_modes") is None:
+            if size is None:
+                raise TNLayersError(f"{draft} needs {side}_features as well: tnl.spec(..., in_features, out_features).")
+            split[side] = factorise(size, len(written) if written else order)
+    if not split:
+        _check_pads(draft)
+        return draft
+    notes = [f"{side}_features: {modes.note}" for side, modes in split.items() if modes.note]
+    fields: dict[str, Any] = {f"pad_{side}": modes.padding for side, modes in split.items()}
+    fields |= {f"{side}_modes": tuple(modes) for side, modes in split.items()}
+    if len(split) == 2:
+        keep = [k for k in range(order) if split["in"][k] * split["out"][k] > 1] or [0]
+        if len(keep) < order:
+            notes.append(f"{order - len(keep)} of {order} cores would have had only modes of 1 and were dropped")
+            fields |= {f"{side}_modes": tuple(modes[k] for k in keep) for side, modes in split.items()}
+    return replace(draft, **fields, cores=None, notes=tuple(notes))
+
+
+def _check_product(side: str, modes: tuple[int, ...], size: int, padding: int) -> None:
+    if prod(modes) - padding != size:
+        better = factorise(size, len(modes))
+        pad = f" with pad_{side}={better.padding}" if better.padding else ""
+        raise TNLayersError(
+            f"{side}_modes {modes} multiply to {prod(modes)}{f' less {padding} of padding' if padding else ''} but "
+            f"{side}_features is {size}. Modes must multiply to {side}_features: try {tuple(better)}{pad}, which is "
+            f"factorise({size}, order={len(modes)})."
+        )
+
+
+def _check_pads(draft: Spec) -> None:
+    for side in ("in", "out"):
+        modes, padding = getattr(draft, f"{side}_modes"), getattr(draft, f"pad_{side}")
+        if padding >= prod(modes):
+            raise TNLayersError(f"pad_{side}={padding} leaves nothing of the {prod(modes)} features of modes {modes}.")
+
+
+def _clip(asked: Spec) -> Spec:
+    """Clip bonds to their exact maximum and tell it; the printed spec shows what is built."""
+    from tnlayers.lower import clip
+
+    graph, notes = clip(asked.graph)
+    clipped = asked
+    if notes:
+        sizes = tuple(graph.sizes[i] for i in graph.summed)
+        kind = network_type(asked.network)
+        options = {k: v for k, v in kind.keywords.items() if k in ("bond_dim", "rank")} | dict(asked.options)
+        for key in ("bond_dim", "rank"):
+            if isinstance(options.get(key), (int, tuple)):
+                options[key] = _checked(key, sizes if key in kind.per_edge else min(options[key], max(sizes)))
+        clipped = replace(asked, options=tuple(sorted(options.items())))
+        if clipped.graph != graph:
+            raise TNLayersError(
+                f"{asked}: {'; '.join(notes)}; and the network type {asked.network!r} has no keyword that says so. Ask "
+                "for sizes that it can use in full, or let its bond_dim take a tuple with one size per bond."
+            )
+    larger: tuple[str, ...] = ()
+    if clipped.rho > 1:
+        larger = (f"{clipped.parameters} parameters, more than the {clipped.dense_parameters} of the dense weight",)
+    clipped = replace(clipped, notes=(*asked.notes, *notes, *larger))
+    if (notes and asked.options) or asked.pad_in or asked.pad_out:  # a clipped default is noted, not warned about
+        warnings.warn(f"{clipped}: {'; '.join(clipped.notes)}.", TNLayersWarning, stacklevel=4)
+    return clipped

@@ -1,0 +1,265 @@
+"""The configuration of a training run: from a YAML file, from the command line, or both, the command line winning.
+
+A configuration that exists is valid in itself; what depends on the machine or the models is checked when training
+begins.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from tnlayers.errors import TNLayersError
+from tnlayers.train.data import LOADERS
+from tnlayers.train.recipes import RECIPES, Recipe, find_recipe
+
+MODELS = tuple(sorted({model for model, _ in RECIPES}))
+PRECISIONS = ("32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed")
+STRATEGIES = ("auto", "ddp")  # sharded ones write checkpoints in another form, not tried here
+RECIPE_FIELDS = {"lr_decay": "lr_decay_per_epoch"}  # our key -> the field of Recipe, where they differ
+SYNONYMS = {"network": "networks", "seed": "seeds"}
+Value = TypeVar("Value", int, str)
+
+
+def split_networks(text: str) -> list[str]:
+    """Split at the commas that are outside parentheses.
+
+    Example:
+        >>> split_networks("mpo(bond=2, sites=4), dense")
+        ['mpo(bond=2, sites=4)', 'dense']
+    """
+    parts, depth = [""], 0
+    for character in text:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]
+
+
+def as_networks(value: object) -> object:
+    """Read "mpo,dense" as two networks; lists pass."""
+    return split_networks(value) if isinstance(value, str) else value
+
+
+def as_seeds(value: object) -> object:
+    """Read a count 3, or "3", as the seeds 0, 1, 2; "4,7" as 4 and 7; lists pass."""
+    if isinstance(value, str) and "," in value:
+        return [part.strip() for part in value.split(",")]
+    if isinstance(value, str) and value.strip().isdigit():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return list(range(value))
+    return value
+
+
+def as_devices(value: object) -> object:
+    """Read "2" as the count it is."""
+    return int(value) if isinstance(value, str) and value.isdigit() else value
+
+
+def without_repeats(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Refuse two values that would write the same files."""
+    seen: dict[str, Value] = {}
+    for value in values:
+        name = slug(str(value))
+        if name in seen:
+            raise ValueError(f"{seen[name]!r} and {value!r} are the same twice")
+        seen[name] = value
+    return values
+
+
+def slug(text: str) -> str:
+    """Return the text as part of a file name.
+
+    Example:
+        >>> slug("mpo(bond=8)")
+        'mpo-bond-8'
+    """
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
+
+
+def one_of(*names: str) -> AfterValidator:
+    """Accept these names alone."""
+
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"must be one of {', '.join(names)}{nearest(value, names)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def nearest(value: str, names: tuple[str, ...]) -> str:
+    """Return " (perhaps ...)" for a slip of the pen, else nothing."""
+    near = get_close_matches(value, names, n=1)
+    return f" (perhaps {near[0]})" if near else ""
+
+
+def folder_name(value: str) -> str:
+    """Accept what is the name of one folder."""
+    if value in ("", ".", "..") or set(value) & set('/\\:*?"<>|'):
+        raise ValueError("must be the name of one folder, without / or \\; --out sets the folder it lies in")
+    return value
+
+
+class TrainConfig(BaseModel):
+    """What to train, on what, how, and where to write it.
+
+    Attributes:
+        model: "fc2" or "lenet5".
+        networks: One model is trained for each: "dense", "mpo", or a template such as "mpo(bond=8)".
+        data: "digits" or "mnist".
+        data_root: Folder with the files of "mnist"; None means TNLAYERS_DATA, else a download into the user's cache.
+        seeds: One model is trained for each; it decides the initial weights and the order of the data.
+        epochs: As in `Recipe`; this and the next five take the recipe's value where they are None.
+        batch: As in `Recipe`.
+        lr: As in `Recipe`.
+        lr_decay: `lr_decay_per_epoch` of `Recipe`.
+        momentum: As in `Recipe`.
+        nesterov: As in `Recipe`.
+        l2: As in `Recipe`.
+        accelerator: Fabric's: "auto", "cpu", "cuda", "mps", ...
+        devices: Fabric's: how many, a list of indices, or "auto".
+        precision: Fabric's.
+        strategy: Fabric's: how several devices work together.
+        threads: Threads of torch on the CPU; None leaves torch's choice.
+        checkpoint_seconds: Least time between two checkpoints of one model; 0 writes one after every epoch.
+        name: Folder of the run in `out`; None means "<model>-<data>".
+        out: Folder of all runs.
+        resume: Go on with a run that is there.
+        overwrite: Delete a run that is there and start anew.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Annotated[str, one_of(*MODELS)]
+    networks: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_networks), AfterValidator(without_repeats)
+    ] = Field(default=("mpo", "dense"), min_length=1)
+    data: Annotated[str, one_of(*LOADERS)] = "digits"
+    data_root: Path | None = None
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(as_seeds), AfterValidator(without_repeats)
+    ] = Field(default=(0,), min_length=1)
+    epochs: int | None = Field(default=None, ge=1)
+    batch: int | None = Field(default=None, ge=1)
+    lr: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    lr_decay: float | None = Field(default=None, gt=0, le=1)
+    momentum: float | None = Field(default=None, ge=0, lt=1)
+    nesterov: bool | None = None
+    l2: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    accelerator: str = "auto"
+    devices: Annotated[int | str | tuple[int, ...], BeforeValidator(as_devices)] = 1
+    precision: Annotated[str, one_of(*PRECISIONS)] = "32-true"
+    strategy: Annotated[str, one_of(*STRATEGIES)] = "auto"
+    threads: int | None = Field(default=None, ge=1)
+    checkpoint_seconds: float = Field(default=20.0, ge=0, allow_inf_nan=False)
+    name: Annotated[str, AfterValidator(folder_name)] | None = None
+    out: Path = Path("runs")
+    resume: bool = False
+    overwrite: bool = False
+
+    @classmethod
+    def resolve(cls, file: Path | None = None, **overrides: Any) -> Self:
+        """Make a configuration from a YAML file and overrides.
+
+        Args:
+            file: YAML mapping of the attributes above; `network` and `seed` may stand for one of each.
+            **overrides: The same keys; they win over the file, and those that are None are ignored.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            TNLayersError: The file is absent or no YAML mapping, a key is unknown, or a value is not allowed.
+        """
+        below = canonical(read_yaml(file), where=str(file)) if file is not None else {}
+        above = canonical({key: value for key, value in overrides.items() if value is not None}, where="the options")
+        try:
+            config = cls(**{**below, **above})
+            config.recipe  # noqa: B018 - its own checks, such as Nesterov without momentum, belong to the start as well
+        except ValidationError as error:
+            raise TNLayersError(explain(error)) from error
+        if config.resume and config.overwrite:
+            raise TNLayersError(
+                "resume and overwrite are both set: one goes on with a run, the other deletes it. Keep one."
+            )
+        return config
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of this model on this data, with the overrides put in."""
+        values = find_recipe(self.model, self.data).model_dump()
+        for key in ("epochs", "batch", "lr", "lr_decay", "momentum", "nesterov", "l2"):
+            if getattr(self, key) is not None:
+                values[RECIPE_FIELDS.get(key, key)] = getattr(self, key)
+        return Recipe(**values)
+
+    @property
+    def directory(self) -> Path:
+        """The folder of this run."""
+        return self.out / (self.name or f"{self.model}-{self.data}")
+
+    def to_yaml(self) -> str:
+        """Return the configuration as YAML that gives the same run again, the recipe written out.
+
+        What concerns only one start of it is left out: where it lies, and whether to resume or overwrite.
+        """
+        values = self.model_dump(mode="json", exclude={"resume", "overwrite", "out", "name"}, exclude_none=True)
+        recipe = self.recipe.model_dump()
+        names = {field: key for key, field in RECIPE_FIELDS.items()}
+        values.update({names.get(field, field): value for field, value in recipe.items()})
+        return yaml.safe_dump({key: values[key] for key in type(self).model_fields if key in values}, sort_keys=False)
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Read a YAML file that must be a mapping with text as keys."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TNLayersError(f"Cannot read the configuration {file}: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TNLayersError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise TNLayersError(f"{file} must hold lines such as `model: lenet5`, one per setting; found {content!r:.80}.")
+    return content
+
+
+def canonical(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """Check the keys and turn `seed: 7` into `seeds: [7]` and `network: mpo,dense` into `networks`."""
+    known = (*TrainConfig.model_fields, *SYNONYMS)
+    result = {}
+    for key, value in values.items():
+        if key not in known:
+            raise TNLayersError(
+                f"Unknown setting {key}={value!r} in {where}{nearest(key, known)}. Known settings: {', '.join(known)}."
+            )
+        name = SYNONYMS.get(key, key)
+        if name in result:
+            raise TNLayersError(f"{name} is set twice in {where}, as {name} and in the singular: keep one of them.")
+        result[name] = [value] if key == "seed" else value
+    return result
+
+
+def explain(error: ValidationError) -> str:
+    """Turn pydantic's errors into one paragraph: setting, value, what is required."""
+    sentences: dict[str, str] = {}
+    for problem in error.errors():
+        key = str(problem["loc"][0]) if problem["loc"] else "recipe"
+        required = str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
+        if problem["type"] == "missing":
+            choices = f": one of {', '.join(MODELS)}" if key == "model" else ""
+            sentences.setdefault(key, f"{key} is required{choices}.")
+        elif problem["type"] == "too_short":
+            sentences.setdefault(key, f"{key} is empty: at least one is required.")
+        else:
+            sentences.setdefault(key, f"{key}={problem['input']!r} is not allowed: {required}.")
+    return " ".join(sentences.values())

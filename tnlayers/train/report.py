@@ -1,0 +1,62 @@
+"""The one table that a run ends with."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+
+from tnlayers.train.results import NetworkResult, RunResult
+
+
+def make_table(result: RunResult) -> Table:
+    """Return one row per network: size, compression, accuracy, time."""
+    config = result.config
+    seeds = f"{len(config.seeds)} seed{'s' if len(config.seeds) > 1 else ''}"
+    table = Table(
+        title=f"{config.model} on {config.data}: {config.recipe.epochs} epochs, {seeds}",
+        caption=f"Test accuracy; the best epoch is chosen by looking at it. Written to {result.directory}",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("network", no_wrap=True)
+    # Two-line headings and cells: the table fits into 80 columns, the width of a log.
+    for heading in (
+        "replaced\nweights",
+        "all\ntrained",
+        "rho",
+        "final\naccuracy %",
+        "best\naccuracy %",
+        "seconds\n/epoch",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for network in result.networks:
+        table.add_row(*row(network))
+    return table
+
+
+def row(network: NetworkResult) -> tuple[str, ...]:
+    """Return the cells of one network."""
+    epochs = sorted(seed.best.epoch for seed in network.seeds)
+    at = f"{epochs[0]}" if epochs[0] == epochs[-1] else f"{epochs[0]}-{epochs[-1]}"
+    return (
+        network.network,
+        f"{network.parameters.replaced:,}",
+        f"{network.parameters.trainable:,}",
+        f"{network.parameters.rho:.4f}",
+        percent(*network.final_accuracy),
+        f"{percent(*network.best_accuracy)}\nat {at}",
+        f"{network.seconds_per_epoch:.3g}",
+    )
+
+
+def percent(mean: float, std: float | None) -> str:
+    """Return an accuracy in per cent, with its spread if there is one.
+
+    Example:
+        >>> percent(0.9917, 0.0004), percent(0.98, None)
+        ('99.17±0.04', '98.00')
+    """
+    return f"{100 * mean:.2f}" if std is None else f"{100 * mean:.2f}±{100 * std:.2f}"

@@ -1,0 +1,156 @@
+"""The outcome of a run, as values: per network its parameters and what its seeds reached."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tnlayers.train.config import TrainConfig
+from tnlayers.train.history import EpochRecord, best, mean_and_std, median_seconds
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """Size of a network.
+
+    Attributes:
+        replaced: Weights of the layers that a tensor network replaces, in this network.
+        replaced_dense: Weights of the same layers when dense.
+        weights: All weights of the model, biases left out.
+        trainable: All trainable numbers of the model.
+        rho: Compression as the paper defines it; 1 for the dense model.
+    """
+
+    replaced: int
+    replaced_dense: int
+    weights: int
+    trainable: int
+    rho: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedResult:
+    """What one model reached.
+
+    Attributes:
+        seed: Of its weights and its data order.
+        history: All its epochs.
+        weights_file: Where its weights lie, relative to the folder of the run.
+    """
+
+    seed: int
+    history: tuple[EpochRecord, ...]
+    weights_file: str
+
+    @property
+    def final(self) -> EpochRecord:
+        """The last epoch."""
+        return self.history[-1]
+
+    @property
+    def best(self) -> EpochRecord:
+        """The epoch with the best test accuracy: chosen by looking at the test part."""
+        return best(self.history)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkResult:
+    """What one network reached, over its seeds."""
+
+    network: str
+    parameters: Parameters
+    seeds: tuple[SeedResult, ...]
+
+    @property
+    def final_accuracy(self) -> tuple[float, float | None]:
+        """Mean and sample standard deviation of the final test accuracy, over seeds."""
+        return mean_and_std([seed.final.test_accuracy for seed in self.seeds])
+
+    @property
+    def best_accuracy(self) -> tuple[float, float | None]:
+        """The same of each seed's best test epoch."""
+        return mean_and_std([seed.best.test_accuracy for seed in self.seeds])
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """Median time of the training steps of an epoch, over epochs and seeds."""
+        return statistics.median(median_seconds(seed.history) for seed in self.seeds)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        final, final_std = self.final_accuracy
+        top, top_std = self.best_accuracy
+        size = self.parameters
+        return {
+            "network": self.network,
+            "parameters": {
+                "replaced": {"weights": size.replaced, "dense_weights": size.replaced_dense},
+                "total": {"weights": size.weights, "trainable": size.trainable},
+            },
+            "rho": size.rho,
+            "final_test_accuracy": {"mean": final, "std": final_std},
+            "best_test_epoch_accuracy": {"mean": top, "std": top_std},
+            "median_seconds_per_epoch": self.seconds_per_epoch,
+            "seeds": [
+                {
+                    "seed": seed.seed,
+                    "epochs": len(seed.history),
+                    "final": seed.final.as_dict(),
+                    "best_test_epoch": seed.best.as_dict(),
+                    "median_seconds_per_epoch": median_seconds(seed.history),
+                    "weights_file": seed.weights_file,
+                }
+                for seed in self.seeds
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """The outcome of a run.
+
+    Attributes:
+        config: What was asked.
+        directory: Where everything lies.
+        networks: Those that have at least one seed finished.
+        environment: Versions, hardware, commit, command.
+        main_process: Whether this process is the one that should print; of several, only one is.
+    """
+
+    config: TrainConfig
+    directory: Path
+    networks: tuple[NetworkResult, ...]
+    environment: Mapping[str, str | int | None]
+    main_process: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form, as written to results.json."""
+        config = self.config
+        return {
+            "format": FORMAT,
+            "model": config.model,
+            "data": config.data,
+            "recipe": config.recipe.model_dump(),
+            "precision": config.precision,
+            "complete": len(self.networks) == len(config.networks)
+            and all(len(network.seeds) == len(config.seeds) for network in self.networks),
+            "networks": [network.as_dict() for network in self.networks],
+            "environment": dict(self.environment),
+            "note": "Headline is the final epoch. best_test_epoch is chosen by looking at the test part, as in the "
+            "paper. std is the sample standard deviation over seeds; null with one seed. Times are "
+            "training steps only.",
+        }
+
+    def table(self) -> Table:
+        """Return the table for people."""
+        from tnlayers.train.report import make_table
+
+        return make_table(self)

@@ -1,0 +1,237 @@
+"""A whole run: for each network and seed, build the model, train it, and write down what came out.
+
+Whatever is finished is on disk before the next model begins, and a finished model is never trained twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from tnlayers import models
+from tnlayers.errors import TNLayersError
+from tnlayers.train.atomic import write_text
+from tnlayers.train.checkpoint import AtomicCheckpointIO, Checkpoint
+from tnlayers.train.config import TrainConfig
+from tnlayers.train.data import load
+from tnlayers.train.directory import Job, RunDirectory
+from tnlayers.train.environment import describe_environment
+from tnlayers.train.history import EpochRecord
+from tnlayers.train.loop import DeviceData, fit
+from tnlayers.train.plot import save_plot
+from tnlayers.train.progress import Progress, showing
+from tnlayers.train.results import NetworkResult, Parameters, RunResult, SeedResult
+from tnlayers.train.weights import read_header, save_weights
+
+
+def run(config: TrainConfig, *, progress: bool = True) -> RunResult:
+    """Train every network of a configuration with every seed, and write the folder of the run.
+
+    Args:
+        config: What to do.
+        progress: Whether to show progress on the error stream.
+
+    Returns:
+        The outcome, the same on every process.
+
+    Raises:
+        TNLayersError: Whatever cannot be done as asked: settings, data, folder, checkpoint, a loss that is not finite.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    fabric = launch(config)
+    parameters = {network: count_parameters(config.model, network) for network in config.networks}
+    directory = RunDirectory(root=config.directory, model=config.model)
+    on_main_process(fabric, lambda: directory.prepare(config))
+    runner = Runner(fabric=fabric, config=config, directory=directory, parameters=parameters)
+    with showing(progress and fabric.is_global_zero) as shown:
+        return runner.run(shown)
+
+
+def launch(config: TrainConfig) -> Fabric:
+    """Start Fabric, and with it the other processes if there are several devices."""
+    devices: Any = list(config.devices) if isinstance(config.devices, tuple) else config.devices
+    precision: Any = config.precision
+    try:
+        fabric = Fabric(
+            accelerator=config.accelerator,
+            strategy=config.strategy,
+            devices=devices,
+            precision=precision,
+            plugins=[AtomicCheckpointIO()],
+        )
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise TNLayersError(
+            f"accelerator={config.accelerator!r}, devices={devices!r}, strategy={config.strategy!r}, "
+            f"precision={config.precision!r} cannot be used here: {error}"
+        ) from error
+    if fabric.strategy.precision.precision != config.precision:  # Fabric warns and takes another one
+        raise TNLayersError(
+            f"precision={config.precision!r} is not possible on {fabric.device.type}; nearest is "
+            f"{fabric.strategy.precision.precision!r}. Ask for that, or for another accelerator."
+        )
+    fabric.launch()
+    return fabric
+
+
+def on_main_process(fabric: Fabric, action: Callable[[], None]) -> None:
+    """Do something on process 0 alone; if it refuses, every process raises, so that none waits for ever."""
+    message = ""
+    if fabric.is_global_zero:
+        try:
+            action()
+        except TNLayersError as error:
+            message = str(error)
+    if fabric.world_size > 1:
+        message = fabric.broadcast(message)
+    if message:
+        raise TNLayersError(message)
+
+
+def count_parameters(model: str, network: str) -> Parameters:
+    """Return the size of a model built with a network."""
+    report = models.describe(model, network=network)
+    kind = network.partition("(")[0].strip()
+    return Parameters(
+        replaced=report.replaced[kind],
+        replaced_dense=report.replaced["dense"],
+        weights=report.total[kind]["weights"],
+        trainable=report.total[kind]["trainable"],
+        rho=report.rho,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """A run on its way.
+
+    Attributes:
+        fabric: Launched.
+        config: What to do.
+        directory: Ready to be written to.
+        parameters: Sizes by network.
+    """
+
+    fabric: Fabric
+    config: TrainConfig
+    directory: RunDirectory
+    parameters: Mapping[str, Parameters]
+
+    def run(self, progress: Progress) -> RunResult:
+        """Train what is not finished yet, and write the results after each model."""
+        jobs: list[Job] = [(network, seed) for network in self.config.networks for seed in self.config.seeds]
+        checkpoints = {job: self.checkpoint(job) for job in jobs}
+        histories = {job: self.known_history(checkpoint) for job, checkpoint in checkpoints.items()}
+        self.fabric.barrier()  # every process has read the old state before the first one changes it
+        if self.fabric.is_global_zero:
+            self.directory.write_metrics(histories)
+        data: DeviceData | None = None
+        for job in jobs:
+            if not self.finished(job, histories[job]):
+                data = data or self.load_data()
+                histories[job] = self.train(job, data, checkpoints[job], progress)
+                self.record(histories)
+        return self.record(histories)
+
+    def load_data(self) -> DeviceData:
+        """Load the data set; process 0 goes first, as it may have to download."""
+        with self.fabric.rank_zero_first():
+            dataset = load(self.config.data, root=self.config.data_root)
+        return DeviceData.put(dataset, self.fabric.device)
+
+    def checkpoint(self, job: Job) -> Checkpoint:
+        """Return the checkpoint of a job, with the settings that decide its numbers."""
+        network, seed = job
+        recipe = self.config.recipe.model_dump(exclude={"epochs"})  # the schedule does not depend on the length
+        fixed: dict[str, str | int | float | bool] = {
+            "model": self.config.model,
+            "network": network,
+            "seed": seed,
+            "data": self.config.data,
+            "precision": self.config.precision,
+            "processes": self.fabric.world_size,
+        }
+        return Checkpoint(
+            path=self.directory.checkpoint(job),
+            fingerprint={**fixed, **recipe},
+            every_seconds=self.config.checkpoint_seconds,
+        )
+
+    def known_history(self, checkpoint: Checkpoint) -> list[EpochRecord]:
+        """Return the epochs done before, refusing a run that went on for longer than now asked."""
+        history = checkpoint.history()
+        if len(history) > self.config.recipe.epochs:
+            raise TNLayersError(
+                f"{checkpoint.path} has {len(history)} epochs done, more than the {self.config.recipe.epochs} asked "
+                f"for. Use --epochs {len(history)} or more, or choose another --name."
+            )
+        return history
+
+    def finished(self, job: Job, history: Sequence[EpochRecord]) -> bool:
+        """Say whether all epochs are done and the weights after the last one are written."""
+        epochs, path = self.config.recipe.epochs, self.directory.weights(job)
+        return len(history) == epochs and path.exists() and read_header(path)["epochs"] == str(epochs)
+
+    def train(self, job: Job, data: DeviceData, checkpoint: Checkpoint, progress: Progress) -> list[EpochRecord]:
+        """Train one model from its checkpoint or from the start, and write its weights."""
+        network, seed = job
+        model = models.build(self.config.model, network=network, seed=seed)
+        main = self.fabric.is_global_zero
+        history = fit(
+            self.fabric,
+            model,
+            data,
+            self.config.recipe,
+            seed=seed,
+            label=f"{self.config.model} {network} seed {seed}",
+            checkpoint=checkpoint,
+            progress=progress,
+            on_epoch=lambda record: self.directory.append_metrics(job, record) if main else None,
+        )
+        if main:
+            save_weights(
+                self.directory.weights(job),
+                model,
+                name=self.config.model,
+                network=network,
+                seed=seed,
+                epochs=len(history),
+            )
+        return history
+
+    def record(self, histories: Mapping[Job, Sequence[EpochRecord]]) -> RunResult:
+        """Write the table, the results and the picture of what is finished."""
+        result = RunResult(
+            config=self.config,
+            directory=self.directory.root,
+            networks=self.results(histories),
+            environment=describe_environment(self.fabric.device, processes=self.fabric.world_size),
+            main_process=self.fabric.is_global_zero,
+        )
+        if self.fabric.is_global_zero:
+            self.directory.write_metrics(histories)
+            write_text(self.directory.results, json.dumps(result.as_dict(), indent=2) + "\n")
+            save_plot(self.directory.plot, result)
+        return result
+
+    def results(self, histories: Mapping[Job, Sequence[EpochRecord]]) -> tuple[NetworkResult, ...]:
+        """Gather the seeds that are finished, by network."""
+        found = []
+        for network in self.config.networks:
+            seeds = tuple(
+                SeedResult(
+                    seed=seed,
+                    history=tuple(histories[network, seed]),
+                    weights_file=self.directory.weights((network, seed)).relative_to(self.directory.root).as_posix(),
+                )
+                for seed in self.config.seeds
+                if len(histories[network, seed]) == self.config.recipe.epochs
+            )
+            if seeds:
+                found.append(NetworkResult(network=network, parameters=self.parameters[network], seeds=seeds))
+        return tuple(found)
