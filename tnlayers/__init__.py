@@ -1,7 +1,7 @@
 """tnlayers: neural-network layers declared as tensor-network graphs.
 
-Declare a layer (`spec`, `network`, `Declaration`), look at its cost (`plan`), build it for numpy or torch (`build`, `nn`).
-Importing this package loads no framework and not TensorNetwork: they load when they are first needed.
+Declare a layer (`spec`, `network`, `Declaration`), look at its cost (`plan`), build it for numpy or torch (`build`,
+`nn`). Importing this package loads no framework and not TensorNetwork: they load when they are first needed.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from tnlayers.errors import TNLayersError, TNLayersWarning
 
 __version__ = "0.1.0"
 
-# Loaded here although it costs some milliseconds: the functions `spec` and `plan` share their names with the modules that
-# define them, and only an import made by the package itself leaves the function, not the module, under the name.
-from tnlayers import networks as _networks  # noqa: F401, E402
-from tnlayers.modes import Modes, factorise  # noqa: E402
-from tnlayers.networks.registry import network  # noqa: E402
-from tnlayers.plan import Plan, plan  # noqa: E402
-from tnlayers.spec import Spec, spec  # noqa: E402
+# Loaded here although it costs some milliseconds: the functions `spec` and `plan` share their names with the modules
+# that define them, and only an import made by the package itself leaves the function, not the module, under the name.
+from tnlayers import networks as _networks  # noqa: F401
+from tnlayers.modes import Modes, factorise
+from tnlayers.networks.registry import network
+from tnlayers.plan import Plan, plan
+from tnlayers.spec import Spec, spec
 
 # Public name -> the module that defines it, loaded on first use; "" marks a submodule.
 _LAZY = {

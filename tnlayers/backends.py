@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ def installed() -> tuple[str, ...]:
     return tuple(name for name in sorted(known()) if importlib.util.find_spec(name) is not None)
 
 
-@lru_cache(maxsize=None)
+@cache
 def backend(name: str) -> Backend:
     """The backend of that name; its framework is imported now.
 

@@ -1,12 +1,12 @@
 """What a program costs: exact counts per step, and a rough estimate of time to rank programs by.
 
 Counts follow the steps as they run: a product of (rows, summed) and (summed, columns) matrices takes
-`2 * rows * summed * columns` flops (a multiplication and an addition each), and moves its operands and its result through
-memory once; an operand that cannot be viewed as a matrix is first copied, which reads and writes it once more.
+`2 * rows * summed * columns` flops (a multiplication and an addition each), and moves its operands and its result
+through memory once; an operand that cannot be viewed as a matrix is first copied, which reads and writes it once more.
 
 Training: each product is followed in the backward pass by two of the same size, one per operand, so the flops are three
-times those of the forward pass when `x` and all cores want gradients. Kept for backward are the operands of every product
-that would not be alive anyway: intermediates and copies, not `x` and not the cores.
+times those of the forward pass when `x` and all cores want gradients. Kept for backward are the operands of every
+product that would not be alive anyway: intermediates and copies, not `x` and not the cores.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def dense_cost(in_features: int, out_features: int, batch: int, itemsize: int) -
 class Machine:
     """Rates that turn counts into an estimate of seconds. It ranks programs; it promises no run time.
 
-    The defaults are rounded from measurements of one core of an AVX-512 server in float32: large products 70 GFLOP/s, copies
-    into fresh memory 4 GB/s, reading 20 GB/s, about 5 microseconds for the calls of one step.
+    The defaults are rounded from measurements of one core of an AVX-512 server in float32: large products 70 GFLOP/s,
+    copies into fresh memory 4 GB/s, reading 20 GB/s, about 5 microseconds for the calls of one step.
     """
 
     flops_per_second: float = 70e9
@@ -126,5 +126,3 @@ class Machine:
         moved = (cost.bytes - cost.copied) / self.bytes_per_second + cost.copied / self.copied_bytes_per_second
         kept = cost.kept / self.copied_bytes_per_second if training else 0.0
         return passes * (cost.flops / rate + moved + self.seconds_per_step) + kept
-
-

@@ -47,8 +47,8 @@ class Einsum:
 def from_einsum(equation: str, shapes: Sequence[Sequence[int]], *, optimize: Optimizer = "auto") -> Einsum:
     """Plan an einsum for operands of given shapes.
 
-    Every equation of `numpy.einsum` is taken: traces, summed and repeated indices, hyperedges, ellipsis, outer products,
-    scalars, disconnected parts, and axes of size 1 that broadcast.
+    Every equation of `numpy.einsum` is taken: traces, summed and repeated indices, hyperedges, ellipsis, outer
+    products, scalars, disconnected parts, and axes of size 1 that broadcast.
 
     Args:
         equation: Such as "bi,ij->bj"; without "->" the output is the indices that stand once, in alphabetical order.
@@ -75,7 +75,9 @@ def from_einsum(equation: str, shapes: Sequence[Sequence[int]], *, optimize: Opt
 
 def _parse(equation: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[list[str], str]:
     if not isinstance(equation, str) or not shapes:
-        raise TNLayersError(f"from_einsum needs an equation such as 'ij,jk->ik' and shapes, got {equation!r}, {shapes}.")
+        raise TNLayersError(
+            f"from_einsum needs an equation such as 'ij,jk->ik' and shapes, got {equation!r}, {shapes}."
+        )
     try:
         left, output, _ = parse_einsum_input((equation, *shapes), shapes=True)
     except (ValueError, TypeError, IndexError, KeyError) as error:
@@ -110,7 +112,9 @@ def _contraction(equation: str, inputs: list[str], output: str, shapes: tuple[tu
         # An axis of size 1 where the index is larger broadcasts: without it the product is the same.
         narrow = {letter for letter, length in zip(text, shape, strict=True) if length == 1 and size[letter] != 1}
         if any(length != 1 for letter, length in zip(text, shape, strict=True) if letter in narrow):
-            raise TNLayersError(f"An index of {equation!r} stands twice in one operand of shape {shape}, once with size 1.")
+            raise TNLayersError(
+                f"An index of {equation!r} stands twice in one operand of shape {shape}, once with size 1."
+            )
         operands.append(tuple(letters.index(letter) for letter in text if letter not in narrow))
     return Contraction(
         names=tuple(f"operand_{k}" for k in range(len(inputs))),

@@ -9,8 +9,8 @@ legs left open are the layer's input and output modes:
           |         |         |
         in_0      in_1      in_2
 
-Nodes carry placeholders of stride zero, so declaring a 4096 x 4096 layer costs no memory. They are real `tn.Node`s: all of
-TensorNetwork can look at them. Here they are only checked and turned into a frozen `Graph`; nothing is contracted.
+Nodes carry placeholders of stride zero, so declaring a 4096 x 4096 layer costs no memory. They are real `tn.Node`s: all
+of TensorNetwork can look at them. Here they are only checked and turned into a frozen `Graph`; nothing is contracted.
 """
 
 from __future__ import annotations
@@ -272,9 +272,9 @@ def _check_copies(side: str, edges: list[tn.Edge], roots: list[tn.Edge]) -> None
         for other, its_root in zip(edges[:k], roots[:k], strict=True):
             if roots[k] is its_root:
                 raise TNLayersError(
-                    f"Two {side} legs, {_name(other)} and {_name(edge)}, end on one copy node of size {edge.dimension}. "
-                    f"A copy node may carry at most one input and one output leg: the {side} would be read only where "
-                    "both modes are equal. Give each its own core or copy node."
+                    f"Two {side} legs, {_name(other)} and {_name(edge)}, end on one copy node of size "
+                    f"{edge.dimension}. A copy node may carry at most one input and one output leg: the {side} would "
+                    "be read only where both modes are equal. Give each its own core or copy node."
                 )
 
 

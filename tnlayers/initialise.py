@@ -4,12 +4,12 @@ With independent cores whose entries are uncorrelated, of mean zero and variance
 
     E[W^2]  =  prod_k v_k  *  prod(sizes of the summed indices, each hyperedge once)  /  prod(sizes of shared indices)
 
-for every network, loops included: in E[W^2] only equal index assignments survive. The mean is over all entries; the last
-factor counts the structural zeros of indices that are input and output at once.
+for every network, loops included: in E[W^2] only equal index assignments survive. The mean is over all entries; the
+last factor counts the structural zeros of indices that are input and output at once.
 
-Each core is drawn evenly on a sphere (a Gaussian direction of fixed norm). That leaves E[W^2] exact, since the entries of such a
-vector are uncorrelated and their mean square is fixed, and takes away the spread that products of Gaussian norms have. All
-cores get the same norm, so that no intermediate of a long chain over- or underflows in half precision.
+Each core is drawn evenly on a sphere (a Gaussian direction of fixed norm). That leaves E[W^2] exact, since the entries
+of such a vector are uncorrelated and their mean square is fixed, and takes away the spread that products of Gaussian
+norms have. All cores get the same norm, so that no intermediate of a long chain over- or underflows in half precision.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def core_norms(graph: Graph, variance: float) -> dict[str, float]:
     """
     if not (variance > 0 and np.isfinite(variance)):
         raise TNLayersError(f"The variance of the weight's entries must be positive and finite, got {variance!r}.")
-    # norm^2 = size * v, equal for all cores: solve prod(norm^2 / size) * summed / shared = variance, in logarithms because
-    # the products of a dozen cores leave the range of floats.
+    # norm^2 = size * v, equal for all cores: solve prod(norm^2 / size) * summed / shared = variance, in logarithms
+    # because the products of a dozen cores leave the range of floats.
     sizes = sum(log(prod(shape)) for shape in graph.shapes.values())
     summed = sum(log(graph.sizes[i]) for i in graph.summed)
     shared = sum(log(graph.sizes[i]) for i in graph.shared)

@@ -1,7 +1,7 @@
 """Layers: a spec with its graph and plans, in the form that every backend shares.
 
-What differs between backends is where the cores live (a dict, an `nn.Module`, a pytree). What does not is here: choosing a
-plan for the batch at hand, running it on any leading dimensions, and rebuilding the weight.
+What differs between backends is where the cores live (a dict, an `nn.Module`, a pytree). What does not is here:
+choosing a plan for the batch at hand, running it on any leading dimensions, and rebuilding the weight.
 """
 
 from __future__ import annotations

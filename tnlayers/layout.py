@@ -1,9 +1,9 @@
 """Layouts: turn a contraction path into a program whose operands need as few copies as possible.
 
-The result of a matrix product has its axes in the order (batch, rows, columns). Exchanging the operands exchanges rows and
-columns, and the summed axes may follow either operand's order; so each step leaves four choices. They decide whether the next
-step can view the result as a matrix or has to copy it. A beam search over the steps keeps the few choices with the fewest
-copied entries so far.
+The result of a matrix product has its axes in the order (batch, rows, columns). Exchanging the operands exchanges rows
+and columns, and the summed axes may follow either operand's order; so each step leaves four choices. They decide
+whether the next step can view the result as a matrix or has to copy it. A beam search over the steps keeps the few
+choices with the fewest copied entries so far.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def _choices(
 def _matrix_view(contraction: Contraction, axes: Indices, batch: Indices, rows: Indices, columns: Indices) -> View:
     """View an array as (batch, rows, columns), or as (rows, columns) where there is no batch axis.
 
-    The transposed form (batch, columns, rows) with its last two axes exchanged serves as well; it is taken where it needs
-    no copy and the direct form does.
+    The transposed form (batch, columns, rows) with its last two axes exchanged serves as well; it is taken where it
+    needs no copy and the direct form does.
     """
     stack = [batch] if batch else []
     direct = _view(contraction, axes, [*stack, rows, columns])

@@ -1,9 +1,9 @@
 """Lowering: a declared graph as frozen lists of integer indices, and the contractions that a layer needs.
 
 A `Graph` is what remains of a declaration once the TensorNetwork objects are gone: cores with a name and a tuple of
-indices, a size per index, and which indices are the input and output modes. An index that two cores share is a bond, one
-that three or more share is a hyperedge (a CopyNode; its delta tensor is never built), one in `inputs` or `outputs` is open.
-A `Contraction` is one einsum over such indices: the layer applied to a batch, or its weight rebuilt.
+indices, a size per index, and which indices are the input and output modes. An index that two cores share is a bond,
+one that three or more share is a hyperedge (a CopyNode; its delta tensor is never built), one in `inputs` or `outputs`
+is open. A `Contraction` is one einsum over such indices: the layer applied to a batch, or its weight rebuilt.
 
 Invariant: neither holds an array. Both are hashable and comparable by value, so plans are cached by value.
 """
@@ -129,8 +129,8 @@ def forward(graph: Graph, batch: int) -> Contraction:
 def weight(graph: Graph) -> Contraction:
     """The weight rebuilt: operands are the cores, then one identity per shared index; result (*out_modes, *in_modes).
 
-    An index that is input and output at once appears twice in the weight, with zeros off its diagonal: an identity matrix
-    between the two puts them there. The caller passes `numpy.eye(size)` for each of `graph.shared`, in order.
+    An index that is input and output at once appears twice in the weight, with zeros off its diagonal: an identity
+    matrix between the two puts them there. The caller passes `numpy.eye(size)` for each of `graph.shared`, in order.
     """
     fresh = {old: len(graph.sizes) + k for k, old in enumerate(graph.shared)}
     return Contraction(
@@ -144,9 +144,9 @@ def weight(graph: Graph) -> Contraction:
 def clip(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
     """Reduce every summed index to the largest size that still adds to what the network can express.
 
-    An edge between two cores has at most the rank of either core seen as a matrix with that edge on one side: the smaller,
-    over its two ends, of the product of that core's other axes. Applied until nothing changes. A hyperedge is at most the
-    product of all modes over the largest (the bound on the rank of any tensor of that shape).
+    An edge between two cores has at most the rank of either core seen as a matrix with that edge on one side: the
+    smaller, over its two ends, of the product of that core's other axes. Applied until nothing changes. A hyperedge is
+    at most the product of all modes over the largest (the bound on the rank of any tensor of that shape).
 
     Returns:
         The graph with reduced sizes, and one sentence per index that was reduced.

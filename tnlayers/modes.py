@@ -1,8 +1,8 @@
 """Modes: the factors that an input or output size is split into, one per core.
 
-A size is split so that its factors are as equal as possible (least sum) and the largest sit in the middle, where an MPO's
-bonds are widest: 784 -> (4, 7, 7, 4). Sizes without small factors (a prime such as 1009) are rounded up to a nearby size
-that has them; the surplus rows or columns are zeros that the layer cuts off.
+A size is split so that its factors are as equal as possible (least sum) and the largest sit in the middle, where an
+MPO's bonds are widest: 784 -> (4, 7, 7, 4). Sizes without small factors (a prime such as 1009) are rounded up to a
+nearby size that has them; the surplus rows or columns are zeros that the layer cuts off.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Modes(tuple[int, ...]):
     note: str
 
     def __new__(cls, factors: tuple[int, ...], size: int, note: str = "") -> Modes:
+        """Attach the size and the note to the factors."""
         self = super().__new__(cls, factors)
         self.size = size
         self.note = note

@@ -1,7 +1,7 @@
 """Plans: the contraction order of a layer at one batch size, its exact price, and the program that executes it.
 
-A plan is a value: frozen, comparable, written to JSON and read back. It holds no arrays. Plans are cached by value, so layers
-alike share them, and asking twice costs nothing.
+A plan is a value: frozen, comparable, written to JSON and read back. It holds no arrays. Plans are cached by value, so
+layers alike share them, and asking twice costs nothing.
 """
 
 from __future__ import annotations
@@ -179,8 +179,8 @@ def plan(
         dtype: For counting bytes: float16, bfloat16, float32, float64, complex64 or complex128.
 
     Returns:
-        A plan; printing it shows the tree, each step's equation, flops, bytes, result and what is kept for backward, and
-        totals beside the dense layer.
+        A plan; printing it shows the tree, each step's equation, flops, bytes, result and what is kept for backward,
+        and totals beside the dense layer.
 
     Raises:
         TNLayersError: If the spec has no sizes, the batch is not a positive integer, or the optimizer is unknown.

@@ -5,11 +5,12 @@ matrices (or stacks of matrices), multiplies them and leaves the product as it c
 
     left  (batch, rows, summed)  @  right  (batch, summed, columns)  ->  (batch, rows, columns)
 
-`batch` are the axes that both operands and the result have (hyperedges), `summed` those that end here. Whether an operand
-can be viewed so without copying depends on the order of its axes; `layout.py` chooses orders that need the fewest copies.
+`batch` are the axes that both operands and the result have (hyperedges), `summed` those that end here. Whether an
+operand can be viewed so without copying depends on the order of its axes; `layout.py` chooses orders that need the
+fewest copies.
 
-Invariant: a program holds ints and tuples only, and one size may be unknown: the batch index, written -1 in shapes. The same
-program therefore runs at every batch size, on every backend, and traces into a graph without branches.
+Invariant: a program holds ints and tuples only, and one size may be unknown: the batch index, written -1 in shapes. The
+same program therefore runs at every batch size, on every backend, and traces into a graph without branches.
 """
 
 from __future__ import annotations

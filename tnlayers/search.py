@@ -1,14 +1,15 @@
 """Search: which contraction path. opt_einsum proposes, the cost of the lowered program decides.
 
-"Carry the input through the cores", "merge some cores first" and "rebuild the weight, then multiply" are contraction trees
-of one graph, since the batch is an index like any other. opt_einsum's optimizers minimise flops or sizes of the forward pass;
-the candidates they find under different aims, and the tree that rebuilds the weight first, are all lowered, and the one with
-the least estimated time for the asked objective is taken.
+"Carry the input through the cores", "merge some cores first" and "rebuild the weight, then multiply" are contraction
+trees of one graph, since the batch is an index like any other. opt_einsum's optimizers minimise flops or sizes of the
+forward pass; the candidates they find under different aims, and the tree that rebuilds the weight first, are all
+lowered, and the one with the least estimated time for the asked objective is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from opt_einsum import paths
@@ -20,7 +21,8 @@ from tnlayers.lower import Contraction
 # A name known to opt_einsum, one of its optimizer objects (any callable of the same signature), or a path by hand.
 Optimizer: TypeAlias = "str | Callable[..., Sequence[tuple[int, ...]]] | Sequence[tuple[int, int]]"
 
-# `optimal` tries every tree: a millisecond at 5 operands, a second at 8. `dp` is as good on trees without outer products.
+# `optimal` tries every tree: a millisecond at 5 operands, a second at 8. `dp` is as good on trees without outer
+# products.
 _OPTIMAL_UP_TO = 5
 _DP_UP_TO = 20
 
@@ -48,11 +50,11 @@ def candidates(contraction: Contraction, optimize: Optimizer) -> Iterator[tuple[
 
 def _auto(operands: int) -> Iterator[tuple[str, Callable[[Contraction], Path | None]]]:
     if operands <= _OPTIMAL_UP_TO:
-        yield "optimal", lambda c: _ask(c, "optimal")
+        yield "optimal", partial(_ask, optimize="optimal")
     if operands <= _DP_UP_TO:
         for aim in ("flops", "write", "combo"):
-            yield f"dp ({aim})", lambda c, aim=aim: _ask(c, paths.DynamicProgramming(minimize=aim))  # type: ignore[misc]
-    yield "greedy", lambda c: _ask(c, "greedy")
+            yield f"dp ({aim})", partial(_ask, optimize=paths.DynamicProgramming(minimize=aim))
+    yield "greedy", partial(_ask, optimize="greedy")
     yield "rebuild", _rebuild
 
 
@@ -87,11 +89,12 @@ def _ask(contraction: Contraction, optimize: Optimizer) -> Path:
         except KeyError as error:
             known = ", ".join(["auto", *sorted(paths._PATH_OPTIONS)])
             raise TNLayersError(f"opt_einsum knows no optimizer {optimize!r}. Known: {known}.") from error
+    found: Sequence[tuple[int, ...]]
     if callable(optimize):
         # Sorted, not as they come: sets of int iterate by value, and a path must not depend on anything but its input.
         sizes = dict(enumerate(contraction.sizes))
         found = optimize(list(inputs), frozenset(contraction.output), sizes, None)
-    else:
+    elif not isinstance(optimize, str):
         found = optimize
     return _pairs(len(inputs), found)
 

@@ -3,8 +3,8 @@
     mpo(in=4x7x7x4, out=4x4x4x4, bond=16)          sized: ready to plan and build
     mpo(cores=4, bond=16)                          a template: the sizes come later, `tnl.spec(template, 784, 256)`
 
-A spec is frozen and hashable; `str(spec)` parses back to an equal spec. What had to be adjusted on the way (bonds clipped,
-sizes padded, cores dropped) is told in `spec.notes` and once as a `TNLayersWarning`.
+A spec is frozen and hashable; `str(spec)` parses back to an equal spec. What had to be adjusted on the way (bonds
+clipped, sizes padded, cores dropped) is told in `spec.notes` and once as a `TNLayersWarning`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.grammar import Value, parse, print_value
+from tnlayers.lower import Graph, clip
 from tnlayers.modes import Modes, factorise
 from tnlayers.networks.registry import SHORT_NAMES, declare, network_type
 
-if TYPE_CHECKING:
-    from tnlayers.lower import Graph
-
 _LONG_NAMES = {short: long for long, short in SHORT_NAMES.items()} | {"in": "in_modes", "out": "out_modes"}
+_SIZES = ("bond_dim", "rank")  # keywords that size bonds, and may therefore be clipped
 _FIELDS = ("in_modes", "out_modes", "pad_in", "pad_out", "cores", "bias")
 
 
@@ -63,13 +62,12 @@ class Spec:
 
     @property
     def graph(self) -> Graph:
-        """The network as a frozen graph.
+        """The network as a frozen graph, every bond at most its exact maximum.
 
         Raises:
             TNLayersError: If this is a template without sizes.
         """
-        in_modes, out_modes = self._modes()
-        return declare(self.network, in_modes, out_modes, self.options)
+        return clip(_declared(self))[0]
 
     @property
     def in_features(self) -> int:
@@ -328,29 +326,35 @@ def _check_pads(draft: Spec) -> None:
             raise TNLayersError(f"pad_{side}={padding} leaves nothing of the {prod(modes)} features of modes {modes}.")
 
 
-def _clip(asked: Spec) -> Spec:
-    """Clip bonds to their exact maximum and tell it; the printed spec shows what is built."""
-    from tnlayers.lower import clip
+def _declared(spec: Spec) -> Graph:
+    in_modes, out_modes = spec._modes()
+    return declare(spec.network, in_modes, out_modes, spec.options)
 
-    graph, notes = clip(asked.graph)
-    clipped = asked
-    if notes:
-        sizes = tuple(graph.sizes[i] for i in graph.summed)
-        kind = network_type(asked.network)
-        options = {k: v for k, v in kind.keywords.items() if k in ("bond_dim", "rank")} | dict(asked.options)
-        for key in ("bond_dim", "rank"):
-            if isinstance(options.get(key), (int, tuple)):
-                options[key] = _checked(key, sizes if key in kind.per_edge else min(options[key], max(sizes)))
-        clipped = replace(asked, options=tuple(sorted(options.items())))
-        if clipped.graph != graph:
-            raise TNLayersError(
-                f"{asked}: {'; '.join(notes)}; and the network type {asked.network!r} has no keyword that says so. Ask "
-                "for sizes that it can use in full, or let its bond_dim take a tuple with one size per bond."
-            )
+
+def _clip(asked: Spec) -> Spec:
+    """Tell what was clipped or padded, and let the spec's own numbers show what is built."""
+    graph, notes = clip(_declared(asked))
+    told = _show_clipped(asked, graph) if notes else asked
     larger: tuple[str, ...] = ()
-    if clipped.rho > 1:
-        larger = (f"{clipped.parameters} parameters, more than the {clipped.dense_parameters} of the dense weight",)
-    clipped = replace(clipped, notes=(*asked.notes, *notes, *larger))
+    if told.rho > 1:
+        larger = (f"{told.parameters} parameters, more than the {told.dense_parameters} of the dense weight",)
+    told = replace(told, notes=(*asked.notes, *notes, *larger))
     if (notes and asked.options) or asked.pad_in or asked.pad_out:  # a clipped default is noted, not warned about
-        warnings.warn(f"{clipped}: {'; '.join(clipped.notes)}.", TNLayersWarning, stacklevel=4)
-    return clipped
+        warnings.warn(f"{told}: {'; '.join(told.notes)}.", TNLayersWarning, stacklevel=3)
+    return told
+
+
+def _show_clipped(asked: Spec, graph: Graph) -> Spec:
+    """The spec with its bond keyword as built: one size per bond where the type takes that, else the largest."""
+    kind = network_type(asked.network)
+    sizes = tuple(graph.sizes[i] for i in graph.summed)
+    options = {key: value for key, value in kind.keywords.items() if key in _SIZES} | dict(asked.options)
+    for key in _SIZES:
+        if isinstance(value := options.get(key), (int, tuple)):
+            least = value if isinstance(value, tuple) else (value,)
+            options[key] = _checked(key, sizes if key in kind.per_edge else min(*least, max(sizes)))
+    shown = replace(asked, options=tuple(sorted(options.items())))
+    try:
+        return shown if shown.graph == graph else asked
+    except TNLayersError:  # a type whose bonds are not its only summed indices: it keeps the number asked for
+        return asked

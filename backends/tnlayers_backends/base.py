@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from tnlayers.program import Primitives
-from tnlayers.spec import Spec
-
-
-class BuildLayer(Protocol):
-    """Builds a layer from a sized spec."""
-
-    def __call__(self, spec: Spec, *, seed: int | None, dtype: str, **options: Any) -> Any:
-        """Build it; `seed=None` takes the framework's own generator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +16,10 @@ class Backend:
     Attributes:
         name: The framework's import name, which is also the root module of its array type.
         ops: The primitives that programs run on.
-        build: Builds a layer.
+        build: Builds a layer: `build(spec, seed=0, dtype="float32")`, and further keywords of its own. The same seed
+            draws the same cores on every backend; None takes the framework's own generator.
     """
 
     name: str
     ops: Primitives
-    build: BuildLayer
+    build: Callable[..., Any]

@@ -29,7 +29,8 @@ class NumpyOps:
 
     def matmul(self, left: Array, right: Array) -> Array:
         """As `numpy.matmul` on 2-D or 3-D arrays."""
-        return np.matmul(left, right)
+        product: Array = np.matmul(left, right)
+        return product
 
     def sum(self, array: Array, axes: tuple[int, ...]) -> Array:
         """As `numpy.sum`; a 0-d array where every axis goes."""
@@ -70,12 +71,13 @@ class NumpyLinear:
 
     def __call__(self, x: Array) -> Array:
         """Apply the layer to vectors of shape (..., in_features)."""
-        y = self._map.apply(OPS, x, list(self.cores.values()), self.plan_for(batch=_batch(x)))
+        y: Array = self._map.apply(OPS, x, list(self.cores.values()), self.plan_for(batch=_batch(x)))
         return y if self.bias is None else y + self.bias
 
     def to_dense(self) -> Array:
         """The weight matrix, (out_features, in_features)."""
-        return self._map.weight(OPS, list(self.cores.values()))
+        weight: Array = self._map.weight(OPS, list(self.cores.values()))
+        return weight
 
     weight = property(to_dense, doc="The weight matrix, (out_features, in_features), rebuilt at each access.")
 

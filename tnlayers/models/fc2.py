@@ -2,8 +2,8 @@
 
         x (N, 1, 28, 28) -> 784 -> fc1 -> relu -> fc2 -> 10
 
-The bond of the first layer is what Fig. 2 scans; the second stays at 4. As in the authors' code the dense network has no
-biases and the MPO network has both.
+The bond of the first layer is what Fig. 2 scans; the second stays at 4. As in the authors' code the dense network has
+no biases and the MPO network has both.
 """
 
 from __future__ import annotations

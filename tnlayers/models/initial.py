@@ -1,8 +1,8 @@
 """The initial weights of the paper's MNIST networks, as its code draws them.
 
-Dense weights and kernels: normal of std 0.1, cut at two std. MPO cores: normal cut at two sigma, sigma = sqrt(2.6 / (rows +
-columns)) of the core's matrix (Glorot, where 1.3 makes up for the cut). Biases: zero. Other network types, which the paper does
-not have, keep tnlayers' own initialisation with the variance 1/(3 in_features).
+Dense weights and kernels: normal of std 0.1, cut at two std. MPO cores: normal cut at two sigma, sigma = sqrt(2.6 /
+(rows + columns)) of the core's matrix (Glorot, where 1.3 makes up for the cut). Biases: zero. Other network types,
+which the paper does not have, keep tnlayers' own initialisation with the variance 1/(3 in_features).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import sqrt
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tnlayers.models.sites import glorot_shape
 from tnlayers.nn import TNLinear
@@ -32,8 +32,9 @@ def reset(model: nn.Module, seed: int | None) -> None:
             _reset_network(module, generator)
         elif isinstance(module, (nn.Linear, nn.Conv2d)):
             _cut_normal(module.weight, _DENSE_STD, generator)
-        if isinstance(getattr(module, "bias", None), nn.Parameter):
-            module.bias.zero_()  # type: ignore[union-attr, operator]  # a Parameter, as just checked
+        bias = getattr(module, "bias", None)
+        if isinstance(bias, nn.Parameter):
+            bias.zero_()
 
 
 def _reset_network(layer: TNLinear, generator: torch.Generator) -> None:
@@ -45,5 +46,5 @@ def _reset_network(layer: TNLinear, generator: torch.Generator) -> None:
         _cut_normal(core, sqrt(2.6 / sum(glorot_shape(graph, k))), generator)
 
 
-def _cut_normal(parameter: nn.Parameter, sigma: float, generator: torch.Generator) -> None:
+def _cut_normal(parameter: Tensor, sigma: float, generator: torch.Generator) -> None:
     nn.init.trunc_normal_(parameter, std=sigma, a=-2 * sigma, b=2 * sigma, generator=generator)

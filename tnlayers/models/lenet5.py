@@ -2,8 +2,9 @@
 
         x (N, 1, 28, 28) -> conv1 5x5, 6 -> pool -> conv2 5x5, 16 -> pool -> conv3 5x5, 120 -> fc1 84 -> fc2 10
 
-The MPO network keeps conv1 and conv2. conv3 covers the whole 5 x 5 map, so it is a linear map of its 400 numbers, flattened in
-the order height, width, channel as in the authors' code. The dense fully connected layers have no bias, the MPOs have.
+The MPO network keeps conv1 and conv2. conv3 covers the whole 5 x 5 map, so it is a linear map of its 400 numbers,
+flattened in the order height, width, channel as in the authors' code. The dense fully connected layers have no bias,
+the MPOs have.
 """
 
 from __future__ import annotations
@@ -56,8 +57,7 @@ class LeNet5(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(1, 6, 5, padding=2)
         self.conv2 = nn.Conv2d(6, 16, 5)
-        self.dense = network == "dense"
-        if self.dense:
+        if network == "dense":
             self.conv3: nn.Module = nn.Conv2d(16, 120, 5)
             self.fc1: nn.Module = nn.Linear(120, 84, bias=False)
             self.fc2: nn.Module = nn.Linear(84, 10, bias=False)
@@ -69,12 +69,11 @@ class LeNet5(nn.Module):
         # relu and max-pooling commute; pooling first leaves relu a quarter of the entries.
         x = torch.relu(max_pool2d(self.conv1(images), 2))  # (N, 6, 14, 14)
         x = torch.relu(max_pool2d(self.conv2(x), 2))  # (N, 16, 5, 5)
-        if not self.dense:
-            x = x.permute(0, 2, 3, 1).flatten(1)  # (N, 400) in the order height, width, channel
-            x = self.conv3(x)  # (N, 120)
-        else:
+        if isinstance(self.conv3, nn.Conv2d):
             # A 5 x 5 kernel on a 5 x 5 map is one matrix product, four times as fast as a convolution on a CPU.
-            x = linear(x.flatten(1), self.conv3.weight.flatten(1), self.conv3.bias)
+            x = linear(x.flatten(1), self.conv3.weight.flatten(1), self.conv3.bias)  # (N, 120)
+        else:
+            x = self.conv3(x.permute(0, 2, 3, 1).flatten(1))  # (N, 400) in the order height, width, channel -> (N, 120)
         x = torch.relu(x)
         y: Tensor = self.fc2(torch.relu(self.fc1(x)))
         return y

@@ -6,12 +6,13 @@
            |   D_1    |   D_2    |
          in_0       in_1       in_2
 
-W[j_1..j_n, i_1..i_n] = w_1[i_1, j_1] w_2[i_2, j_2] ... w_n[i_n, j_n], each w_k[i, j] a D_{k-1} x D_k matrix, D_0 = D_n = 1
-(arXiv 1904.06194, Eq. 4). Parameters: the sum over k of D_{k-1} I_k J_k D_k (Eq. 6).
+W[j_1..j_n, i_1..i_n] = w_1[i_1, j_1] w_2[i_2, j_2] ... w_n[i_n, j_n], each w_k[i, j] a D_{k-1} x D_k matrix, D_0 = D_n
+= 1 (arXiv 1904.06194, Eq. 4). Parameters: the sum over k of D_{k-1} I_k J_k D_k (Eq. 6).
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import tnlayers as tnl
@@ -51,6 +52,6 @@ def mpo(in_modes: tuple[int, ...], out_modes: tuple[int, ...], bond_dim: int | t
         left = {"left": bonds[k - 1]} if k > 0 else {}
         right = {"right": bonds[k]} if k < n - 1 else {}
         cores.append(net.core(f"core_{k}", **left, inp=in_modes[k], out=out_modes[k], **right))
-    for a, b in zip(cores, cores[1:], strict=False):
+    for a, b in pairwise(cores):
         a["right"] ^ b["left"]
     return net.linear(inputs=[c["inp"] for c in cores], outputs=[c["out"] for c in cores])

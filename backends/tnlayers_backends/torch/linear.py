@@ -74,7 +74,7 @@ class TNLinear(nn.Module):
         dtype = dtype or torch.get_default_dtype()
         self._map = LinearMap(spec, str(dtype).removeprefix("torch."))
         for name, shape in self._map.graph.shapes.items():
-            if hasattr(self, name):
+            if hasattr(type(self), name) or name in self.__dict__:
                 raise TNLayersError(
                     f"A core of {spec} is named {name!r}, which every torch module already uses; rename it in its "
                     "network function."
@@ -132,7 +132,8 @@ class TNLinear(nn.Module):
 
     def to_dense(self) -> Tensor:
         """The weight matrix, (out_features, in_features), differentiable."""
-        return self._map.weight(OPS, list(self.cores.values()))
+        weight: Tensor = self._map.weight(OPS, list(self.cores.values()))
+        return weight
 
     @torch.no_grad()
     def to_linear(self) -> nn.Linear:

@@ -1,4 +1,4 @@
-"""The primitives on torch tensors: plain differentiable operations, so autograd, vmap, autocast and compilers see through."""
+"""The primitives on torch tensors: plain differentiable operations that autograd, vmap and compilers see through."""
 
 from __future__ import annotations
 
