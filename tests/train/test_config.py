@@ -93,7 +93,7 @@ def test_written_configuration_gives_the_same_run_again(tmp_path):
         ({"lr": -1.0}, ("lr=-1.0", "greater than 0")),
         ({"lr": float("inf")}, ("lr=inf", "finite")),
         ({"momentum": 1.0}, ("momentum=1.0", "less than 1")),
-        ({"nesterov": True}, ("nesterov needs momentum",)),
+        ({"nesterov": True, "momentum": 0.0}, ("nesterov needs momentum",)),
         ({"data": "minst"}, ("data='minst'", "digits, mnist", "perhaps mnist")),
         ({"seed": -1}, ("seeds=-1", "greater than or equal to 0")),
         ({"seeds": 0}, ("seeds is empty",)),

@@ -217,17 +217,36 @@ def test_64_bit_runs(tmp_path):
         assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float64}  # noqa: SIM118
 
 
+def test_a_diverging_model_does_not_stop_the_others(tmp_path, monkeypatch):
+    build = models.build
+
+    def build_one_bad(name, **settings):
+        model = build(name, **settings)
+        if settings["network"] == "mpo":
+            for weight in model.parameters():
+                weight.data.fill_(float("nan"))
+        return model
+
+    monkeypatch.setattr(models, "build", build_one_bad)
+    with pytest.raises(TNLayersError, match=r"mpo seed 0: Training diverged: the loss of epoch 1 is nan"):
+        start(tmp_path)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["complete"] is False
+    assert [network["network"] for network in results["networks"]] == ["dense"]
+
+
 def wait_for_rows(process, folder, count):
     while process.poll() is None and (not (folder / "metrics.csv").exists() or len(rows(folder)) < count):
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_ends_as_unbroken(tmp_path, start_training, assert_same_run):
-    settings = {**FAST, "epochs": 12, "batch": 50, "checkpoint_seconds": 0, "out": tmp_path}
+    settings = {**FAST, "epochs": 8, "batch": 100, "checkpoint_seconds": 0, "out": tmp_path}
     whole = start_training(**settings, name="whole")
     chance = random.Random()
     kills = 0
-    for count in (chance.randint(1, 8), chance.randint(10, 20)):  # in the first model, then about its end
+    for count in (chance.randint(1, 6), chance.randint(7, 13)):  # in the first model, then about its end
         process = start_training(**settings, name="broken", resume=True)
         wait_for_rows(process, tmp_path / "broken", count)
         time.sleep(chance.uniform(0, 0.05))
@@ -240,7 +259,7 @@ def test_killed_at_any_moment_ends_as_unbroken(tmp_path, start_training, assert_
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0, output
     assert kills == 2
-    assert len(rows(tmp_path / "whole")) == 24
+    assert len(rows(tmp_path / "whole")) == 16
     assert_same_run(tmp_path / "broken", tmp_path / "whole")
     weights = tmp_path / "broken" / "models" / "fc2-mpo-seed0.safetensors"
     content = bytearray(weights.read_bytes())
@@ -250,9 +269,13 @@ def test_killed_at_any_moment_ends_as_unbroken(tmp_path, start_training, assert_
         assert_same_run(tmp_path / "broken", tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_two_processes_follow_the_curve_of_one(tmp_path, start_training):
-    """A batch of 51 splits into 26 and 25: the weighting must make up for it."""
-    settings = {**FAST, "batch": 51, "epochs": 3, "out": tmp_path}
+    """A batch of 51 splits into 26 and 25: the weighting must make up for it.
+
+    In 64 bits, as training amplifies rounding: 32 bits agree to 1e-3 after one epoch and to 1e-1 after two.
+    """
+    settings = {**FAST, "batch": 51, "epochs": 2, "precision": "64-true", "out": tmp_path}
     pair = start_training(**settings, name="pair", devices=2, strategy="ddp")
     output, _ = pair.communicate(timeout=180)
     assert pair.returncode == 0, output
@@ -261,9 +284,9 @@ def test_two_processes_follow_the_curve_of_one(tmp_path, start_training):
     single, double, other = (
         [float(row["train_loss"]) for row in rows(tmp_path / n)] for n in ("single", "pair", "other")
     )
-    assert len(double) == 6
-    assert double == pytest.approx(single, rel=1e-3)
-    assert double != pytest.approx(other, rel=1e-3)
+    assert len(double) == 4
+    assert double == pytest.approx(single, rel=1e-6)
+    assert double != pytest.approx(other, rel=1e-6)
     assert json.loads((tmp_path / "pair" / "results.json").read_text())["environment"]["processes"] == 2
     with pytest.raises(TNLayersError, match="processes=2, but now processes=1"):
         start(tmp_path, **{**settings, "name": "pair", "resume": True})

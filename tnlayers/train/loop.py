@@ -28,6 +28,10 @@ from tnlayers.train.recipes import Recipe
 TEST_CHUNK = 1000
 
 
+class DivergedError(TNLayersError):
+    """The loss of a model is not finite any more; other models of the same run may still train well."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class DevicePart:
     """Images (N, 1, 28, 28) float32 and labels (N,) int64 on the device."""
@@ -167,13 +171,13 @@ class Loop:
         """Train for one epoch, then test; every process returns the same record but for the times.
 
         Raises:
-            TNLayersError: The loss is not finite any more.
+            DivergedError: The loss is not finite any more.
         """
         start = time.perf_counter()
         train_loss = self.train(epoch)
         trained = time.perf_counter()
         if not math.isfinite(train_loss):
-            raise TNLayersError(
+            raise DivergedError(
                 f"Training diverged: the loss of epoch {epoch} is {train_loss} at learning rate {self.recipe.lr} "
                 f"(momentum {self.recipe.momentum}). Try a smaller one: --lr {self.recipe.lr / 4:.3g}."
             )

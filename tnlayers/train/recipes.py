@@ -61,8 +61,8 @@ class Recipe(BaseModel):
 RECIPES: dict[tuple[str, str], Recipe] = {
     ("fc2", "mnist"): Recipe(epochs=500, batch=100, lr=0.8, lr_decay_per_epoch=0.99, l2=1e-4),
     ("lenet5", "mnist"): Recipe(epochs=500, batch=100, lr=0.01, lr_decay_per_epoch=0.99, l2=1e-4),
-    ("fc2", "digits"): Recipe(epochs=40, batch=50, lr=0.2, lr_decay_per_epoch=0.95, l2=1e-4),
-    ("lenet5", "digits"): Recipe(epochs=30, batch=50, lr=0.05, lr_decay_per_epoch=0.95, momentum=0.9, l2=1e-4),
+    ("fc2", "digits"): Recipe(epochs=40, batch=50, lr=0.02, lr_decay_per_epoch=0.95, momentum=0.9, l2=1e-4),
+    ("lenet5", "digits"): Recipe(epochs=30, batch=50, lr=0.03, lr_decay_per_epoch=0.95, momentum=0.9, l2=1e-4),
 }
 
 

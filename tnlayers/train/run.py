@@ -22,7 +22,7 @@ from tnlayers.train.data import load
 from tnlayers.train.directory import Job, RunDirectory
 from tnlayers.train.environment import describe_environment
 from tnlayers.train.history import EpochRecord
-from tnlayers.train.loop import DeviceData, fit
+from tnlayers.train.loop import DeviceData, DivergedError, fit
 from tnlayers.train.plot import save_plot
 from tnlayers.train.progress import Progress, showing
 from tnlayers.train.results import NetworkResult, Parameters, RunResult, SeedResult
@@ -131,12 +131,19 @@ class Runner:
         if self.fabric.is_global_zero:
             self.directory.write_metrics(histories)
         data: DeviceData | None = None
+        diverged = []
         for job in jobs:
             if not self.finished(job, histories[job]):
                 data = data or self.load_data()
-                histories[job] = self.train(job, data, checkpoints[job], progress)
+                try:
+                    histories[job] = self.train(job, data, checkpoints[job], progress)
+                except DivergedError as error:  # an unlucky seed must not cost the night of the others
+                    diverged.append(f"{job[0]} seed {job[1]}: {error}")
                 self.record(histories)
-        return self.record(histories)
+        result = self.record(histories)
+        if diverged:
+            raise DivergedError(f"{' '.join(diverged)} The other models are in {self.directory.root}.")
+        return result
 
     def load_data(self) -> DeviceData:
         """Load the data set; process 0 goes first, as it may have to download."""
