@@ -119,13 +119,14 @@ class TrainConfig(BaseModel):
         data: "digits" or "mnist".
         data_root: Folder with the files of "mnist"; None means TNLAYERS_DATA, else a download into the user's cache.
         seeds: One model is trained for each; it decides the initial weights and the order of the data.
-        epochs: As in `Recipe`; this and the next five take the recipe's value where they are None.
+        epochs: As in `Recipe`; this and the next seven take the recipe's value where they are None.
         batch: As in `Recipe`.
         lr: As in `Recipe`.
         lr_decay: `lr_decay_per_epoch` of `Recipe`.
         momentum: As in `Recipe`.
         nesterov: As in `Recipe`.
         l2: As in `Recipe`.
+        clip_norm: As in `Recipe`; 0 is none.
         accelerator: Fabric's: "auto", "cpu", "cuda", "mps", ...
         devices: Fabric's: how many, a list of indices, or "auto".
         precision: Fabric's.
@@ -156,6 +157,7 @@ class TrainConfig(BaseModel):
     momentum: float | None = Field(default=None, ge=0, lt=1)
     nesterov: bool | None = None
     l2: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    clip_norm: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     accelerator: str = "auto"
     devices: Annotated[int | str | tuple[int, ...], BeforeValidator(as_devices)] = 1
     precision: Annotated[str, one_of(*PRECISIONS)] = "32-true"
@@ -198,7 +200,7 @@ class TrainConfig(BaseModel):
     def recipe(self) -> Recipe:
         """The recipe of this model on this data, with the overrides put in."""
         values = find_recipe(self.model, self.data).model_dump()
-        for key in ("epochs", "batch", "lr", "lr_decay", "momentum", "nesterov", "l2"):
+        for key in ("epochs", "batch", "lr", "lr_decay", "momentum", "nesterov", "l2", "clip_norm"):
             if getattr(self, key) is not None:
                 values[RECIPE_FIELDS.get(key, key)] = getattr(self, key)
         return Recipe(**values)

@@ -210,6 +210,10 @@ class Loop:
             loss = functional.cross_entropy(logits, labels[mine], reduction="sum") * (processes / batch)
             self.optimizer.zero_grad(set_to_none=True)
             self.fabric.backward(loss)
+            if self.recipe.clip_norm:
+                self.fabric.clip_gradients(
+                    self.model, self.optimizer, max_norm=self.recipe.clip_norm, error_if_nonfinite=False
+                )
             self.optimizer.step()
             total += loss.detach()  # read once per epoch: reading each would make an accelerator wait
             self.progress.step(epoch, step + 1, self.steps)

@@ -2,6 +2,10 @@
 
 The rows for MNIST are the paper's (arXiv 1904.06194 and its code): plain SGD, batches of 100, 500 epochs, a learning
 rate that falls by 1 % per epoch continuously, and L2 on every trainable. The rows for digits are short ones of our own.
+
+One number is not the paper's: FC2 clips gradients at norm 1. Without it, at the paper's learning rate of 0.8 and with
+its initial weights, 11 of 12 MPO networks (bonds 2, 4, 8, 16, seeds 0, 1, 2) diverged within nine epochs; `clip_norm=0`
+is the paper's recipe to the letter.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ class Recipe(BaseModel):
         momentum: Of SGD; 0 is plain SGD.
         nesterov: Whether the momentum is Nesterov's.
         l2: Weight of 0.5 * sum(v**2) over all trainables v, biases too, added to the loss.
+        clip_norm: Largest norm of the gradient of all trainables together; a longer one is scaled down to it. 0 leaves
+            gradients as they are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +42,7 @@ class Recipe(BaseModel):
     momentum: float = Field(default=0.0, ge=0, lt=1)
     nesterov: bool = False
     l2: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    clip_norm: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
@@ -59,7 +66,7 @@ class Recipe(BaseModel):
 
 
 RECIPES: dict[tuple[str, str], Recipe] = {
-    ("fc2", "mnist"): Recipe(epochs=500, batch=100, lr=0.8, lr_decay_per_epoch=0.99, l2=1e-4),
+    ("fc2", "mnist"): Recipe(epochs=500, batch=100, lr=0.8, lr_decay_per_epoch=0.99, l2=1e-4, clip_norm=1.0),
     ("lenet5", "mnist"): Recipe(epochs=500, batch=100, lr=0.01, lr_decay_per_epoch=0.99, l2=1e-4),
     ("fc2", "digits"): Recipe(epochs=40, batch=50, lr=0.02, lr_decay_per_epoch=0.95, momentum=0.9, l2=1e-4),
     ("lenet5", "digits"): Recipe(epochs=30, batch=50, lr=0.03, lr_decay_per_epoch=0.95, momentum=0.9, l2=1e-4),
