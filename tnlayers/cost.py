@@ -81,12 +81,15 @@ def _step_cost(step: Step, program: Program, contraction: Contraction, itemsize:
                 kept=itemsize * sum(kept),
                 result=itemsize * result,
             )
-        case Reduce(elements=(before, after)):
-            return Cost(
-                flops=before - after, bytes=itemsize * (before + after), copied=0, kept=0, result=itemsize * after
-            )
-        case Arrange():
-            moved = 2 * itemsize * result
+        case Reduce(register=register, diagonals=diagonals, axes=axes, elements=(before, after)):
+            moved = before + after if axes else 0
+            indices = program.indices[register]
+            for first, second in diagonals:  # each reads and writes the entries it keeps
+                indices = (*(i for k, i in enumerate(indices) if k not in (first, second)), indices[first])
+                moved += 2 * contraction.elements(indices)
+            return Cost(flops=before - after, bytes=itemsize * moved, copied=0, kept=0, result=itemsize * after)
+        case Arrange(view=view):
+            moved = 2 * itemsize * result if view.copies else 0
             return Cost(flops=0, bytes=moved, copied=moved, kept=0, result=itemsize * result)
 
 
@@ -122,7 +125,7 @@ class Machine:
         rate = self.flops_per_second
         if isinstance(step, Multiply):
             side = min(step.sizes[1:])
-            rate *= side / (side + self.small_side)
+            rate *= max(side, 1) / (side + self.small_side)
         moved = (cost.bytes - cost.copied) / self.bytes_per_second + cost.copied / self.copied_bytes_per_second
         kept = cost.kept / self.copied_bytes_per_second if training else 0.0
         return passes * (cost.flops / rate + moved + self.seconds_per_step) + kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +68,14 @@ def from_einsum(equation: str, shapes: Sequence[Sequence[int]], *, optimize: Opt
         >>> f(np.ones((2, 3)), np.ones((3, 4)), np.ones((4, 5)))[0, 0]
         np.float64(12.0)
     """
-    sizes = tuple(tuple(int(size) for size in shape) for shape in shapes)
+    try:
+        sizes = tuple(tuple(operator.index(size) for size in shape) for shape in shapes)
+    except TypeError as error:
+        raise TNLayersError(
+            f"from_einsum takes one shape per operand, such as [(2, 3), (3, 4)]; got {shapes!r}."
+        ) from error
+    if any(size < 0 for shape in sizes for size in shape):
+        raise TNLayersError(f"Sizes cannot be negative: the shapes are {sizes}.")
     inputs, output = _parse(equation, sizes)
     contraction = _contraction(equation, inputs, output, sizes)
     return Einsum(equation, sizes, plan_contraction(contraction, optimize=optimize, title=repr(equation)))

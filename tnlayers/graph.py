@@ -37,16 +37,25 @@ def _name(edge: tn.Edge) -> str:
 
 
 class Leg(tn.Edge):  # type: ignore[misc]
-    """An open leg of a node; `^` joins it with another, and says what is wrong where that cannot be."""
+    """A leg of a node, open or joined; `^` joins it with another, and says what is wrong where that cannot be."""
 
     def __xor__(self, other: object) -> tn.Edge:
-        _check_joinable(self, other)
-        return super().__xor__(other)
+        return _join(self, other)
 
-    # A leg that is joined already is a plain tn.Edge; `used ^ free` comes here because Leg is its subclass.
+    # `edge ^ leg` with a plain tn.Edge comes here, because Leg is its subclass.
     def __rxor__(self, other: object) -> tn.Edge:
-        _check_joinable(other, self)
-        return super().__xor__(other)
+        return _join(other, self)
+
+
+def _join(left: object, right: object) -> tn.Edge:
+    """What `tn.connect` does, with our messages, and with an edge that has them too when it is used again."""
+    _check_joinable(left, right)
+    assert isinstance(left, tn.Edge)
+    assert isinstance(right, tn.Edge)
+    bond = Leg(node1=left.node1, axis1=left.axis1, name=left.name, node2=right.node1, axis2=right.axis1)
+    left.node1.add_edge(bond, left.axis1, override=True)
+    right.node1.add_edge(bond, right.axis1, override=True)
+    return bond
 
 
 def _check_joinable(left: object, right: object) -> None:
@@ -78,7 +87,7 @@ class CoreNode(tn.Node):  # type: ignore[misc]
         _dress(self)
 
     def __getitem__(self, key: Any) -> Any:
-        return _leg(self, key) if isinstance(key, str) else super().__getitem__(key)
+        return _leg(self, key) if isinstance(key, (str, int)) else super().__getitem__(key)
 
 
 class CopyNode(tn.CopyNode):  # type: ignore[misc]
@@ -89,7 +98,7 @@ class CopyNode(tn.CopyNode):  # type: ignore[misc]
         _dress(self)
 
     def __getitem__(self, key: Any) -> Any:
-        return _leg(self, key) if isinstance(key, str) else super().__getitem__(key)
+        return _leg(self, key) if isinstance(key, (str, int)) else super().__getitem__(key)
 
 
 def _dress(node: tn.AbstractNode) -> None:
@@ -97,8 +106,8 @@ def _dress(node: tn.AbstractNode) -> None:
         node.add_edge(Leg(node1=node, axis1=axis, name=name), axis, override=True)
 
 
-def _leg(node: tn.AbstractNode, name: str) -> tn.Edge:
-    if name not in node.axis_names:
+def _leg(node: tn.AbstractNode, name: str | int) -> tn.Edge:
+    if name not in node.axis_names and name not in range(len(node.axis_names)):
         raise TNLayersError(f"{node.name} has no leg {name!r}; its legs are {', '.join(node.axis_names)}.")
     return node.get_edge(name)
 
@@ -129,7 +138,7 @@ class Declaration:
         Raises:
             TNLayersError: If the name is taken or unusable, or a size is not a positive integer.
         """
-        self._check_name(name)
+        self._check_name(name, self._nodes)
         if not legs:
             raise TNLayersError(f"Core {name!r} has no legs; give it at least one, as in net.core({name!r}, inp=4).")
         for leg, size in legs.items():
@@ -151,7 +160,7 @@ class Declaration:
         """
         names = [str(k) for k in range(legs)] if isinstance(legs, int) else list(legs)
         name = name or f"copy_{sum(isinstance(node, tn.CopyNode) for node in self._nodes)}"
-        self._check_name(name)
+        self._check_name(name, self._nodes)
         _check_size(f"copy node {name!r}", size)
         if len(names) < 2 or len(set(names)) < len(names):
             raise TNLayersError(f"Copy node {name!r} needs at least two legs of different names, got {names}.")
@@ -169,7 +178,7 @@ class Declaration:
             TNLayersError: If an open leg is listed twice or not at all, a listed one is not open, a core is not
                 connected to the rest, two inputs (or two outputs) end on one copy node, or a core's modes are all 1.
         """
-        lists = {"inputs": list(inputs), "outputs": list(outputs)}
+        lists = {"inputs": _listed("inputs", inputs), "outputs": _listed("outputs", outputs)}
         for side, edges in lists.items():
             _check_open(side, edges)
         nodes = self._collect([*lists["inputs"], *lists["outputs"]])
@@ -177,13 +186,13 @@ class Declaration:
         _check_connected(nodes)
         return _lower(nodes, lists["inputs"], lists["outputs"])
 
-    def _check_name(self, name: object) -> None:
+    def _check_name(self, name: object, nodes: Sequence[tn.AbstractNode]) -> None:
         if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or name in RESERVED_NAMES:
             raise TNLayersError(
                 f"A core cannot be named {name!r}: it needs a Python identifier other than {sorted(RESERVED_NAMES)}, "
                 "because the name becomes a parameter's name, as in 'core_0'."
             )
-        if any(node.name == name for node in self._nodes):
+        if any(node.name == name for node in nodes):
             raise TNLayersError(f"There is already a node named {name!r} in this layer; names must be unique.")
 
     def _collect(self, edges: list[tn.Edge]) -> list[tn.AbstractNode]:
@@ -192,7 +201,7 @@ class Declaration:
         nodes = list(self._nodes)
         for found in sorted(tn.reachable([e.node1 for e in edges]), key=lambda node: str(node.name)):
             if found not in known:
-                self._check_name(found.name)
+                self._check_name(found.name, nodes)
                 nodes.append(found)
         return nodes
 
@@ -200,6 +209,12 @@ class Declaration:
 def _check_size(what: str, size: object) -> None:
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
         raise TNLayersError(f"The size of {what} must be a positive integer, got {size!r}.")
+
+
+def _listed(side: str, edges: object) -> list[tn.Edge]:
+    if not isinstance(edges, Iterable):
+        raise TNLayersError(f"net.linear({side}=...) takes a list of legs such as [core['inp']], got {edges!r}.")
+    return list(edges)
 
 
 def _check_open(side: str, edges: list[tn.Edge]) -> None:

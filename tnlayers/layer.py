@@ -95,7 +95,7 @@ class LinearMap:
         Raises:
             TNLayersError: If the last dimension of `x` is not in_features.
         """
-        *leading, features = x.shape
+        leading, features = x.shape[:-1], x.shape[-1] if x.ndim else None
         if features != self.spec.in_features:
             raise TNLayersError(
                 f"The input's last dimension is {features} (shape {tuple(x.shape)}), but this layer takes vectors of "

@@ -122,10 +122,12 @@ def _view(contraction: Contraction, axes: Indices, groups: Sequence[Indices]) ->
     """View an array with these axes as one axis per group, permuting where the order differs."""
     wanted = [i for group in groups for i in group]
     shape = _shape(contraction, groups)
-    # Axes of size 1 can stand anywhere; all others decide.
-    present = [i for i in axes if contraction.sizes[i] > 1]
-    if present == [i for i in wanted if contraction.sizes[i] > 1]:
+    # Axes of size 1 can stand anywhere; all others decide. The batch is one of them even where 1 is planned for: the
+    # program runs at other sizes too.
+    lasting = [i for i, size in enumerate(contraction.sizes) if size > 1 or i == contraction.batch]
+    if [i for i in axes if i in lasting] == [i for i in wanted if i in lasting]:
         return View(None, None, shape)
+    present = [i for i in axes if contraction.sizes[i] > 1]
     order = tuple(axes.index(i) for i in wanted)
     copies = any(not _neighbours([i for i in group if contraction.sizes[i] > 1], present) for group in groups)
     return View(_shape(contraction, [[i] for i in axes]), order, shape, copies=copies)
@@ -153,5 +155,5 @@ def _arrange(contraction: Contraction, partial: _Partial) -> _Partial:
     return _Partial(
         (*partial.steps, Arrange(register, view)),
         (*partial.indices, contraction.output),
-        partial.copied + contraction.elements(contraction.output),
+        partial.copied + (contraction.elements(contraction.output) if view.copies else 0),
     )

@@ -1,5 +1,9 @@
 """The torch layers: drop-in replacements for those of `torch.nn`. Importing this module imports torch."""
 
-from tnlayers_backends.torch.linear import MPOLinear, TNLinear
+from tnlayers.backends import backend
+
+backend("torch")  # without torch this refuses and names the extra to install, before the import below fails
+
+from tnlayers_backends.torch.linear import MPOLinear, TNLinear  # noqa: E402
 
 __all__ = ["MPOLinear", "TNLinear"]

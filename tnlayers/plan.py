@@ -7,7 +7,7 @@ layers alike share them, and asking twice costs nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
 from typing import Any, Literal, TypeAlias, get_args
@@ -153,7 +153,9 @@ class Plan:
                 title=str(data["title"]),
                 features=None if features is None else (int(features[0]), int(features[1])),
             )
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except TNLayersError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
             raise TNLayersError(
                 f"This is not a plan: {type(error).__name__}: {error}. Plans are written by `plan.to_json()` and by "
                 "`tnlayers plan SPEC --batch N --json`."
@@ -187,9 +189,9 @@ def plan(
 
     Example:
         >>> import tnlayers as tnl
-        >>> p = tnl.plan("mpo(in=4x7x7x4, out=4x4x4x4, bond=16)", batch=1)
-        >>> p.cost.flops < p.dense.flops
-        True
+        >>> p = tnl.plan("mpo(in=8x8x8x8, out=8x8x8x8, bond=16)", batch=128)
+        >>> round(p.cost.flops / p.dense.flops, 2)
+        0.5
     """
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise TNLayersError(f"batch must be a positive integer, got {batch!r}.")
@@ -200,9 +202,9 @@ def plan(
         graph, title, features = made.graph, str(made), (made.in_features, made.out_features)
     return plan_contraction(
         forward(graph, batch),
-        objective=_objective(objective),
-        optimize=_hashable(optimize),
-        dtype=_dtype(dtype),
+        objective=objective,
+        optimize=optimize,
+        dtype=dtype,
         title=title,
         features=features,
     )
@@ -222,7 +224,7 @@ def plan_contraction(
     Optimizers that are objects may be random or keep state: their plans are searched anew each time.
     """
     search = _search if callable(optimize) else _cached_search
-    return search(contraction, objective, optimize, dtype, title, features)
+    return search(contraction, _objective(objective), _hashable(optimize), _dtype(dtype), title, features)
 
 
 def _search(
@@ -256,7 +258,14 @@ def _counts(cost: Cost) -> dict[str, int]:
 
 
 def _hashable(optimize: Any) -> Any:
-    return tuple(map(tuple, optimize)) if isinstance(optimize, Sequence) and not isinstance(optimize, str) else optimize
+    if isinstance(optimize, str) or callable(optimize):
+        return optimize
+    try:
+        return tuple(tuple(int(k) for k in step) for step in optimize)
+    except (TypeError, ValueError) as error:
+        raise TNLayersError(
+            f"optimize={optimize!r} is no optimizer of opt_einsum, no name of one, no path such as [(0, 1), (0, 1)]."
+        ) from error
 
 
 def _objective(name: str) -> Objective:
@@ -266,13 +275,19 @@ def _objective(name: str) -> Objective:
 
 
 def _dtype(name: str) -> str:
-    if name not in ITEMSIZES:
+    if not isinstance(name, str) or name not in ITEMSIZES:
         raise TNLayersError(f"Bytes cannot be counted for dtype {name!r}; known: {', '.join(ITEMSIZES)}.")
     return name
 
 
 def _check_path(contraction: Contraction, path: Path) -> None:
     """Refuse a path from a file that does not merge all operands two by two."""
+    known = range(len(contraction.sizes))
+    used = {i for indices in contraction.operands for i in indices}
+    if min(contraction.sizes, default=1) < 0 or not used.issuperset(contraction.output) or used.difference(known):
+        raise TNLayersError(f"This plan's indices do not fit its {len(known)} sizes {contraction.sizes}.")
+    if contraction.batch is not None and contraction.batch not in known:
+        raise TNLayersError(f"This plan's batch index is {contraction.batch!r}, but it has {len(known)} sizes.")
     alive = set(range(len(contraction.operands)))
     for number, pair in enumerate(path):
         if len(set(pair)) != 2 or not alive.issuperset(pair):

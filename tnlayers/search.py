@@ -87,8 +87,7 @@ def _ask(contraction: Contraction, optimize: Optimizer) -> Path:
         try:
             optimize = paths.get_path_fn(optimize)
         except KeyError as error:
-            known = ", ".join(["auto", *sorted(paths._PATH_OPTIONS)])
-            raise TNLayersError(f"opt_einsum knows no optimizer {optimize!r}. Known: {known}.") from error
+            raise TNLayersError(f"opt_einsum: {error.args[0]}") from error
     found: Sequence[tuple[int, ...]]
     if callable(optimize):
         # Sorted, not as they come: sets of int iterate by value, and a path must not depend on anything but its input.
@@ -103,12 +102,19 @@ def _pairs(operands: int, path: Sequence[tuple[int, ...]]) -> Path:
     """opt_einsum's path (positions in a shrinking list) as pairs of registers (numbers that stay)."""
     alive = list(range(operands))
     pairs = []
-    for number, step in enumerate(path):
-        if len(step) == 1 and len(alive) == 1:
+    try:
+        listed = [tuple(int(k) for k in step) for step in path]
+    except (TypeError, ValueError) as error:
+        raise TNLayersError(
+            f"{path!r} is no contraction path: pairs of positions such as [(0, 1), (0, 1)] are needed."
+        ) from error
+    for number, step in enumerate(listed):
+        if len(step) == 1 and step[0] in range(len(alive)):
+            alive.append(alive.pop(step[0]))  # "reduce this operand alone": programs do that first, in one step each
             continue
         if len(step) != 2 or len(set(step)) != 2 or not all(0 <= k < len(alive) for k in step):
             raise TNLayersError(
-                f"Step {number} of the contraction path, {tuple(step)}, does not name two of the {len(alive)} operands "
+                f"Step {number} of the contraction path, {step}, does not name two of the {len(alive)} operands "
                 "left. Every step must contract two; optimizers given a memory limit may return larger ones."
             )
         first, second = sorted(step)
@@ -116,7 +122,7 @@ def _pairs(operands: int, path: Sequence[tuple[int, ...]]) -> Path:
         pairs.append((a, b))
         alive.append(operands + len(pairs) - 1)
     if len(alive) != 1:
-        raise TNLayersError(f"The contraction path {list(path)} leaves {len(alive)} operands uncontracted.")
+        raise TNLayersError(f"The contraction path {listed} leaves {len(alive)} operands uncontracted.")
     return tuple(pairs)
 
 

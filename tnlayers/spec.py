@@ -140,7 +140,7 @@ class Spec:
         """
         try:
             return spec(json.loads(text))
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, TypeError) as error:
             raise TNLayersError(f"This is not JSON: {error}. A spec is an object such as {_EXAMPLE}.") from error
 
     @classmethod
@@ -152,7 +152,7 @@ class Spec:
         """
         try:
             return spec(yaml.safe_load(text))
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, AttributeError) as error:
             raise TNLayersError(f"This is not YAML: {error}. A spec is a mapping such as {_EXAMPLE}.") from error
 
     def __str__(self) -> str:
@@ -162,7 +162,7 @@ class Spec:
             if value not in (None, 0, False):
                 parts.append(f"{key.removesuffix('_modes')}={print_value(value, modes=key.endswith('_modes'))}")
         parts += [f"{SHORT_NAMES.get(key, key)}={print_value(value)}" for key, value in self.options]
-        return f"{self.network}({', '.join(parts)})"
+        return f"{self.network}({', '.join(parts)})" if parts else self.network
 
     def __repr__(self) -> str:
         return f"Spec({str(self)!r})"
@@ -204,7 +204,9 @@ def spec(
     draft = _draft(given)
     if draft.in_modes is None and draft.out_modes is None and in_features is None and out_features is None:
         return draft
-    return _clip(_size(draft, in_features, out_features))
+    sized = _size(draft, in_features, out_features)
+    _check_pads(sized)
+    return _clip(sized)
 
 
 def _read(network: object) -> dict[str, Any]:
@@ -263,11 +265,11 @@ def _checked(key: str, value: Any, per_edge: bool = True) -> Value:
         least = 0 if key.startswith("pad_") else 1
         items = value if isinstance(value, tuple) else (value,)
         if not items or any(isinstance(v, bool) or not isinstance(v, int) or v < least for v in items):
-            raise TNLayersError(f"{short}={print_value(value)}: every number must be an integer of at least {least}.")
+            shown = print_value(value, modes=modes)
+            raise TNLayersError(f"{short}={shown}: every number must be an integer of at least {least}.")
         if isinstance(value, tuple) and (not per_edge or key in ("cores", "pad_in", "pad_out")):
             raise TNLayersError(f"{short}={print_value(value)}: this takes one number, not one per bond.")
-        # One number says the same as that number for every bond; specs that say the same are equal.
-        return value[0] if isinstance(value, tuple) and not modes and len(set(value)) == 1 and len(value) > 1 else value
+        return value
     if key in _FIELDS or key in ("bond_dim", "rank"):
         raise TNLayersError(f"{short}={value!r}: an integer of at least 1 is needed, such as {short}=4.")
     if not isinstance(value, (bool, float, str)):
@@ -284,7 +286,7 @@ def _size(draft: Spec, in_features: int | None, out_features: int | None) -> Spe
                 raise TNLayersError(f"{draft} has only one of in= and out=; write both, or give the sizes instead.")
             if modes is not None and size is not None:
                 _check_product(side, modes, size, getattr(draft, f"pad_{side}"))
-        if draft.cores is not None and draft.sized:
+        if draft.cores is not None:
             raise TNLayersError(f"cores={draft.cores} together with written modes: the modes say how many cores.")
     order = draft.cores or network_type(draft.network).cores
     written = draft.in_modes or draft.out_modes
@@ -295,7 +297,6 @@ def _size(draft: Spec, in_features: int | None, out_features: int | None) -> Spe
                 raise TNLayersError(f"{draft} needs {side}_features as well: tnl.spec(..., in_features, out_features).")
             split[side] = factorise(size, len(written) if written else order)
     if not split:
-        _check_pads(draft)
         return draft
     notes = [f"{side}_features: {modes.note}" for side, modes in split.items() if modes.note]
     fields: dict[str, Any] = {f"pad_{side}": modes.padding for side, modes in split.items()}
@@ -334,14 +335,21 @@ def _declared(spec: Spec) -> Graph:
 def _clip(asked: Spec) -> Spec:
     """Tell what was clipped or padded, and let the spec's own numbers show what is built."""
     graph, notes = clip(_declared(asked))
-    told = _show_clipped(asked, graph) if notes else asked
+    told = _even(_show_clipped(asked, graph) if notes else asked)
     larger: tuple[str, ...] = ()
     if told.rho > 1:
         larger = (f"{told.parameters} parameters, more than the {told.dense_parameters} of the dense weight",)
     told = replace(told, notes=(*asked.notes, *notes, *larger))
-    if (notes and asked.options) or asked.pad_in or asked.pad_out:  # a clipped default is noted, not warned about
+    padded = asked.notes and (asked.pad_in or asked.pad_out)  # here, and not by the caller
+    if (notes and asked.options) or padded:  # a clipped default is noted, not warned about
         warnings.warn(f"{told}: {'; '.join(told.notes)}.", TNLayersWarning, stacklevel=3)
     return told
+
+
+def _even(spec: Spec) -> Spec:
+    """The spec with one number where every bond has that size: specs that say the same are equal."""
+    pairs = ((k, v[0] if isinstance(v, tuple) and len(set(v)) == 1 else v) for k, v in spec.options)
+    return replace(spec, options=tuple(pairs))
 
 
 def _show_clipped(asked: Spec, graph: Graph) -> Spec:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tnlayers.errors import TNLayersError
 from tnlayers.initialise import default_variance, draw_bias, draw_cores
 from tnlayers.layer import LinearMap
 from tnlayers.plan import Plan
@@ -34,7 +35,7 @@ class NumpyOps:
 
     def sum(self, array: Array, axes: tuple[int, ...]) -> Array:
         """As `numpy.sum`; a 0-d array where every axis goes."""
-        return np.asarray(np.sum(array, axis=axes))
+        return np.asarray(np.sum(array, axis=axes, dtype=array.dtype))
 
     def diagonal(self, array: Array, axis1: int, axis2: int) -> Array:
         """As `numpy.diagonal`, copied so that the result is contiguous."""
@@ -58,6 +59,8 @@ class NumpyLinear:
     """
 
     def __init__(self, spec: Spec, *, seed: int | None = 0, dtype: str = "float32") -> None:
+        if dtype == "bfloat16":
+            raise TNLayersError("numpy has no dtype 'bfloat16'; use float32, float64 or float16.")
         self._map = LinearMap(spec, dtype)
         rng = np.random.default_rng(seed)
         drawn = draw_cores(self._map.graph, default_variance(spec.in_features), rng)

@@ -8,16 +8,20 @@ Example:
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from tnlayers.backends import backend
 
-from tnlayers.errors import TNLayersError
-from tnlayers.models.fc2 import FC2
-from tnlayers.models.initial import reset
-from tnlayers.models.lenet5 import LeNet5
-from tnlayers.models.report import LayerReport, ModelReport, count
-from tnlayers.models.sites import Site
-from tnlayers.spec import spec as make_spec
+backend("torch")  # without torch this refuses and names the extra to install, before the imports below fail
+
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+
+from tnlayers.errors import TNLayersError  # noqa: E402
+from tnlayers.models.fc2 import FC2  # noqa: E402
+from tnlayers.models.initial import reset  # noqa: E402
+from tnlayers.models.lenet5 import LeNet5  # noqa: E402
+from tnlayers.models.report import LayerReport, ModelReport, count  # noqa: E402
+from tnlayers.models.sites import Site  # noqa: E402
+from tnlayers.spec import spec as make_spec  # noqa: E402
 
 __all__ = ["FC2", "LayerReport", "LeNet5", "ModelReport", "Site", "build", "describe", "names"]
 

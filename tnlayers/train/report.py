@@ -12,8 +12,9 @@ def make_table(result: RunResult) -> Table:
     """Return one row per network: size, compression, accuracy, time."""
     config = result.config
     seeds = f"{len(config.seeds)} seed{'s' if len(config.seeds) > 1 else ''}"
+    epochs = f"{config.recipe.epochs} epoch{'s' if config.recipe.epochs > 1 else ''}"
     table = Table(
-        title=f"{config.model} on {config.data}: {config.recipe.epochs} epochs, {seeds}",
+        title=f"{config.model} on {config.data}: {epochs}, {seeds}",
         caption=f"Test accuracy; the best epoch is chosen by looking at it. Written to {result.directory}",
         caption_justify="left",
         box=box.SIMPLE_HEAD,

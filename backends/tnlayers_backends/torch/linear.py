@@ -155,7 +155,7 @@ class TNLinear(nn.Module):
             batch = x.numel() // max(x.shape[-1], 1) if x.ndim else 1
             plan = self.plan_for(batch, "training" if torch.is_grad_enabled() else "forward")
         y: Tensor = self._map.apply(OPS, x, list(self.cores.values()), plan)
-        return y if self.bias is None else y + self.bias
+        return y if self.bias is None else y + self.bias.to(y.dtype)  # under autocast y is narrower, as nn.Linear's is
 
     def plan_for(self, batch: int, objective: Objective = "forward") -> Plan:
         """The plan that a batch of this size runs, for inference ("forward") or under autograd ("training")."""
@@ -231,7 +231,7 @@ def from_spec(
     spec: Spec, *, seed: int | None = 0, dtype: str = "float32", device: torch.device | str | None = None
 ) -> TNLinear:
     """A torch layer from a sized spec."""
-    kind = getattr(torch, dtype, None)
+    kind = getattr(torch, str(dtype), None)
     if not isinstance(kind, torch.dtype):
         raise TNLayersError(f"torch has no dtype {dtype!r}; use float32, float64, bfloat16 or float16.")
     return TNLinear(spec.in_features, spec.out_features, spec.bias, device, kind, network=spec, seed=seed)

@@ -23,7 +23,7 @@ class TorchOps:
 
     def sum(self, array: Tensor, axes: tuple[int, ...]) -> Tensor:
         """As `torch.sum`."""
-        return array.sum(axes)
+        return array.sum(axes, dtype=array.dtype)
 
     def diagonal(self, array: Tensor, axis1: int, axis2: int) -> Tensor:
         """As `torch.diagonal`, copied so that the result is contiguous."""

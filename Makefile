@@ -1,0 +1,58 @@
+# The commands of this project; `make help` lists them. Everything is installed into .venv/ here and nowhere else.
+
+# The first Python of these that is 3.11 or newer; `make PYTHON=/path/to/python test` takes another.
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+SETTINGS := pyproject.toml constraints.txt
+DEMO := runs/demo
+PYTEST_ARGS ?= -q
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test readme lint types wheel clean
+
+help:  ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.installed-train  ## Train LeNet-5 as MPO and dense on digits: a table and a picture, in minutes
+	$(BIN)/tnlayers train lenet5 --network mpo,dense --data digits --out $(dir $(DEMO)) --name $(notdir $(DEMO)) --overwrite
+	@echo
+	@echo "The table above is in $(DEMO)/results.json, the picture in $(DEMO)/accuracy.png."
+
+test: $(VENV)/.installed-dev  ## Run all tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+readme: $(VENV)/.installed-dev  ## Run the code blocks of README.md
+	$(BIN)/python -m pytest -q -rs tests/test_readme.py
+
+lint: $(VENV)/.installed-dev  ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev  ## Check types
+	$(BIN)/mypy
+
+wheel: $(VENV)/.installed-dev  ## Build the sdist, and from it the wheel, into dist/
+	rm -rf build dist
+	$(BIN)/python -m build --quiet
+	@ls -l dist
+
+clean:  ## Delete what these targets make, except runs/
+	rm -rf $(VENV) build dist *.egg-info backends/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find tnlayers backends tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps say that an installation is complete, so that the next call does not repeat it.
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found. make PYTHON=/path/to/python ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-train: $(SETTINGS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train]"
+	touch $@
+
+# dev contains train.
+$(VENV)/.installed-dev: $(SETTINGS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $(VENV)/.installed-train $@

@@ -1,0 +1,22 @@
+"""Settings of all tests of the core: modest Hypothesis, and one torch thread."""
+
+import sys
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("ci")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(request):
+    """Small layers are faster on one thread; tests of training set their own."""
+    torch = sys.modules.get("torch")
+    if torch is None or "train" in request.node.path.parts:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,182 @@
+"""Plans: values that print, travel as JSON, and take every optimizer."""
+
+import dataclasses
+
+import opt_einsum
+import pytest
+from specs import MARKET
+
+import tnlayers as tnl
+from tnlayers.search import linear_path
+
+MPO = "mpo(in=4x7x7x4, out=4x4x4x4, bond=8)"
+
+
+@pytest.mark.parametrize("batch", [1, 128])
+@pytest.mark.parametrize("name", MARKET)
+def test_json_round_trip(name, batch):
+    for objective in ("forward", "training"):
+        plan = tnl.plan(MARKET[name], batch, objective=objective, dtype="float64")
+        twin = tnl.Plan.from_json(plan.to_json())
+        assert twin == plan
+        assert hash(twin) == hash(plan)
+        assert twin.program == plan.program
+        assert twin.steps == plan.steps
+        assert str(twin) == str(plan)
+
+
+def test_plans_are_cached_by_value():
+    assert tnl.plan(MPO, 32) is tnl.plan(tnl.spec("mpo(bond=8)", in_modes=(4, 7, 7, 4), out_modes=(4, 4, 4, 4)), 32)
+    assert tnl.plan(MPO, 32, optimize=[(0, 1)] * 4) is tnl.plan(MPO, 32, optimize=((0, 1),) * 4)
+    assert tnl.plan(MPO, 32) is not tnl.plan(MPO, 33)
+    assert tnl.plan(MPO, 32) != tnl.plan(MPO, 32, objective="training")
+    assert tnl.plan(MPO, 32) != tnl.plan(MPO, 32, dtype="float64")
+    one, other = (tnl.build(MPO, seed=seed) for seed in (0, 1))
+    assert one.plan_for(64) is other.plan_for(64)  # layers alike share plans
+
+
+def test_plans_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        tnl.plan(MPO).path = ()
+
+
+NAMES = [
+    "auto-hq",
+    "branch-1",
+    "branch-2",
+    "branch-all",
+    "dp",
+    "dynamic-programming",
+    "eager",
+    "greedy",
+    "opportunistic",
+]
+NAMES += ["optimal", "random-greedy"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_optimizers_by_name(name):
+    plan = tnl.plan(MPO, 16, optimize=name)
+    assert plan.found_by == name
+    assert len(plan.path) == 4
+
+
+def last_two(inputs, output, sizes, memory_limit=None):
+    return [(k - 2, k - 1) for k in range(len(inputs), 1, -1)]
+
+
+@pytest.mark.parametrize(
+    ("optimize", "label"),
+    [
+        (opt_einsum.DynamicProgramming(minimize="size"), "DynamicProgramming"),
+        (opt_einsum.RandomGreedy(max_repeats=4, parallel=False), "RandomGreedy"),
+        (opt_einsum.BranchBound(), "BranchBound"),
+        (last_two, "function"),
+    ],
+)
+def test_optimizers_as_objects(optimize, label):
+    plan = tnl.plan(MPO, 16, optimize=optimize)
+    assert plan.found_by == label
+    assert len(plan.path) == 4
+
+
+def test_a_path_of_opt_einsum_by_hand():
+    steps = [(1, 2), (1, 2), (0, 2), (0, 1)]
+    plan = tnl.plan(MPO, 16, optimize=steps)
+    assert plan.linear_path == tuple(steps)
+    assert plan.found_by == "given"
+    # Operands x, 0, 1, 2, 3 are registers 0..4; each pair makes the next one.
+    assert plan.path == ((1, 2), (3, 4), (0, 6), (5, 7))
+    assert linear_path(5, plan.path) == tuple(steps)
+
+
+def test_single_operand_steps_of_opt_einsum_are_understood():
+    """`dp` reduces operands with indices of their own first, as a step of one operand."""
+    plan = tnl.plan(MARKET["traced"], 4, optimize="dp")
+    assert plan.cost.flops == tnl.plan(MARKET["traced"], 4, optimize="optimal").cost.flops or len(plan.path) == 2
+
+
+@pytest.mark.parametrize("objective", ["forward", "training"])
+@pytest.mark.parametrize("batch", [1, 128, 4096])
+def test_auto_is_the_best_of_its_candidates(batch, objective):
+    plan = tnl.plan(MPO, batch, objective=objective)
+    for optimize in ("optimal", "dp", "greedy"):
+        assert plan.seconds <= tnl.plan(MPO, batch, objective=objective, optimize=optimize).seconds
+
+
+def test_the_batch_decides():
+    """One vector goes through the cores; a thousand want the weight, or most of it, merged first."""
+    spec = tnl.spec("mpo(in=4x7x7x4, out=4x4x4x4, bond=16)")
+    one, many = tnl.plan(spec, 1, objective="training"), tnl.plan(spec, 2048, objective="training")
+    assert one.path != many.path
+    assert tnl.plan(spec, 2048, objective="training", optimize=one.linear_path).cost.kept > many.cost.kept
+
+
+def test_printed_plan():
+    """x (2, 2, 3), core_0 (2, 3, 4), core_1 (4, 3, 2); contract the cores first, then x.
+
+          2: x, w -> y           2 * 2*(2*3) * (3*2) = 144 flops   (12 + 36 + 12) * 4 = 240 bytes
+         /  \\                                                      + 36 copied: 2 * 36 * 4 = 288 bytes
+        x    1: core_0, core_1   2 * (2*3) * 4 * (3*2) = 288 flops (24 + 24 + 36) * 4 = 336 bytes
+
+    The dense layer: 2 * 2 * 6 * 6 = 144 flops, (12 + 36 + 12) * 4 = 240 bytes.
+    """
+    plan = tnl.plan("mpo(in=2x3, out=3x2, bond=4)", 2, optimize=[(1, 2), (0, 1)])
+    lines = str(plan).splitlines()
+    assert lines[0] == "mpo(in=2x3, out=3x2, bond=4), batch 2, float32; path by given for forward"
+    assert lines[1].split() == ["flops", "bytes", "copied", "result", "kept"]
+    assert lines[2].split()[-5:] == ["144", "528", "288", "48", "144"]
+    assert lines[-3].split() == ["total", "432", "864", "288", "144", "144"]
+    assert lines[-2].split() == ["dense", "layer", "144", "240", "0", "48", "0"]
+    assert lines[-1] == "3 of the dense layer's flops, 3.6 of its bytes."
+    assert "x (2x2x3)" in str(plan)
+    assert "core_0 (2x3x4)" in str(plan)
+    assert "core_1 (4x3x2)" in str(plan)
+    assert repr(plan) == str(plan)
+
+
+@pytest.mark.parametrize("name", MARKET)
+def test_the_text_has_every_step_and_the_totals(name):
+    plan = tnl.plan(MARKET[name], 8, objective="training")
+    text = str(plan)
+    program = plan.program
+    for number, step in enumerate(program.steps):
+        parts = [program.indices[k] for k in (*step.registers, program.operands + number)]
+        assert f": {plan.contraction.equation(*parts)}" in text
+    for operand in plan.contraction.names:
+        assert f"{operand} (" in text
+    for line in ("total", "dense layer", "of the dense layer's flops", "a training step takes"):
+        assert line in text
+    assert plan.cost.flops == sum(step.flops for step in plan.steps)
+    assert plan.flops == 3 * plan.cost.flops
+
+
+def test_equations_of_steps_are_einsum_equations():
+    import numpy as np
+
+    plan = tnl.plan(MARKET["ring"], 3)
+    c = plan.contraction
+    for number, step in enumerate(plan.program.steps):
+        parts = [plan.program.indices[k] for k in (*step.registers, plan.program.operands + number)]
+        operands = [np.ones([c.sizes[i] for i in part]) for part in parts[:-1]]
+        assert np.einsum(c.equation(*parts), *operands).shape == tuple(c.sizes[i] for i in parts[-1])
+
+
+def test_plans_of_graphs_and_einsums():
+    graph = tnl.spec(MPO).graph
+    plan = tnl.plan(graph, 4)
+    assert plan.dense is None
+    assert plan.path == tnl.plan(MPO, 4).path
+    assert "dense" not in str(plan)
+    f = tnl.from_einsum("ij,jk->ik", [(2, 3), (3, 4)])
+    assert f.plan.batch is None
+    assert f.plan.cost.flops == 2 * 2 * 3 * 4
+    assert tnl.Plan.from_json(f.plan.to_json()) == f.plan
+
+
+def test_plan_data_for_programs():
+    data = tnl.plan(MPO, 16, objective="training").to_dict()
+    assert data["flops"] == 3 * data["forward"]["flops"]
+    assert set(data["forward"]) == {"flops", "bytes", "copied", "kept", "result"}
+    assert data["dense_forward"]["flops"] == 2 * 16 * 784 * 256
+    assert (data["batch"], data["dtype"], data["features"]) == (16, "float32", (784, 256))

@@ -1,0 +1,286 @@
+"""Whatever is wrong is a `TNLayersError` that names the part and the numbers, and nothing else escapes."""
+
+import json
+
+import numpy as np
+import pytest
+import specs  # noqa: F401  declares the network types
+import tensornetwork as tn
+
+import tnlayers as tnl
+
+MPO = "mpo(in=2x3, out=3x2, bond=2)"
+
+
+def pair(net=None, bond=3):
+    """Two cores not yet joined."""
+    net = net or tnl.Declaration()
+    return net, net.core("a", i=4, o=2, right=bond), net.core("b", left=bond, i=7, o=5)
+
+
+def close(net, a, b):
+    return net.linear(inputs=[a["i"], b["i"]], outputs=[a["o"], b["o"]])
+
+
+def edge_used_twice():
+    _, a, b = pair()
+    a["right"] ^ b["left"]
+    a["right"] ^ b["left"]
+
+
+def joined_to_a_used_edge():
+    _, a, b = pair()
+    a["right"] ^ b["left"]
+    b["o"] ^ a["right"]
+
+
+def open_edge_forgotten():
+    net, a, b = pair()
+    a["right"] ^ b["left"]
+    net.linear(inputs=[a["i"], b["i"]], outputs=[a["o"]])
+
+
+def bond_left_open():
+    close(*pair())
+
+
+def listed_twice():
+    net, a, b = pair()
+    a["right"] ^ b["left"]
+    net.linear(inputs=[a["i"], b["i"]], outputs=[a["o"], b["o"], a["i"]])
+
+
+def bond_listed_as_mode():
+    net, a, b = pair()
+    edge = a["right"] ^ b["left"]
+    net.linear(inputs=[a["i"], b["i"], edge], outputs=[a["o"], b["o"]])
+
+
+def disconnected():
+    net = tnl.Declaration()
+    a, b = net.core("a", i=4, o=2), net.core("b", i=7, o=5)
+    close(net, a, b)
+
+
+def on_one_copy_node(side):
+    net = tnl.Declaration()
+    a = net.core("a", d=6, i=2, o=2)
+    edge = net.copy(6, ["p", "q", "core"], name="edge")
+    edge["core"] ^ a["d"]
+    both, lone = [edge["p"], edge["q"]], "o" if side == "inputs" else "i"
+    rest = {"inputs": [a["i"]], "outputs": [a["o"]]}
+    rest[side] = [*both, *rest[side]]
+    assert lone in ("i", "o")
+    net.linear(**rest)
+
+
+def modes_all_1():
+    net = tnl.Declaration()
+    a, b = net.core("a", i=4, o=2, right=3), net.core("b", left=3, i=1, o=1)
+    a["right"] ^ b["left"]
+    close(net, a, b)
+
+
+def same_name_by_hand():
+    a = tn.Node(np.zeros((2, 3)), name="a", axis_names=["i", "r"])
+    b = tn.Node(np.zeros((3, 2)), name="a", axis_names=["l", "o"])
+    a["r"] ^ b["l"]
+    tnl.Declaration().linear(inputs=[a["i"]], outputs=[b["o"]])
+
+
+def with_pair(use):
+    def run():
+        _, a, b = pair()
+        return use(a, b)
+
+    return run
+
+
+def with_net(use):
+    return lambda: use(tnl.Declaration())
+
+
+def network_of(body):
+    def run():
+        @tnl.network("broken")
+        def broken(in_modes, out_modes, bond_dim=2):
+            return body(in_modes, out_modes)
+
+        return tnl.spec("broken(in=4x7, out=2x5)")
+
+    return run
+
+
+def swapped(in_modes, out_modes):
+    net = tnl.Declaration()
+    a = net.core("a", i=in_modes[0], j=in_modes[1], o=out_modes[0], p=out_modes[1])
+    return net.linear(inputs=[a["j"], a["i"]], outputs=[a["o"], a["p"]])
+
+
+def plan_json(**changes):
+    data = json.loads(tnl.plan(MPO, 2).to_json())
+    return lambda: tnl.Plan.from_json(json.dumps(data | changes))
+
+
+def three_operands(inputs, output, sizes, memory_limit=None):
+    return [(0, 1, 2)]
+
+
+DECLARATIONS = {
+    "edge used twice": (edge_used_twice, ["a.right - b.left", "already joined", "net.copy"]),
+    "free leg to a used edge": (joined_to_a_used_edge, ["a.right - b.left", "already joined"]),
+    "open edge forgotten": (open_edge_forgotten, ["b.o", "size 5", "neither in inputs nor in outputs"]),
+    "bond left open": (bond_left_open, ["a.right", "size 3", "`^`"]),
+    "listed twice": (listed_twice, ["a.i", "listed twice"]),
+    "bond listed as mode": (bond_listed_as_mode, ["a.right - b.left", "inputs", "bond"]),
+    "disconnected": (disconnected, ["b is not connected to a", "bond of size 1"]),
+    "two inputs on one copy node": (lambda: on_one_copy_node("inputs"), ["edge.p", "edge.q", "size 6", "input"]),
+    "two outputs on one copy node": (lambda: on_one_copy_node("outputs"), ["edge.p", "edge.q", "size 6", "output"]),
+    "modes all 1": (modes_all_1, ["'b'", "all 1 (1 x 1)"]),
+    "same name by hand": (same_name_by_hand, ["'a'", "unique"]),
+    "unknown leg": (with_pair(lambda a, b: a["rigth"]), ["a has no leg 'rigth'", "i, o, right"]),
+    "leg number": (with_pair(lambda a, b: a[7]), ["a has no leg 7", "i, o, right"]),
+    "sizes differ": (with_pair(lambda a, b: a["i"] ^ b["i"]), ["a.i has size 4", "b.i has size 7"]),
+    "leg to itself": (with_pair(lambda a, b: a["i"] ^ a["i"]), ["a.i", "itself"]),
+    "leg to a number": (with_pair(lambda a, b: a["i"] ^ 3), ["got 3", "core_a['right']"]),
+    "number to a leg": (with_pair(lambda a, b: 3 ^ a["i"]), ["got 3"]),
+    "leg to a core": (with_pair(lambda a, b: a["i"] ^ b), ["two legs"]),
+    "bond 0": (with_net(lambda net: net.core("a", i=4, right=0)), ["leg 'right' of core 'a'", "got 0"]),
+    "size in words": (with_net(lambda net: net.core("a", i="4")), ["leg 'i' of core 'a'", "'4'"]),
+    "copy of size 0": (with_net(lambda net: net.copy(0, 3)), ["'copy_0'", "got 0"]),
+    "copy with one leg": (with_net(lambda net: net.copy(3, 1)), ["'copy_0'", "at least two legs"]),
+    "copy with equal legs": (with_net(lambda net: net.copy(3, ["p", "p"])), ["['p', 'p']"]),
+    "core without legs": (with_net(lambda net: net.core("a")), ["'a' has no legs"]),
+    "duplicate name": (with_net(lambda net: (net.core("a", i=2), net.core("a", o=2))), ["'a'", "unique"]),
+    "bad name": (with_net(lambda net: net.core("core 1", i=2)), ["'core 1'", "identifier"]),
+    "keyword as name": (with_net(lambda net: net.core("lambda", i=2)), ["'lambda'"]),
+    "reserved name": (with_net(lambda net: net.core("weight", i=2)), ["'weight'"]),
+    "number as name": (with_net(lambda net: net.core(3, i=2)), ["3"]),
+    "no inputs": (with_net(lambda net: net.linear(inputs=[], outputs=[])), ["no inputs"]),
+    "a leg, not a list": (
+        with_net(lambda net: net.linear(inputs=net.core("a", i=2)["i"], outputs=[])),
+        ["inputs", "list"],
+    ),
+    "no legs but words": (with_net(lambda net: net.linear(inputs=["i"], outputs=["o"])), ["'i'", "core['inp']"]),
+}
+
+NETWORKS = {
+    "KeyError inside": (
+        network_of(lambda i, o: {}["bond"]),
+        ["broken(in_modes=(4, 7), out_modes=(2, 5))", "KeyError: 'bond'"],
+    ),
+    "TypeError inside": (network_of(lambda i, o: len(3)), ["broken(", "TypeError"]),
+    "returns None": (network_of(lambda i, o: None), ["broken(", "NoneType", "net.linear"]),
+    "modes in another order": (network_of(swapped), ["input modes (7, 4)", "in_modes=(4, 7)"]),
+    "refusal inside": (network_of(lambda i, o: edge_used_twice()), ["already joined", "[in broken(in_modes=(4, 7)"]),
+    "no in_modes": (lambda: tnl.network("n")(lambda modes, out_modes: None), ["'n'", "'in_modes'"]),
+    "bad type name": (lambda: tnl.network("a b")(lambda in_modes, out_modes: None), ["'a b'"]),
+    "built-in name": (lambda: tnl.network("mpo")(lambda in_modes, out_modes: None), ["'mpo'", "built-in"]),
+}
+
+SPECS = {
+    "modes do not multiply": (
+        lambda: tnl.spec("mpo", 784, 256, in_modes=(4, 7, 7), out_modes=(4, 8, 8)),
+        ["(4, 7, 7)", "196", "784", "order=3"],
+    ),
+    "padded modes do not": (lambda: tnl.spec("mpo(in=4x8, out=2x5, pad_in=3)", 30, 10), ["32", "less 3", "30"]),
+    "lists differ": (lambda: tnl.spec("mpo(in=4x7x2, out=2x5)"), ["(4, 7, 2) has 3", "(2, 5) has 2"]),
+    "core of modes 1": (lambda: tnl.spec("mpo(in=4x1x7, out=2x1x5)"), ["'core_1'", "all 1"]),
+    "bond 0": (lambda: tnl.spec("mpo(in=4x7, out=2x5, bond=0)"), ["bond=0", "at least 1"]),
+    "bond negative": (lambda: tnl.spec("mpo", 784, 256, bond_dim=-3), ["bond=-3"]),
+    "bond no number": (lambda: tnl.spec("mpo(bond=wide)"), ["bond='wide'"]),
+    "too few bonds": (lambda: tnl.spec("mpo(in=4x7x7, out=2x5x5, bond=4-4-4)"), ["3 bonds", "3 cores have 2"]),
+    "too few equal bonds": (
+        lambda: tnl.spec("mpo", in_modes=(4, 7, 7), out_modes=(2, 5, 5), bond_dim=(4,)),
+        ["1 bonds", "3 cores"],
+    ),
+    "per bond where one number goes": (
+        lambda: tnl.spec("ladder(in=2x3, out=2x2, bond=2-3)"),
+        ["bond=2-3", "one number"],
+    ),
+    "mode 0": (lambda: tnl.spec("mpo(in=4x0, out=2x5)"), ["in=4x0"]),
+    "modes as text": (lambda: tnl.spec("mpo", in_modes="4x7", out_modes=(2, 5)), ["in='4x7'"]),
+    "nested modes": (lambda: tnl.spec({"network": "mpo", "in_modes": [[4]], "out_modes": [2]}), ["in="]),
+    "one side only": (lambda: tnl.spec("mpo(in=4x7)"), ["mpo(in=4x7)", "out="]),
+    "one size only": (lambda: tnl.spec("mpo", 784), ["out_features"]),
+    "size 0": (lambda: tnl.spec("mpo", 0, 10), ["got 0"]),
+    "size as text": (lambda: tnl.spec("mpo", "784", 10), ["'784'"]),
+    "cores and modes": (lambda: tnl.spec("mpo(in=4x7, out=2x5, cores=3)"), ["cores=3"]),
+    "cores and one side": (lambda: tnl.spec("mpo(in=4x7, cores=3)", None, 10), ["cores=3"]),
+    "all padding": (lambda: tnl.spec("mpo(in=2x2, out=2x5, pad_in=4)"), ["pad_in=4", "4 features"]),
+    "all padding, one side": (lambda: tnl.spec("mpo(in=2x2, pad_in=4)", None, 10), ["pad_in=4", "4 features"]),
+    "unknown type": (lambda: tnl.spec("mpq(bond=4)"), ["'mpq'", "mpo", "@tnl.network"]),
+    "unknown keyword": (lambda: tnl.spec("mpo(bond=4, rnak=3)"), ["'rnak'", "bond"]),
+    "unknown key in a mapping": (lambda: tnl.spec({"network": "mpo", "bnd": 3}), ["'bnd'"]),
+    "bias in numbers": (lambda: tnl.spec("mpo(bias=1)"), ["bias", "1"]),
+    "grammar": (lambda: tnl.spec("mpo(bond=4"), ["'mpo(bond=4'", "name(key=value"]),
+    "grammar of a pair": (lambda: tnl.spec("mpo(bond:4)"), ["'bond:4'", "key=value"]),
+    "key twice": (lambda: tnl.spec("mpo(bond=4, bond=5)"), ["'bond'", "twice"]),
+    "key twice, long and short": (lambda: tnl.spec("mpo(bond=4, bond_dim=5)"), ["twice"]),
+    "no spec": (lambda: tnl.spec(3), ["3", "mpo(bond=16)"]),
+    "no JSON": (lambda: tnl.Spec.from_json("{bond"), ["not JSON"]),
+    "JSON of a number": (lambda: tnl.Spec.from_json("3"), ["3"]),
+    "JSON from no text": (lambda: tnl.Spec.from_json(3), ["not JSON"]),
+    "no YAML": (lambda: tnl.Spec.from_yaml("a: ["), ["not YAML"]),
+    "YAML from no text": (lambda: tnl.Spec.from_yaml(3), ["not YAML"]),
+}
+
+PLANS = {
+    "batch 0": (lambda: tnl.plan(MPO, 0), ["batch", "got 0"]),
+    "batch True": (lambda: tnl.plan(MPO, True), ["batch", "True"]),
+    "batch 2.0": (lambda: tnl.plan(MPO, 2.0), ["batch", "2.0"]),
+    "unknown optimizer": (lambda: tnl.plan(MPO, 2, optimize="best"), ["'best'", "dp", "'auto'"]),
+    "no optimizer": (lambda: tnl.plan(MPO, 2, optimize=None), ["optimize=None"]),
+    "number as optimizer": (lambda: tnl.plan(MPO, 2, optimize=5), ["optimize=5"]),
+    "flat path": (lambda: tnl.plan(MPO, 2, optimize=[0, 1]), ["[0, 1]"]),
+    "words as path": (lambda: tnl.plan(MPO, 2, optimize=[(0, "a")]), ["'a'"]),
+    "three operands": (lambda: tnl.plan(MPO, 2, optimize=three_operands), ["Step 0", "(0, 1, 2)", "3 operands"]),
+    "optimizer that returns nothing": (lambda: tnl.plan(MPO, 2, optimize=lambda *a: None), ["None"]),
+    "short path": (lambda: tnl.plan(MPO, 2, optimize=[(0, 1)]), ["leaves 2 operands"]),
+    "long path": (lambda: tnl.plan(MPO, 2, optimize=[(0, 1)] * 3), ["Step 2", "1 operands"]),
+    "path out of range": (lambda: tnl.plan(MPO, 2, optimize=[(0, 5), (0, 1)]), ["Step 0", "(0, 5)"]),
+    "one operand with itself": (lambda: tnl.plan(MPO, 2, optimize=[(1, 1), (0, 1)]), ["(1, 1)"]),
+    "unknown objective": (lambda: tnl.plan(MPO, 2, objective="backward"), ["'backward'", "forward", "training"]),
+    "unknown dtype": (lambda: tnl.plan(MPO, 2, dtype="float8"), ["'float8'", "float32"]),
+    "dtype that is no word": (lambda: tnl.plan(MPO, 2, dtype=[]), ["[]"]),
+    "plan of nothing": (lambda: tnl.plan(None, 2), ["None"]),
+    "empty text": (lambda: tnl.Plan.from_json(""), ["not a plan"]),
+    "no text": (lambda: tnl.Plan.from_json(None), ["not a plan"]),
+    "list": (lambda: tnl.Plan.from_json("[]"), ["not a plan"]),
+    "empty object": (lambda: tnl.Plan.from_json("{}"), ["not a plan", "format"]),
+    "other format": (plan_json(format="tnlayers.plan/9"), ["'tnlayers.plan/9'", "'tnlayers.plan/1'"]),
+    "path leaves some": (plan_json(path=[[0, 1]]), ["leaves 2 operands"]),
+    "path reuses some": (plan_json(path=[[0, 1], [0, 2]]), ["Step 1", "(0, 2)"]),
+    "path of triples": (plan_json(path=[[0, 1, 2]]), ["not a plan"]),
+    "output of letters": (plan_json(output=["a"]), ["not a plan", "'a'"]),
+    "output unknown": (plan_json(output=[50]), ["indices"]),
+    "too few sizes": (plan_json(sizes=[2]), ["1 sizes"]),
+    "negative sizes": (plan_json(sizes=[-2] * 6), ["sizes"]),
+    "batch unknown": (plan_json(batch_index=77), ["77"]),
+    "batch of letters": (plan_json(batch_index="q"), ["'q'"]),
+    "features short": (plan_json(features=[1]), ["not a plan"]),
+    "objective unknown": (plan_json(objective="x"), ["'x'"]),
+    "dtype unknown": (plan_json(dtype="x"), ["'x'"]),
+}
+
+CASES = {
+    f"{group}: {name}": case
+    for group, cases in (("declaration", DECLARATIONS), ("network", NETWORKS), ("spec", SPECS), ("plan", PLANS))
+    for name, case in cases.items()
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_wrong_is_refused_with_names_and_numbers(name):
+    wrong, parts = CASES[name]
+    with pytest.raises(tnl.TNLayersError) as caught:
+        wrong()
+    for part in parts:
+        assert part in str(caught.value)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_the_cause_inside_a_network_function_stays_attached():
+    with pytest.raises(tnl.TNLayersError) as caught:
+        NETWORKS["KeyError inside"][0]()
+    assert isinstance(caught.value.__cause__, KeyError)

@@ -1,0 +1,130 @@
+"""What may import what, and the public names."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tnlayers as tnl
+
+ROOT = Path(tnl.__file__).parent
+PUBLIC = {
+    "Declaration",
+    "Modes",
+    "Plan",
+    "Spec",
+    "TNLayersError",
+    "TNLayersWarning",
+    "__version__",
+    "build",
+    "factorise",
+    "from_einsum",
+    "models",
+    "network",
+    "nn",
+    "plan",
+    "spec",
+}
+
+
+def run(code):
+    """Run code in a fresh interpreter that finds the packages as this one does."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def imports(file):
+    """Root names of all imports of a file, wherever they stand."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+
+
+def test_importing_the_package_loads_no_framework():
+    heavy = {"torch", "jax", "tensornetwork", "lightning_fabric", "sklearn", "matplotlib"}
+    assert run(f"import sys, tnlayers; print({heavy} & set(sys.modules))").strip() == "set()"
+
+
+def test_the_numpy_backend_needs_no_torch():
+    code = """
+import sys
+sys.modules["torch"] = None  # as if it were not installed
+import numpy as np, tnlayers as tnl
+layer = tnl.build("mpo(in=4x7, out=2x5, bond=3)", backend="numpy")
+assert layer(np.ones((3, 28), np.float32)).shape == (3, 10)
+assert tnl.from_einsum("ij,jk->ik", [(2, 3), (3, 4)])(np.ones((2, 3)), np.ones((3, 4))).shape == (2, 4)
+print(tnl.plan("mpo(in=4x7, out=2x5, bond=3)", 8).batch)
+try:
+    tnl.build("mpo(in=4x7, out=2x5, bond=3)", backend="torch")
+except tnl.TNLayersError as error:
+    print(error)
+"""
+    out = run(code)
+    assert out.startswith("8\n")
+    assert "Backend 'torch' is not installed" in out
+    assert "pip install tnlayers[torch]" in out
+
+
+def test_one_module_imports_tensornetwork():
+    users = {file.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py") if "tensornetwork" in set(imports(file))}
+    assert users == {"graph.py"}
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "networks").glob("*.py")), ids=lambda file: file.stem)
+def test_network_types_hold_no_arrays(file):
+    assert not {"numpy", "tensornetwork", "torch", "jax"} & set(imports(file))
+
+
+@pytest.mark.parametrize(
+    "name", ["errors", "modes", "grammar", "spec", "lower", "layout", "program", "cost", "search", "plan", "tree"]
+)
+def test_what_is_left_of_running_imports_no_arrays(name):
+    assert not {"numpy", "tensornetwork", "torch", "jax"} & set(imports(ROOT / f"{name}.py"))
+
+
+def test_public_names():
+    assert set(tnl.__all__) == PUBLIC
+    assert set(dir(tnl)) == PUBLIC
+    for name in PUBLIC:
+        assert getattr(tnl, name) is not None
+    with pytest.raises(AttributeError, match="'compres'"):
+        _ = tnl.compres
+    assert set(tnl.nn.__all__) == {"MPOLinear", "TNLinear"}
+
+
+def test_functions_are_not_hidden_by_the_modules_of_their_name():
+    out = run("import tnlayers.spec, tnlayers.plan, tnlayers as tnl; print(callable(tnl.spec), callable(tnl.plan))")
+    assert out.strip() == "True True"
+
+
+def test_a_layer_of_a_users_network_unpickles_without_its_function():
+    code = """
+import pickle, sys
+import torch, tnlayers as tnl
+
+def declare():
+    @tnl.network("mine")
+    def mine(in_modes, out_modes):
+        net = tnl.Declaration()
+        core = net.core("core", i=in_modes[0], o=out_modes[0])
+        return net.linear(inputs=[core["i"]], outputs=[core["o"]])
+
+declare()
+sys.stdout.write(pickle.dumps(tnl.build("mine(in=3, out=2)", seed=0)).hex())
+"""
+    data = run(code)
+    code = f"""
+import pickle, torch
+layer = pickle.loads(bytes.fromhex("{data}"))
+print(tuple(layer(torch.ones(5, 3)).shape))
+"""
+    assert run(code).strip() == "(5, 2)"

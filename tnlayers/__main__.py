@@ -1,0 +1,96 @@
+"""The command line: `tnlayers` and `python -m tnlayers`.
+
+Each command lives in its own module of `tnlayers.cli`. Here is what they share: a refusal becomes one paragraph on the
+error stream and exit status 1 (2 for a wrong call), an adjustment becomes one line that begins with "note:", and the
+standard output holds results alone. Nothing here loads a framework.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, TextIO
+
+import typer
+
+from tnlayers import __version__
+from tnlayers.cli.describe import describe
+from tnlayers.cli.plan import plan
+from tnlayers.cli.train import train
+from tnlayers.errors import TNLayersError, TNLayersWarning
+
+app = typer.Typer(
+    name="tnlayers",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tnlayers {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Start with `tnlayers describe lenet5`; `tnlayers train --help` tells what a command takes.")
+def _tnlayers(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Neural-network layers declared as tensor-network graphs: count them, plan them, train them."""
+
+
+for _command in (describe, plan, train):
+    app.command(no_args_is_help=True)(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 refused, 2 wrong usage, 130 interrupted.
+
+    TNLAYERS_DEBUG=1 in the environment shows the traceback of a refusal.
+
+    Args:
+        arguments: The words after the program's name; None takes them from `sys.argv`.
+    """
+    with warnings.catch_warnings():
+        _print_notes()
+        try:
+            app(args=None if arguments is None else list(arguments), prog_name="tnlayers")
+        except TNLayersError as error:
+            if os.environ.get("TNLAYERS_DEBUG"):
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+
+
+def _print_notes() -> None:
+    """From now on show what tnlayers adjusted as one plain line each, once; other warnings stay as they are."""
+    warnings.simplefilter("always", TNLayersWarning)
+    show_others, told = warnings.showwarning, set[str]()
+    main_process = os.environ.get("LOCAL_RANK", "0") == "0"  # the other processes of a training would say it again
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, TNLayersWarning):
+            show_others(message, category, filename, lineno, file, line)
+        elif main_process and str(message) not in told:
+            told.add(str(message))
+            print(f"note: {message}", file=sys.stderr)
+
+    warnings.showwarning = show
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""`tnlayers describe`: what a model or a single layer holds, beside its dense twin."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+
+from tnlayers.cli.shared import (
+    InOption,
+    JsonOption,
+    LoadOption,
+    OutOption,
+    load_files,
+    out,
+    print_json,
+    read_spec,
+)
+from tnlayers.errors import TNLayersError, TNLayersWarning
+from tnlayers.networks.registry import SHORT_NAMES, network_types
+from tnlayers.spec import Spec
+from tnlayers.spec import spec as make_spec
+
+if TYPE_CHECKING:
+    from tnlayers.models import ModelReport
+
+
+def describe(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL_OR_SPEC",
+            help="A model (fc2, lenet5), a layer in quotes, or a layer's .yaml or .json file.",
+            show_default=False,
+        ),
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--network",
+            metavar="NET",
+            help='For a model: mpo (default, as in the paper), dense, or a template such as "mpo(bond=8)".',
+            show_default=False,
+        ),
+    ] = None,
+    bond: Annotated[
+        int | None, typer.Option("--bond", min=1, metavar="N", help="Bond dimension: --bond 8 is mpo(bond=8).")
+    ] = None,
+    in_features: InOption = None,
+    out_features: OutOption = None,
+    listing: Annotated[bool, typer.Option("--list", help="List the models and the network types known.")] = False,
+    load: LoadOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count the parameters of a model or a layer, beside its dense twin.
+
+    rho is the compression ratio: the weights of the replaced layers, without
+    biases, over those of the dense layers.
+
+    [bold]Examples[/bold]
+
+    tnlayers describe fc2
+
+    tnlayers describe lenet5 --network "mpo(bond=2)" --json
+
+    tnlayers describe "mpo(cores=4, bond=16)" --in 784 --out 256
+    """
+    load_files(load)
+    if listing == (what is not None):
+        raise typer.BadParameter("Give either a model or a layer, such as fc2, or --list.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TNLayersWarning)  # every adjustment is among the notes that are printed
+        if what is None:
+            _list(as_json)
+        elif _is_layer(what):
+            if network is not None:
+                raise typer.BadParameter(f"--network is for models; {what!r} already names its network.")
+            _describe_layer(read_spec(what, in_features, out_features, bond), as_json)
+        else:
+            if in_features is not None or out_features is not None:
+                raise typer.BadParameter(f"--in and --out are for a layer; {what!r} would be a model.")
+            _describe_model(what, _template(network or "mpo", bond), as_json)
+
+
+def _is_layer(what: str) -> bool:
+    """Whether this is a spec, not the name of a model."""
+    return not what.replace("-", "_").isidentifier() or what in {kind.name for kind in network_types()}
+
+
+def _template(network: str, bond: int | None) -> str:
+    if bond is None:
+        return network
+    if network == "dense":
+        raise typer.BadParameter("--bond needs a tensor network; --network dense has none.")
+    return str(make_spec(network, bond_dim=bond))
+
+
+def _describe_model(name: str, network: str, as_json: bool) -> None:
+    models = _models()
+    if name not in models.names():
+        types = ", ".join(kind.name for kind in network_types())
+        raise TNLayersError(
+            f"There is no model and no network type {name!r}. Models: {', '.join(models.names())}. Network types: "
+            f"{types}. `tnlayers describe --list` tells more."
+        )
+    report = models.describe(name, network=network)
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        _print_model(report)
+
+
+def _models() -> Any:
+    """The models' package, which loads torch.
+
+    Raises:
+        TNLayersError: If torch is not installed.
+    """
+    from tnlayers.backends import backend
+
+    backend("torch")  # says what to install
+    from tnlayers import models
+
+    return models
+
+
+def _print_model(report: ModelReport) -> None:
+    console = out()
+    if report.layers:
+        table = _table("layer, and what takes its place", "weights", "dense", "rho")
+        for layer in report.layers:
+            words = f"{layer.name}: {layer.replaces}\n{layer.spec}"
+            if layer.uniform_parameters != layer.parameters:
+                words += f"\n({layer.uniform_parameters:,} weights by formula, with no bond clipped)"
+            table.add_row(
+                words,
+                f"{layer.parameters:,}",
+                f"{layer.dense_weights:,}",
+                f"{layer.parameters / layer.dense_weights:.4f}",
+            )
+        replaced, dense = report.replaced.values()
+        table.add_section()
+        table.add_row("replaced layers, no biases", f"{replaced:,}", f"{dense:,}", f"{report.rho:.4f}")
+        for key, words in (("weights", "whole model, no biases"), ("trainable", "whole model, all that is trained")):
+            ours, theirs = (count[key] for count in report.total.values())
+            table.add_row(words, f"{ours:,}", f"{theirs:,}", f"{ours / theirs:.4f}")
+    else:
+        table = _table("", "dense")
+        table.add_row("layers that a network can replace, no biases", f"{report.replaced['dense']:,}")
+        table.add_row("whole model, no biases", f"{report.total['dense']['weights']:,}")
+        table.add_row("whole model, all that is trained", f"{report.total['dense']['trainable']:,}")
+    console.print(f"{report.model} with {report.network}", style="bold")
+    console.print(table)
+    _print_notes([(layer.name, note) for layer in report.layers for note in layer.notes])
+
+
+def _describe_layer(spec: Spec, as_json: bool) -> None:
+    cores = [
+        {"name": name, "shape": list(shape), "parameters": prod(shape)} for name, shape in spec.graph.shapes.items()
+    ]
+    bias = spec.out_features if spec.bias else 0
+    if as_json:
+        print_json(
+            {
+                "spec": str(spec),
+                "in_features": spec.in_features,
+                "out_features": spec.out_features,
+                "cores": cores,
+                "parameters": spec.parameters,
+                "bias": bias,
+                "dense_parameters": spec.dense_parameters,
+                "rho": spec.rho,
+                "notes": list(spec.notes),
+            }
+        )
+        return
+    table = _table("core", "shape", "parameters")
+    for name, shape in spec.graph.shapes.items():
+        table.add_row(name, "x".join(map(str, shape)), f"{prod(shape):,}")
+    table.add_section()
+    table.add_row("all cores", "", f"{spec.parameters:,}")
+    table.add_row("dense weight", f"{spec.out_features}x{spec.in_features}", f"{spec.dense_parameters:,}")
+    table.add_row("rho", "", f"{spec.rho:.4f}")
+    if bias:
+        table.add_row("bias, not in rho", str(bias), f"{bias:,}")
+    console = out()  # titles are no part of the tables: there they would be wrapped to the table's width
+    console.print(str(spec), style="bold", soft_wrap=True)
+    console.print(table)
+    _print_notes([(None, note) for note in spec.notes])
+
+
+def _list(as_json: bool) -> None:
+    from tnlayers.backends import installed
+
+    models = {}
+    if "torch" in installed():
+        reports = [_models().describe(name) for name in _models().names()]
+        models = {report.model: report for report in reports}
+    kinds = network_types()
+    keywords = {
+        kind.name: {SHORT_NAMES.get(key, key): default for key, default in kind.keywords.items()} for kind in kinds
+    }
+    if as_json:
+        print_json(
+            {
+                "models": {
+                    name: {"weights": report.total["dense"]["weights"], "replaces": [x.name for x in report.layers]}
+                    for name, report in models.items()
+                },
+                "networks": {
+                    kind.name: {
+                        "summary": kind.summary,
+                        "cores": kind.cores,
+                        "keywords": {
+                            k: None if v is inspect.Parameter.empty else v for k, v in keywords[kind.name].items()
+                        },
+                    }
+                    for kind in kinds
+                },
+            }
+        )
+        return
+    table = _table("model", "dense weights", "replaced layers")
+    for name, report in models.items():
+        table.add_row(name, f"{report.total['dense']['weights']:,}", ", ".join(x.name for x in report.layers))
+    table.columns[2].justify = "left"
+    console = out()
+    console.print(table if models else "Models need torch: pip install tnlayers[torch]")
+    table = _table("network type", "what it is")
+    table.columns[1].justify = "left"
+    for kind in kinds:
+        words = ", ".join(k if v is inspect.Parameter.empty else f"{k}={v}" for k, v in keywords[kind.name].items())
+        table.add_row(f"{kind.name}({words})", kind.summary)
+    console.print()
+    console.print(table)
+
+
+def _table(*headings: str) -> Table:
+    """A table without lines around it: the first column left, the others right."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+    return table
+
+
+def _print_notes(notes: list[tuple[str | None, str]]) -> None:
+    for name, note in notes:
+        out().print(f"note: {name}: {note}" if name else f"note: {note}")

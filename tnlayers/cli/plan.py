@@ -1,0 +1,49 @@
+"""`tnlayers plan`: the contraction of one layer at one batch size, with the price of each step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from tnlayers import plan as make_plan
+from tnlayers.cli.shared import InOption, JsonOption, LoadOption, OutOption, load_files, read_spec
+
+if TYPE_CHECKING:
+    from tnlayers.plan import Objective
+
+
+def plan(
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help="A layer in quotes, or a .yaml or .json file.", show_default=False)
+    ],
+    batch: Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Vectors that go through at once.")] = 1,
+    in_features: InOption = None,
+    out_features: OutOption = None,
+    objective: Annotated[
+        str, typer.Option("--objective", metavar="AIM", help="What to make cheapest: forward or training.")
+    ] = "forward",
+    optimize: Annotated[
+        str,
+        typer.Option("--optimize", metavar="NAME", help="auto, or an optimizer of opt_einsum: optimal, dp, greedy..."),
+    ] = "auto",
+    dtype: Annotated[str, typer.Option("--dtype", metavar="NAME", help="What bytes are counted for.")] = "float32",
+    load: LoadOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the cheapest way to apply a layer to a batch.
+
+    A tree: each step's equation with its flops, the bytes it moves and copies,
+    the bytes of its result and those kept for backward; then the totals, beside
+    the dense layer. Nothing is computed.
+
+    [bold]Examples[/bold]
+
+    tnlayers plan "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)" --batch 128
+
+    tnlayers plan "mpo(cores=4, bond=16)" --in 784 --out 256 --batch 1
+    """
+    load_files(load)
+    made = read_spec(spec, in_features, out_features)
+    found = make_plan(made, batch, objective=cast("Objective", objective), optimize=optimize, dtype=dtype)
+    print(found.to_json() if as_json else found)

@@ -1,0 +1,100 @@
+"""What several commands share: options, reading a spec, and printing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tnlayers.errors import TNLayersError, TNLayersWarning
+from tnlayers.spec import Spec, spec
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+InOption = Annotated[
+    int | None, typer.Option("--in", min=1, metavar="N", help="Input features, for a SPEC without sizes.")
+]
+OutOption = Annotated[
+    int | None, typer.Option("--out", min=1, metavar="N", help="Output features, for a SPEC without sizes.")
+]
+LoadOption = Annotated[
+    list[Path] | None,
+    typer.Option("--load", metavar="FILE.py", help="Run this Python file first: it declares @tnl.network types."),
+]
+
+
+def read_spec(text: str, in_features: int | None, out_features: int | None, bond: int | None = None) -> Spec:
+    """Make the sized spec that the words of a command stand for.
+
+    Args:
+        text: A spec's string, or the path of a .json, .yaml or .yml file.
+        in_features: Value of --in.
+        out_features: Value of --out.
+        bond: Value of --bond; it wins over the text.
+
+    Raises:
+        TNLayersError: The text or the file is no spec, or the sizes are missing.
+        typer.BadParameter: One of --in and --out is there without the other.
+    """
+    if (in_features is None) != (out_features is None):
+        raise typer.BadParameter("--in and --out go together, such as --in 784 --out 256.")
+    keywords = {} if bond is None else {"bond_dim": bond}
+    with warnings.catch_warnings():  # a file's own sizes may be adjusted before --bond has its say: told once, below
+        warnings.simplefilter("ignore", TNLayersWarning)
+        given = _read_file(Path(text)) if Path(text).suffix in (".json", ".yaml", ".yml") else text
+    made = spec(given, in_features, out_features, **keywords)
+    if not made.sized:
+        raise TNLayersError(
+            f"{made} is a template, it has no sizes. Add them, such as --in 784 --out 256, or write the modes: "
+            f"'{made.network}(in=4x7x7x4, out=4x4x4x4)'."
+        )
+    return made
+
+
+def _read_file(path: Path) -> Spec:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TNLayersError(f"Cannot read the spec file {path}: {getattr(error, 'strerror', error)}.") from error
+    try:
+        return Spec.from_json(text) if path.suffix == ".json" else Spec.from_yaml(text)
+    except TNLayersError as error:
+        raise TNLayersError(f"{path}: {error}") from error
+
+
+def load_files(paths: list[Path] | None) -> None:
+    """Run the user's own Python files, which declare network types.
+
+    Raises:
+        TNLayersError: A file is absent or fails.
+    """
+    for path in paths or []:
+        found = importlib.util.spec_from_file_location(path.stem, path)
+        if path.suffix != ".py" or not path.is_file() or found is None or found.loader is None:
+            raise TNLayersError(f"--load {path}: there is no such Python file. It must exist and end in .py.")
+        module = importlib.util.module_from_spec(found)
+        # Known by its name while it runs and after: dataclasses and pickle look modules up there.
+        sys.modules.setdefault(path.stem, module)
+        try:
+            found.loader.exec_module(module)
+        except TNLayersError as error:
+            raise TNLayersError(f"--load {path}: {error}") from error
+        except Exception as error:
+            raise TNLayersError(
+                f"--load {path} failed: {type(error).__name__}: {error}. TNLAYERS_DEBUG=1 shows where."
+            ) from error
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON to the standard output."""
+    print(json.dumps(data, indent=2))
+
+
+def out() -> Console:
+    """The standard output for tables: text in brackets is text, numbers stay uncoloured."""
+    return Console(markup=False, highlight=False, emoji=False)

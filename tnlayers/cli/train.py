@@ -1,0 +1,166 @@
+"""`tnlayers train`: train a model and its dense twin, print one table, write one folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tnlayers.cli.shared import JsonOption, LoadOption, load_files, out, print_json
+
+if TYPE_CHECKING:
+    from tnlayers.train.results import RunResult
+
+_RECIPE = "Recipe (the default is the one for MODEL on DATA)"
+_MACHINE = "Machine"
+_FOLDER = "Folder of the run"
+
+
+def _option(panel: str, name: str, metavar: str | None, words: str, **more: Any) -> Any:
+    """An option whose default stands in the configuration, so that a file can set it; None means "not given"."""
+    return typer.Option(name, metavar=metavar, help=words, rich_help_panel=panel, show_default=False, **more)
+
+
+def train(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="fc2 or lenet5; may stand in --config.", show_default=False),
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NETS", show_default=False, help='One model each, by commas: mpo,dense (default); "mpo(bond=8)".'
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", show_default=False, help="digits (default; no download) or mnist.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default=False, help="YAML with any of these settings; options win over it."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", show_default=False, help="Train with this seed (default 0).")
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(metavar="N", show_default=False, help="Train with seeds 0 to N-1, or with a list such as 4,7."),
+    ] = None,
+    load: LoadOption = None,
+    as_json: JsonOption = False,
+    epochs: Annotated[int | None, _option(_RECIPE, "--epochs", "N", "Passes over the training images.", min=1)] = None,
+    batch: Annotated[int | None, _option(_RECIPE, "--batch", "N", "Images per step.", min=1)] = None,
+    lr: Annotated[float | None, _option(_RECIPE, "--lr", "X", "Learning rate of the first step.")] = None,
+    lr_decay: Annotated[
+        float | None, _option(_RECIPE, "--lr-decay", "X", "Factor on the learning rate per epoch, such as 0.99.")
+    ] = None,
+    momentum: Annotated[float | None, _option(_RECIPE, "--momentum", "X", "Momentum of SGD, 0 to 1.")] = None,
+    nesterov: Annotated[bool | None, _option(_RECIPE, "--nesterov/--no-nesterov", None, "Nesterov's momentum.")] = None,
+    l2: Annotated[
+        float | None, _option(_RECIPE, "--l2", "X", "Weight of 0.5 * sum of squares of all trainables.")
+    ] = None,
+    clip_norm: Annotated[
+        float | None, _option(_RECIPE, "--clip-norm", "X", "Largest norm of the gradient; 0 leaves it as it is.")
+    ] = None,
+    accelerator: Annotated[
+        str | None, _option(_MACHINE, "--accelerator", "NAME", "auto (default), cpu, cuda, mps.")
+    ] = None,
+    devices: Annotated[
+        str | None, _option(_MACHINE, "--devices", "N", "How many, one process each (default 1), or auto.")
+    ] = None,
+    strategy: Annotated[
+        str | None, _option(_MACHINE, "--strategy", "NAME", "How devices work together: auto (default) or ddp.")
+    ] = None,
+    precision: Annotated[
+        str | None, _option(_MACHINE, "--precision", "NAME", "32-true (default), bf16-mixed, 64-true, ...")
+    ] = None,
+    threads: Annotated[
+        int | None, _option(_MACHINE, "--threads", "N", "CPU threads (default: torch's choice).", min=1)
+    ] = None,
+    data_root: Annotated[
+        Path | None,
+        _option(_MACHINE, "--data-root", "DIR", "Where mnist lies (default: TNLAYERS_DATA, else download)."),
+    ] = None,
+    out_dir: Annotated[Path | None, _option(_FOLDER, "--out", "DIR", "Folder of all runs (default: runs).")] = None,
+    name: Annotated[str | None, _option(_FOLDER, "--name", "NAME", "This run's folder (default: MODEL-DATA).")] = None,
+    resume: Annotated[bool, _option(_FOLDER, "--resume", None, "Go on with the run that is there.")] = False,
+    overwrite: Annotated[bool, _option(_FOLDER, "--overwrite", None, "Delete the run that is there.")] = False,
+    checkpoint_seconds: Annotated[
+        float | None,
+        _option(_FOLDER, "--checkpoint-seconds", "S", "Least seconds between checkpoints (default 20)."),
+    ] = None,
+) -> None:
+    """Train a model and its dense twin, and compare them in one table.
+
+    Writes a folder with a picture (accuracy.png), metrics.csv, results.json,
+    the configuration and the weights. Stopped at any moment, the same command
+    with --resume goes on and ends with the same numbers.
+
+    [bold]Examples[/bold]
+
+    tnlayers train lenet5 --network mpo,dense --data digits
+
+    tnlayers train fc2 --network "mpo(bond=4),dense" --data mnist --seeds 3
+    """
+    load_files(load)
+    from tnlayers.train import TrainConfig
+    from tnlayers.train import train as run
+
+    settings = TrainConfig.resolve(
+        config,
+        model=model,
+        network=network,
+        data=data,
+        seed=seed,
+        seeds=seeds,
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        lr_decay=lr_decay,
+        momentum=momentum,
+        nesterov=nesterov,
+        l2=l2,
+        clip_norm=clip_norm,
+        accelerator=accelerator,
+        devices=devices,
+        strategy=strategy,
+        precision=precision,
+        threads=threads,
+        data_root=data_root,
+        out=out_dir,
+        name=name,
+        resume=resume or None,
+        overwrite=overwrite or None,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    try:
+        result = run(settings)
+    except KeyboardInterrupt:
+        print("Stopped. The same command with --resume goes on from the last checkpoint.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if result.main_process:
+        _print(result, as_json)
+
+
+def _print(result: RunResult, as_json: bool) -> None:
+    from tnlayers.train.directory import RunDirectory
+
+    place = RunDirectory(root=result.directory, model=result.config.model)
+    if as_json:
+        print_json(result.as_dict() | {"directory": str(place.root)})
+        return
+    console = out()
+    console.print(result.table())
+    console.print()
+    weights = sorted({place.root / seed.weights_file for network in result.networks for seed in network.seeds})
+    for words, path in (
+        ("picture", place.plot),
+        ("every epoch", place.metrics),
+        ("results", place.results),
+        ("configuration", place.config),
+        *(("weights", path) for path in weights[:1]),
+    ):
+        more = f" and {len(weights) - 1} more" if words == "weights" and len(weights) > 1 else ""
+        console.print(f"{words:14}{path}{more}", soft_wrap=True)
