@@ -43,6 +43,14 @@ def counted(plan, itemsize=4):
 def assert_counts(plan, itemsize=4):
     ops, stated = counted(plan, itemsize), plan.cost
     assert (ops.flops, ops.bytes, ops.copied) == (stated.flops, stated.bytes, stated.copied), str(plan)
+    for operand in (operand for product in ops.products for operand in product):
+        assert takes_blas(operand), f"{operand} would be copied inside the product:\n{plan}"
+
+
+def takes_blas(operand):
+    """Whether the rows or the columns of each matrix lie side by side in memory."""
+    matrix = list(zip(operand.shape, operand.strides, strict=True))[-2:]
+    return any(stride == 1 for size, stride in matrix if size > 1) or all(size == 1 for size, _ in matrix)
 
 
 @pytest.mark.parametrize("batch", BATCHES)
@@ -97,6 +105,13 @@ def test_counts_by_hand():
     plan = tnl.plan("mpo(in=2x3, out=3x2, bond=4)", 5, optimize=[(1, 2), (0, 1)])
     assert (plan.cost.flops, plan.cost.bytes, plan.cost.copied) == (648, 4 * (84 + 96 + 72), 4 * 72)
     assert_counts(plan)
+
+
+def test_a_stack_of_matrices_with_the_stack_innermost_is_no_operand_of_blas():
+    ops = CountingOps()
+    inner = ops.permute(Strided.new(3, 4, 5), (2, 0, 1))  # (5, 3, 4), strides (1, 20, 5)
+    assert not takes_blas(inner)
+    assert takes_blas(ops.permute(Strided.new(3, 4, 5), (0, 2, 1)))
 
 
 def test_the_count_has_teeth():

@@ -6,7 +6,8 @@ through memory once; an operand that cannot be viewed as a matrix is first copie
 
 Training: each product is followed in the backward pass by two of the same size, one per operand, so the flops are three
 times those of the forward pass when `x` and all cores want gradients. Kept for backward are the operands of every
-product that would not be alive anyway: intermediates and copies, not `x` and not the cores.
+product that would not be alive anyway: intermediates and copies, not `x` and not the cores. Padding `x`, where a spec
+has padding, is one more copy of `x` that comes before the program and is not counted.
 """
 
 from __future__ import annotations

@@ -114,7 +114,12 @@ def _matrix_view(contraction: Contraction, axes: Indices, batch: Indices, rows: 
     if direct.copies:
         transposed = _view(contraction, axes, [*stack, columns, rows])
         if not transposed.copies:
-            return replace(transposed, swap=True)
+            direct = replace(transposed, swap=True)
+    # A product wants rows or columns side by side in memory. Where the batch is innermost neither is, and BLAS would
+    # copy behind the plan's back: copy here, and count it.
+    present = [i for i in axes if contraction.sizes[i] > 1]
+    if present and present[-1] in batch and any(contraction.sizes[i] > 1 for i in (*rows, *columns)):
+        return replace(direct, copies=True)
     return direct
 
 

@@ -16,7 +16,7 @@ from tnlayers.cost import NOTHING, Cost, Machine, dense_cost, step_costs
 from tnlayers.errors import TNLayersError
 from tnlayers.layout import Path, assemble
 from tnlayers.lower import Contraction, Graph, forward
-from tnlayers.program import Program
+from tnlayers.program import Multiply, Program
 from tnlayers.search import Optimizer, candidates, linear_path
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
@@ -71,8 +71,10 @@ class Plan:
 
     @property
     def flops(self) -> int:
-        """Flops of the objective: of the forward pass, or three times that for training (see `tnlayers.cost`)."""
-        return self.cost.flops * (3 if self.objective == "training" else 1)
+        """Flops of the objective: of the forward pass, or with both products of the backward pass per product."""
+        pairs = zip(self.program.steps, self.steps, strict=True)
+        products = sum(cost.flops for step, cost in pairs if isinstance(step, Multiply))
+        return self.cost.flops + (2 * products if self.objective == "training" else 0)
 
     @property
     def dense(self) -> Cost | None:

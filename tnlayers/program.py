@@ -57,7 +57,7 @@ class View:
         order: The permutation of those axes, or None.
         shape: The shape to end with; reshaping copies where the permuted axes are not neighbours in memory.
         swap: Whether the last two axes are exchanged at the end, which never copies.
-        copies: Whether the reshape copies, at the planned batch size.
+        copies: Whether the permuted axes are copied, at the planned batch size, rather than viewed.
     """
 
     axes: Shape | None
@@ -70,6 +70,8 @@ class View:
         """The register in the form the step wants."""
         if self.axes is not None and self.order is not None:
             array = ops.permute(ops.reshape(array, self.axes), self.order)
+        if self.copies:  # one axis cannot be a view of permuted ones, so this is the copy, here and nowhere later
+            array = ops.reshape(array, (-1,))
         array = ops.reshape(array, self.shape)
         if self.swap:
             n = len(self.shape)

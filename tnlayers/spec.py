@@ -10,8 +10,9 @@ clipped, sizes padded, cores dropped) is told in `spec.notes` and once as a `TNL
 from __future__ import annotations
 
 import json
+import operator
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -206,6 +207,8 @@ def spec(
         return draft
     sized = _size(draft, in_features, out_features)
     _check_pads(sized)
+    if isinstance(network, Spec) and sized == network:
+        return network  # nothing to adjust, and its notes stay
     return _clip(sized)
 
 
@@ -214,20 +217,28 @@ def _read(network: object) -> dict[str, Any]:
         return network.to_dict()
     if isinstance(network, str):
         name, values = parse(network)
-        given: dict[str, Any] = {"network": name}
-        for key, value in values.items():
-            long = _LONG_NAMES.get(key, key)
-            if long in given:
-                raise TNLayersError(f"{network!r} gives {key!r} twice.")
-            given[long] = value
-        return given
+        return {"network": name} | _long(values.items(), network)
     if isinstance(network, Mapping) and isinstance(network.get("network"), str):
-        return {_LONG_NAMES.get(str(key), str(key)): _frozen(value) for key, value in network.items()}
+        return _long(((str(key), _frozen(value)) for key, value in network.items()), network)
     raise TNLayersError(f"Cannot read a spec from {network!r}. Give a string such as 'mpo(bond=16)' or {_EXAMPLE}.")
 
 
+def _long(pairs: Iterable[tuple[str, Any]], source: object) -> dict[str, Any]:
+    """The keywords by their long names; a short one beside its long one is refused."""
+    given: dict[str, Any] = {}
+    for key, value in pairs:
+        long = _LONG_NAMES.get(key, key)
+        if long in given:
+            raise TNLayersError(f"{source!r} gives {key!r} twice.")
+        given[long] = value
+    return given
+
+
 def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    """Lists as tuples, and integers of numpy as Python's own."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_frozen(item) for item in value)
+    return operator.index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value
 
 
 def _draft(given: dict[str, Any]) -> Spec:

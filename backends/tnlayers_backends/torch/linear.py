@@ -171,9 +171,11 @@ class TNLinear(nn.Module):
 
     def extra_repr(self) -> str:
         """Sizes, network, parameters and rho, shown when the module is printed."""
+        parameters = self._map.graph.parameters  # of the graph at hand: its network function may not be declared here
+        rho = parameters / (self.in_features * self.out_features)
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}, "
-            f"network={self.spec}, parameters={self.spec.parameters}, rho={self.spec.rho:.4g}"
+            f"network={self.spec}, parameters={parameters}, rho={rho:.4g}"
         )
 
 
