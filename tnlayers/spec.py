@@ -10,9 +10,8 @@ clipped, sizes padded, cores dropped) is told in `spec.notes` and once as a `TNL
 from __future__ import annotations
 
 import json
-import operator
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -20,14 +19,13 @@ from typing import Any
 import yaml
 
 from tnlayers.errors import TNLayersError, TNLayersWarning
-from tnlayers.grammar import Value, parse, print_value
+from tnlayers.grammar import Value, print_value
+from tnlayers.keywords import EXAMPLE, FIELDS, check, checked, long_names, read
 from tnlayers.lower import Graph, clip
 from tnlayers.modes import Modes, factorise
 from tnlayers.networks.registry import SHORT_NAMES, declare, network_type
 
-_LONG_NAMES = {short: long for long, short in SHORT_NAMES.items()} | {"in": "in_modes", "out": "out_modes"}
 _SIZES = ("bond_dim", "rank")  # keywords that size bonds, and may therefore be clipped
-_FIELDS = ("in_modes", "out_modes", "pad_in", "pad_out", "cores", "bias")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +116,7 @@ class Spec:
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain data; `tnl.spec(data)` reads it back."""
         data: dict[str, Any] = {"network": self.network}
-        for key in _FIELDS:
+        for key in FIELDS:
             value = getattr(self, key)
             if value not in (None, 0, False):
                 data[key] = list(value) if isinstance(value, tuple) else value
@@ -142,7 +140,7 @@ class Spec:
         try:
             return spec(json.loads(text))
         except (json.JSONDecodeError, TypeError) as error:
-            raise TNLayersError(f"This is not JSON: {error}. A spec is an object such as {_EXAMPLE}.") from error
+            raise TNLayersError(f"This is not JSON: {error}. A spec is an object such as {EXAMPLE}.") from error
 
     @classmethod
     def from_yaml(cls, text: str) -> Spec:
@@ -154,11 +152,11 @@ class Spec:
         try:
             return spec(yaml.safe_load(text))
         except (yaml.YAMLError, AttributeError) as error:
-            raise TNLayersError(f"This is not YAML: {error}. A spec is a mapping such as {_EXAMPLE}.") from error
+            raise TNLayersError(f"This is not YAML: {error}. A spec is a mapping such as {EXAMPLE}.") from error
 
     def __str__(self) -> str:
         parts = []
-        for key in _FIELDS:
+        for key in FIELDS:
             value = getattr(self, key)
             if value not in (None, 0, False):
                 parts.append(f"{key.removesuffix('_modes')}={print_value(value, modes=key.endswith('_modes'))}")
@@ -167,9 +165,6 @@ class Spec:
 
     def __repr__(self) -> str:
         return f"Spec({str(self)!r})"
-
-
-_EXAMPLE = '{"network": "mpo", "in_modes": [4, 7, 7, 4], "out_modes": [4, 4, 4, 4], "bond_dim": 16}'
 
 
 def spec(
@@ -200,9 +195,10 @@ def spec(
         >>> tnl.spec("mpo", in_modes=(2, 3), out_modes=(3, 2), bond_dim=4).parameters
         48
     """
-    given = _read(network)
-    given.update({_LONG_NAMES.get(key, key): value for key, value in keywords.items()})
-    draft = _draft(given)
+    given = network.to_dict() if isinstance(network, Spec) else read(network)
+    given |= long_names(keywords.items(), keywords)
+    fields, options = check(given)
+    draft = Spec(network=given["network"], options=options, **fields)
     if draft.in_modes is None and draft.out_modes is None and in_features is None and out_features is None:
         return draft
     sized = _size(draft, in_features, out_features)
@@ -210,82 +206,6 @@ def spec(
     if isinstance(network, Spec) and sized == network:
         return network  # nothing to adjust, and its notes stay
     return _clip(sized)
-
-
-def _read(network: object) -> dict[str, Any]:
-    if isinstance(network, Spec):
-        return network.to_dict()
-    if isinstance(network, str):
-        name, values = parse(network)
-        return {"network": name} | _long(values.items(), network)
-    if isinstance(network, Mapping) and isinstance(network.get("network"), str):
-        return _long(((str(key), _frozen(value)) for key, value in network.items()), network)
-    raise TNLayersError(f"Cannot read a spec from {network!r}. Give a string such as 'mpo(bond=16)' or {_EXAMPLE}.")
-
-
-def _long(pairs: Iterable[tuple[str, Any]], source: object) -> dict[str, Any]:
-    """The keywords by their long names; a short one beside its long one is refused."""
-    given: dict[str, Any] = {}
-    for key, value in pairs:
-        long = _LONG_NAMES.get(key, key)
-        if long in given:
-            raise TNLayersError(f"{source!r} gives {key!r} twice.")
-        given[long] = value
-    return given
-
-
-def _frozen(value: Any) -> Any:
-    """Lists as tuples, and integers of numpy as Python's own."""
-    if isinstance(value, (list, tuple)):
-        return tuple(_frozen(item) for item in value)
-    return operator.index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value
-
-
-def _draft(given: dict[str, Any]) -> Spec:
-    """Check every key and value by itself."""
-    kind = network_type(given["network"])
-    options = {}
-    for key, value in given.items():
-        if key == "network" or value is None:
-            continue
-        if key in _FIELDS:
-            given[key] = _checked(key, _frozen(value))
-        elif key in kind.keywords:
-            options[key] = _checked(key, _frozen(value), per_edge=key in kind.per_edge)
-        else:
-            known = [SHORT_NAMES.get(k, k) for k in kind.keywords]
-            raise TNLayersError(
-                f"{kind.name!r} has no keyword {key!r}. Its keywords are {', '.join(known)}; every network also takes "
-                "in, out, cores, bias, pad_in and pad_out."
-            )
-    fields = {key: given[key] for key in _FIELDS if given.get(key) is not None}
-    return Spec(network=kind.name, options=tuple(sorted(options.items())), **fields)
-
-
-def _checked(key: str, value: Any, per_edge: bool = True) -> Value:
-    """One value: positive integers, tuples of them where allowed, booleans for `bias`, else as given."""
-    short = SHORT_NAMES.get(key, key.removesuffix("_modes"))
-    if key == "bias":
-        if not isinstance(value, bool):
-            raise TNLayersError(f"bias must be true or false, got {value!r}.")
-        return value
-    modes = key in ("in_modes", "out_modes")
-    if isinstance(value, int) and not isinstance(value, bool) and modes:
-        value = (value,)
-    if isinstance(value, (int, tuple)) and not isinstance(value, bool):
-        least = 0 if key.startswith("pad_") else 1
-        items = value if isinstance(value, tuple) else (value,)
-        if not items or any(isinstance(v, bool) or not isinstance(v, int) or v < least for v in items):
-            shown = print_value(value, modes=modes)
-            raise TNLayersError(f"{short}={shown}: every number must be an integer of at least {least}.")
-        if isinstance(value, tuple) and (not per_edge or key in ("cores", "pad_in", "pad_out")):
-            raise TNLayersError(f"{short}={print_value(value)}: this takes one number, not one per bond.")
-        return value
-    if key in _FIELDS or key in ("bond_dim", "rank"):
-        raise TNLayersError(f"{short}={value!r}: an integer of at least 1 is needed, such as {short}=4.")
-    if not isinstance(value, (bool, float, str)):
-        raise TNLayersError(f"{short}={value!r}: values are numbers, tuples of numbers, booleans and words.")
-    return value
 
 
 def _size(draft: Spec, in_features: int | None, out_features: int | None) -> Spec:
@@ -371,7 +291,7 @@ def _show_clipped(asked: Spec, graph: Graph) -> Spec:
     for key in _SIZES:
         if isinstance(value := options.get(key), (int, tuple)):
             least = value if isinstance(value, tuple) else (value,)
-            options[key] = _checked(key, sizes if key in kind.per_edge else min(*least, max(sizes)))
+            options[key] = checked(key, sizes if key in kind.per_edge else min(*least, max(sizes)))
     shown = replace(asked, options=tuple(sorted(options.items())))
     try:
         return shown if shown.graph == graph else asked
