@@ -283,3 +283,15 @@ def test_unknown_backends_are_refused():
 def test_sizes_that_do_not_fit_are_refused_with_the_numbers():
     with pytest.raises(tnl.TNLayersError, match=r"\(4, 7, 7\) multiply to 196 but in_features is 784"):
         tnl.nn.MPOLinear(784, 256, in_modes=(4, 7, 7), out_modes=(4, 8, 8))
+
+
+@pytest.mark.parametrize("dtype", ["float64", torch.float64])
+def test_build_takes_a_dtype_by_name_or_as_torch_has_it(dtype):
+    assert tnl.build("mpo(in=2x3, out=3x2, bond=2)", backend="torch", dtype=dtype).core_0.dtype is torch.float64
+
+
+def test_a_layer_built_from_a_spec_keeps_its_notes():
+    with pytest.warns(tnl.TNLayersWarning, match="clipped from 18 to 16"):
+        spec = tnl.spec("mpo(cores=4, bond=18)", 784, 256)
+    assert spec.notes
+    assert tnl.build(spec, backend="torch").spec.notes == spec.notes

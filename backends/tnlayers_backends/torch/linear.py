@@ -233,7 +233,7 @@ def from_spec(
     spec: Spec, *, seed: int | None = 0, dtype: str = "float32", device: torch.device | str | None = None
 ) -> TNLinear:
     """A torch layer from a sized spec."""
-    kind = getattr(torch, str(dtype), None)
+    kind = getattr(torch, str(dtype).removeprefix("torch."), None)  # "float32", or torch.float32 itself
     if not isinstance(kind, torch.dtype):
         raise TNLayersError(f"torch has no dtype {dtype!r}; use float32, float64, bfloat16 or float16.")
     return TNLinear(spec.in_features, spec.out_features, spec.bias, device, kind, network=spec, seed=seed)
