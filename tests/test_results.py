@@ -1,0 +1,69 @@
+"""The tables of the documentation are those of the stored results, and the stored results are whole."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+import tnlayers as tnl
+
+ROOT = Path(__file__).resolve().parent.parent
+spec = importlib.util.spec_from_file_location("collect", ROOT / "docs" / "results" / "collect.py")
+collect = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(collect)
+RUNS = json.loads(collect.STORE.read_text())["runs"]
+
+
+def test_pages_show_the_stored_runs():
+    for page in collect.PAGES:
+        assert collect.summary(RUNS) in page.read_text(), f"run python docs/results/collect.py: {page.name} is stale"
+    assert collect.every_run(RUNS) in (ROOT / "docs" / "mnist.md").read_text()
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run['model']}-{run['network']}-{run['seed']}")
+def test_a_stored_run_is_of_the_network_that_it_names(run):
+    report = tnl.models.describe(run["model"], network=run["network"])
+    assert run["rho"] == pytest.approx(report.rho, abs=1e-6)
+    assert run["trainable"] == next(iter(report.total.values()))["trainable"]
+    assert 0 < run["final_test_accuracy"] <= run["best_test_accuracy"] < 1
+    assert 1 <= run["best_test_epoch"] <= run["recipe"]["epochs"]
+
+
+def test_gathering_a_run_twice_keeps_one(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    recipe = {
+        key: value for key, value in collect.find_recipe("fc2", "mnist").model_dump().items() if key != "clip_norm"
+    }
+    end = {"epoch": 500, "train_loss": 0.1, "test_accuracy": 0.98}
+    results = {
+        "model": "fc2",
+        "data": "mnist",
+        "recipe": recipe,
+        "environment": {"commit": "0" * 40, "torch": "2", "device": "cpu", "threads": 1},
+        "networks": [
+            {
+                "network": "mpo(bond=8)",
+                "rho": 0.0225,
+                "parameters": {"replaced": {"weights": 4576}, "total": {"trainable": 4842}},
+                "seeds": [{"seed": 4, "final": end, "best_test_epoch": end, "median_seconds_per_epoch": 1.0}],
+            }
+        ],
+    }
+    (folder / "results.json").write_text(json.dumps(results))
+    store = tmp_path / "mnist.json"
+    store.write_text('{"runs": []}')
+    monkeypatch.setattr(collect, "STORE", store)
+    monkeypatch.setattr(collect, "PAGES", (page,))
+    collect.main([folder])
+    collect.main([folder])
+    (stored,) = json.loads(store.read_text())["runs"]
+    assert stored["command"].endswith("--seed 4 --threads 1 --clip-norm 0")
+    assert (
+        "| fc2 | `mpo(bond=8)` | 4,576 | 0.0225 | clip_norm 0 | 4 | 98.00 | 98.00 | 97.99 ± 0.18 |" in page.read_text()
+    )
+    assert page.read_text().startswith("before\n")
+    assert page.read_text().endswith("\nafter\n")
