@@ -62,8 +62,29 @@ def _indices(graph):
     return [batch, *graph.inputs], [batch, *graph.outputs], [list(core.indices) for core in graph.cores]
 
 
+def per_term(spec, cores):
+    """Each network of a layer with its own cores: one, or the terms of a sum."""
+    start = 0
+    for part in spec.parts:
+        n = len(part.graph.cores)
+        yield part, list(cores[start : start + n])
+        start += n
+
+
+def added(found):
+    """The sum of independent values: their scales add as squares do."""
+    found = list(found)
+    scale = float(np.sqrt(sum(e.scale**2 for e in found)))
+    return Expected(sum(e.value for e in found), scale, max(e.terms for e in found))
+
+
 def oracle_weight(spec, cores):
-    """The weight (out_features, in_features); an index that is input and output at once gets an identity matrix."""
+    """The weight (out_features, in_features)."""
+    return added(_weight(part, own) for part, own in per_term(spec, cores))
+
+
+def _weight(spec, cores):
+    """The weight of one network; an index that is input and output at once gets an identity matrix."""
     graph = spec.graph
     fresh = {old: len(graph.sizes) + 1 + k for k, old in enumerate(i for i in graph.inputs if i in graph.outputs)}
     operands = [(core, c.indices) for core, c in zip(cores, graph.cores, strict=True)]
@@ -75,23 +96,35 @@ def oracle_weight(spec, cores):
 
 def oracle_forward(spec, cores, x, bias=None):
     """The layer's output for x of shape (..., in_features)."""
-    graph = spec.graph
-    x = np.asarray(x, np.float64)
-    leading = x.shape[:-1]
-    ins, outs, core_indices = _indices(graph)
-    operands = [(_padded(spec, x).reshape(-1, *graph.in_modes), ins), *zip(cores, core_indices, strict=True)]
-    y = einsum64(operands, outs, terms_of(graph))
-    y = y.reshape(*leading, prod(graph.out_modes))[..., : spec.out_features]
+    y = added(_forward(part, own, np.asarray(x, np.float64)) for part, own in per_term(spec, cores))
     if bias is None:
         return y
     b = np.asarray(bias, np.float64)
     return Expected(y.value + b, y.scale + float(np.max(np.abs(b))), y.terms)
 
 
+def _forward(spec, cores, x):
+    graph = spec.graph
+    leading = x.shape[:-1]
+    ins, outs, core_indices = _indices(graph)
+    operands = [(_padded(spec, x).reshape(-1, *graph.in_modes), ins), *zip(cores, core_indices, strict=True)]
+    y = einsum64(operands, outs, terms_of(graph))
+    return y.reshape(*leading, prod(graph.out_modes))[..., : spec.out_features]
+
+
 def oracle_gradients(spec, cores, x, grad_y):
     """Gradients of sum(y * grad_y): of x, of each core in order, and of a bias; each is an einsum of all the others."""
-    graph = spec.graph
     x, grad_y = np.asarray(x, np.float64), np.asarray(grad_y, np.float64)
+    found = [_gradients(part, own, x, grad_y) for part, own in per_term(spec, cores)]
+    flat = grad_y.reshape(-1, spec.out_features)
+    scale = float(np.sqrt(np.max(np.sum(flat**2, axis=0), initial=0.0)))
+    bias = Expected(flat.sum(axis=0), scale, len(flat) + 1)
+    return [added(grads[0] for grads in found), *(g for grads in found for g in grads[1:]), bias]
+
+
+def _gradients(spec, cores, x, grad_y):
+    """Of x and of the cores of one network."""
+    graph = spec.graph
     ins, outs, core_indices = _indices(graph)
     surplus = prod(graph.out_modes) - spec.out_features
     g = np.pad(grad_y.reshape(-1, spec.out_features), [(0, 0), (0, surplus)]).reshape(-1, *graph.out_modes)
@@ -103,9 +136,7 @@ def oracle_gradients(spec, cores, x, grad_y):
         array, indices = operands[k]
         found.append(_gradient(operands[:k] + operands[k + 1 :], indices, np.shape(array), len(graph.sizes), terms))
     grad_x = found[0].reshape(len(g), prod(graph.in_modes))[:, : spec.in_features].reshape(*x.shape)
-    flat = grad_y.reshape(-1, spec.out_features)
-    scale = float(np.sqrt(np.max(np.sum(flat**2, axis=0), initial=0.0)))
-    return [grad_x, *found[1:], Expected(flat.sum(axis=0), scale, len(flat) + 1)]
+    return [grad_x, *found[1:]]
 
 
 def _gradient(others, indices, shape, highest, terms):

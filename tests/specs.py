@@ -208,6 +208,14 @@ MARKET = {
     "low-rank": "low_rank(in=7, out=6, rank=3)",
 }
 
+# Sums of networks: one layer with the parameters of all terms.
+SUMS = {
+    "sum-2": "mpo(in=2x3x2, out=2x2x3, bond=2) + cp_by_hand(in=2x6, out=3x4, rank=3)",
+    "sum-bias": "mpo(in=3x4, out=2x5, bias=true, bond=3) + low_rank(in=12, out=10, rank=2)",
+    "sum-alike": "mpo(in=3x4, out=2x5, bond=2) + mpo(in=2x6, out=5x2, bond=3) + monarch_by_hand(in=3x4, out=2x5)",
+    "sum-padded": "mpo(in=4x4, out=3x4, pad_in=3, pad_out=2, bond=3) + mpo(in=13, out=10)",
+}
+
 
 def market():
     """Name and spec of each row."""

@@ -18,7 +18,8 @@ __version__ = "0.1.0"
 from tnlayers import networks as _networks  # noqa: F401
 from tnlayers.modes import Modes, factorise
 from tnlayers.networks.registry import network
-from tnlayers.plan import Plan, plan
+from tnlayers.plan import Plan
+from tnlayers.planning import plan
 from tnlayers.spec import Spec, spec
 
 # Public name -> the module that defines it, loaded on first use; "" marks a submodule.

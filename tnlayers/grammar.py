@@ -1,4 +1,4 @@
-"""The grammar of spec strings: `name(key=value, key=value)`.
+"""The grammar of spec strings: `name(key=value, key=value)`, and sums of them, `name(...) + name(...)`.
 
 Values are integers, `4x7x7x4` (modes), `4-8-4` (one per bond), decimal numbers, `true` and `false`, and words.
 """
@@ -41,6 +41,16 @@ def parse(text: str) -> tuple[str, dict[str, Value]]:
             raise TNLayersError(f"The spec {text!r} gives {pair['key']!r} twice.")
         values[pair["key"]] = _value(pair["value"])
     return match["name"], values
+
+
+def split_sum(text: str) -> tuple[str, ...]:
+    """The terms of a sum: the text cut at each `+` that stands outside parentheses.
+
+    Example:
+        >>> split_sum("mpo(bond=8) + cp(rank=1e+1)")
+        ('mpo(bond=8)', 'cp(rank=1e+1)')
+    """
+    return tuple(part.strip() for part in re.split(r"\+(?![^()]*\))", text))
 
 
 _HINT = "as in 'mpo(in=4x7x7x4, out=4x4x4x4, bond=16)' or 'mpo(cores=4, bond=4-8-4)'"

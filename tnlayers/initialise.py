@@ -14,6 +14,7 @@ norms have. All cores get the same norm, so that no intermediate of a long chain
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import exp, log, prod, sqrt
 
 import numpy as np
@@ -66,6 +67,19 @@ def draw_cores(graph: Graph, variance: float, rng: np.random.Generator) -> dict[
         direction = rng.standard_normal(graph.shapes[name])
         cores[name] = direction * (norm / sqrt(float(np.sum(direction**2))))
     return cores
+
+
+def draw_layer(graphs: Sequence[Graph], variance: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The cores of all terms of a layer, by name: each term gets an equal share of the variance.
+
+    The terms are independent and of mean zero, so their variances add up to the target.
+
+    Args:
+        graphs: One graph per term, core names unique.
+        variance: Mean of the squared entries of the summed weight.
+        rng: Where the randomness comes from.
+    """
+    return {name: core for graph in graphs for name, core in draw_cores(graph, variance / len(graphs), rng).items()}
 
 
 def draw_bias(in_features: int, out_features: int, rng: np.random.Generator) -> np.ndarray:

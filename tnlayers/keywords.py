@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tnlayers.errors import TNLayersError
-from tnlayers.grammar import Value, parse, print_value
+from tnlayers.grammar import Value, parse, print_value, split_sum
 from tnlayers.networks.registry import SHORT_NAMES, network_type
 
 FIELDS = ("in_modes", "out_modes", "pad_in", "pad_out", "cores", "bias")
@@ -31,6 +31,24 @@ def read(network: object) -> dict[str, Any]:
     if isinstance(network, Mapping) and isinstance(network.get("network"), str):
         return long_names(((str(key), value) for key, value in network.items()), network)
     raise TNLayersError(f"Cannot read a spec from {network!r}. Give a string such as 'mpo(bond=16)' or {EXAMPLE}.")
+
+
+def split_terms(network: object) -> tuple[Any, ...]:
+    """The terms of a sum, each readable as a spec by itself; empty where `network` is no sum."""
+    if isinstance(network, str):
+        parts = split_sum(network)
+        return parts if len(parts) > 1 else ()
+    if isinstance(network, Mapping):
+        if "terms" not in network:
+            return ()
+        extra = sorted(set(network) - {"terms", "bias"})
+        if extra or not isinstance(network["terms"], (list, tuple)) or len(network["terms"]) < 2:
+            raise TNLayersError(
+                f"Cannot read a sum from {network!r}. It has the key 'terms', a list of at least two specs, and "
+                "perhaps 'bias'; everything else belongs to a term."
+            )
+        return tuple(network["terms"])
+    return tuple(getattr(network, "terms", ()))
 
 
 def long_names(pairs: Iterable[tuple[str, Any]], source: object) -> dict[str, Any]:

@@ -6,7 +6,9 @@ choosing a plan for the batch at hand, running it on any leading dimensions, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterator, Sequence
+from functools import reduce
 from math import prod
 from typing import Any
 
@@ -14,6 +16,7 @@ from tnlayers.backends import backend as get_backend
 from tnlayers.errors import TNLayersError
 from tnlayers.lower import Graph, forward, weight
 from tnlayers.plan import Objective, Plan, plan_contraction
+from tnlayers.planning import AnyPlan, plan_graphs
 from tnlayers.program import Array, Primitives
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
@@ -32,20 +35,25 @@ class LinearMap:
 
     Attributes:
         spec: The declaration.
-        graph: The network as frozen index lists.
+        graphs: Its networks as frozen index lists, one per term of a sum; the layer's cores are theirs, in order.
         dtype: The name of the dtype that plans count bytes for.
     """
 
     def __init__(self, spec: Spec, dtype: str = "float32") -> None:
         self.spec = spec
-        self.graph: Graph = spec.graph
+        self.graphs: tuple[Graph, ...] = spec.graphs
         self.dtype = dtype
-        self._plans: dict[tuple[int, Objective], Plan] = {}
-        self._pinned: Plan | None = None
+        self._plans: dict[tuple[int, Objective], AnyPlan] = {}
+        self._pinned: AnyPlan | None = None
         for batch in _BUCKETS_AT_BUILD:
             self.plan_for(batch)
 
-    def plan_for(self, batch: int, objective: Objective = "forward") -> Plan:
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every core by name, in order of declaration."""
+        return {name: shape for graph in self.graphs for name, shape in graph.shapes.items()}
+
+    def plan_for(self, batch: int, objective: Objective = "forward") -> AnyPlan:
         """The plan that a batch of this size runs: the pinned one, else the one of its bucket, searched at most once.
 
         Args:
@@ -56,16 +64,10 @@ class LinearMap:
             return self._pinned
         key = (bucket(batch), objective)
         if key not in self._plans:
-            self._plans[key] = plan_contraction(
-                forward(self.graph, key[0]),
-                objective=objective,
-                dtype=self.dtype,
-                title=str(self.spec),
-                features=(self.spec.in_features, self.spec.out_features),
-            )
+            self._plans[key] = plan_graphs(self.spec, self.graphs, key[0], objective=objective, dtype=self.dtype)
         return self._plans[key]
 
-    def use_plan(self, plan: Plan | None) -> None:
+    def use_plan(self, plan: AnyPlan | None) -> None:
         """Run every batch by this plan from now on, or choose by batch size again (None).
 
         Raises:
@@ -73,14 +75,15 @@ class LinearMap:
         """
         if plan is not None:
             batch = plan.batch
-            if batch is None or plan.contraction != forward(self.graph, batch):
+            contractions = tuple(term.contraction for term in plan.terms)
+            if batch is None or contractions != tuple(forward(graph, batch) for graph in self.graphs):
                 raise TNLayersError(
                     f"This plan was made for {plan.title or 'another contraction'}, not for {self.spec}. Make one with "
                     f"tnl.plan({str(self.spec)!r}, batch=...)."
                 )
         self._pinned = plan
 
-    def apply(self, ops: Primitives, x: Array, cores: Sequence[Array], plan: Plan) -> Array:
+    def apply(self, ops: Primitives, x: Array, cores: Sequence[Array], plan: AnyPlan) -> Array:
         """Multiply vectors by the weight.
 
         Args:
@@ -95,25 +98,53 @@ class LinearMap:
         Raises:
             TNLayersError: If the last dimension of `x` is not in_features.
         """
-        leading, features = x.shape[:-1], x.shape[-1] if x.ndim else None
+        features = x.shape[-1] if x.ndim else None
         if features != self.spec.in_features:
             raise TNLayersError(
                 f"The input's last dimension is {features} (shape {tuple(x.shape)}), but this layer takes vectors of "
                 f"{self.spec.in_features} features, (..., {self.spec.in_features}) -> (..., {self.spec.out_features})."
             )
-        if self.spec.pad_in:
-            x = ops.pad(x, self.spec.pad_in)
-        y = plan.program.run(ops, [x, *cores])  # (batch, *out_modes)
-        y = ops.reshape(y, (*leading, prod(self.graph.out_modes)))
-        return y[..., : self.spec.out_features] if self.spec.pad_out else y
+        return reduce(
+            operator.add,
+            (
+                _apply(ops, x, term, part, own)
+                for term, part, own in zip(plan.terms, self.spec.parts, self._split(cores), strict=True)
+            ),
+        )
 
     def weight(self, ops: Primitives, cores: Sequence[Array]) -> Array:
         """The weight matrix of shape (out_features, in_features), rebuilt from the cores."""
-        plan = plan_contraction(weight(self.graph), dtype=self.dtype, title=f"weight of {self.spec}")
-        identities = [ops.eye(self.graph.sizes[i], cores[0]) for i in self.graph.shared]
+        return reduce(
+            operator.add,
+            (
+                self._weight(ops, graph, part, own)
+                for graph, part, own in zip(self.graphs, self.spec.parts, self._split(cores), strict=True)
+            ),
+        )
+
+    def _weight(self, ops: Primitives, graph: Graph, part: Spec, cores: Sequence[Array]) -> Array:
+        plan = plan_contraction(weight(graph), dtype=self.dtype, title=f"weight of {part}")
+        identities = [ops.eye(graph.sizes[i], cores[0]) for i in graph.shared]
         w = plan.program.run(ops, [*cores, *identities])
-        w = ops.reshape(w, (prod(self.graph.out_modes), prod(self.graph.in_modes)))
-        return w[: self.spec.out_features, : self.spec.in_features] if self.spec.pad_in or self.spec.pad_out else w
+        w = ops.reshape(w, (prod(graph.out_modes), prod(graph.in_modes)))
+        return w[: part.out_features, : part.in_features] if part.pad_in or part.pad_out else w
+
+    def _split(self, cores: Sequence[Array]) -> Iterator[Sequence[Array]]:
+        """The cores of each term."""
+        start = 0
+        for graph in self.graphs:
+            yield cores[start : start + len(graph.cores)]
+            start += len(graph.cores)
+
+
+def _apply(ops: Primitives, x: Array, plan: Plan, part: Spec, cores: Sequence[Array]) -> Array:
+    """One network applied to vectors: padding, its program, and the cut."""
+    leading = x.shape[:-1]
+    if part.pad_in:
+        x = ops.pad(x, part.pad_in)
+    y = plan.program.run(ops, [x, *cores])  # (batch, *out_modes)
+    y = ops.reshape(y, (*leading, part.out_features + part.pad_out))
+    return y[..., : part.out_features] if part.pad_out else y
 
 
 def build(
@@ -143,5 +174,5 @@ def build(
         (8, 10)
     """
     made = make_spec(spec)
-    made.graph  # noqa: B018  refuses a template here, before a framework is loaded
+    made.graphs  # noqa: B018  refuses a template here, before a framework is loaded
     return get_backend(backend).build(made, seed=seed, dtype=dtype, **options)

@@ -114,6 +114,11 @@ class Contraction:
         return letters[index] if index < len(letters) else chr(0x3B1 + index - len(letters))
 
 
+def renamed(graph: Graph, prefix: str) -> Graph:
+    """The same network with a prefix before every core's name."""
+    return replace(graph, cores=tuple(replace(core, name=prefix + core.name) for core in graph.cores))
+
+
 def forward(graph: Graph, batch: int) -> Contraction:
     """The layer applied to a batch: operands `x` (batch, *in_modes) and the cores; result (batch, *out_modes)."""
     index = len(graph.sizes)

@@ -7,20 +7,21 @@ layers alike share them, and asking twice costs nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from tnlayers.cost import NOTHING, Cost, Machine, dense_cost, step_costs
 from tnlayers.errors import TNLayersError
 from tnlayers.layout import Path, assemble
-from tnlayers.lower import Contraction, Graph, forward
+from tnlayers.lower import Contraction
 from tnlayers.program import Multiply, Program
 from tnlayers.search import Optimizer, candidates, linear_path
-from tnlayers.spec import Spec
-from tnlayers.spec import spec as make_spec
 from tnlayers.tree import print_plan
+
+if TYPE_CHECKING:
+    from tnlayers.planning import AnyPlan
 
 Objective: TypeAlias = Literal["forward", "training"]
 
@@ -58,6 +59,11 @@ class Plan:
         program = assemble(self.contraction, self.path)
         object.__setattr__(self, "program", program)
         object.__setattr__(self, "steps", step_costs(program, self.contraction, ITEMSIZES[self.dtype]))
+
+    @property
+    def terms(self) -> tuple[Plan, ...]:
+        """The plans of the networks that are summed: here only this one."""
+        return (self,)
 
     @property
     def batch(self) -> int | None:
@@ -126,35 +132,17 @@ class Plan:
         return json.dumps(self.to_dict())
 
     @classmethod
-    def from_json(cls, text: str) -> Plan:
-        """Read a plan back. Costs in the file are ignored and counted anew.
+    def from_json(cls, text: str) -> AnyPlan:
+        """Read a plan back, or the plans of a sum. Costs in the file are ignored and counted anew.
 
         Raises:
             TNLayersError: If the text is not a plan of this format, or its path does not contract all operands.
         """
+        from tnlayers.planning import FORMAT, sum_from_dict  # a sum is made of plans, so it comes after them
+
         try:
             data = json.loads(text)
-            if data["format"] != "tnlayers.plan/1":
-                raise TNLayersError(f"This plan has format {data['format']!r}; this version reads 'tnlayers.plan/1'.")
-            contraction = Contraction(
-                names=tuple(data["operands"]),
-                operands=tuple(tuple(map(int, indices)) for indices in data["operands"].values()),
-                output=tuple(map(int, data["output"])),
-                sizes=tuple(map(int, data["sizes"])),
-                batch=data["batch_index"],
-            )
-            path = tuple((int(a), int(b)) for a, b in data["path"])
-            _check_path(contraction, path)
-            features = data["features"]
-            return cls(
-                contraction=contraction,
-                path=path,
-                objective=_objective(data["objective"]),
-                dtype=_dtype(data["dtype"]),
-                found_by=str(data["found_by"]),
-                title=str(data["title"]),
-                features=None if features is None else (int(features[0]), int(features[1])),
-            )
+            return sum_from_dict(data) if data["format"] == FORMAT else cls.from_dict(data)
         except TNLayersError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
@@ -163,53 +151,34 @@ class Plan:
                 "`tnlayers plan SPEC --batch N --json`."
             ) from error
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Plan:
+        """Read one plan from what `to_dict` gives.
 
-def plan(
-    spec: str | Spec | Graph,
-    batch: int = 1,
-    *,
-    objective: Objective = "forward",
-    optimize: Optimizer = "auto",
-    dtype: str = "float32",
-) -> Plan:
-    """Find the cheapest way to apply a layer to a batch.
-
-    Args:
-        spec: A sized spec, its string, or a graph.
-        batch: The number of vectors that go through the layer at once, at least 1.
-        objective: "forward" or "training": what to minimise.
-        optimize: "auto"; or any optimizer of opt_einsum by name ("optimal", "dp", "greedy", "random-greedy", ...), any
-            object that speaks its protocol, or a path in its form.
-        dtype: For counting bytes: float16, bfloat16, float32, float64, complex64 or complex128.
-
-    Returns:
-        A plan; printing it shows the tree, each step's equation, flops, bytes, result and what is kept for backward,
-        and totals beside the dense layer.
-
-    Raises:
-        TNLayersError: If the spec has no sizes, the batch is not a positive integer, or the optimizer is unknown.
-
-    Example:
-        >>> import tnlayers as tnl
-        >>> p = tnl.plan("mpo(in=8x8x8x8, out=8x8x8x8, bond=16)", batch=128)
-        >>> round(p.cost.flops / p.dense.flops, 2)
-        0.5
-    """
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise TNLayersError(f"batch must be a positive integer, got {batch!r}.")
-    if isinstance(spec, Graph):
-        graph, title, features = spec, "graph", None
-    else:
-        made = make_spec(spec)
-        graph, title, features = made.graph, str(made), (made.in_features, made.out_features)
-    return plan_contraction(
-        forward(graph, batch),
-        objective=objective,
-        optimize=optimize,
-        dtype=dtype,
-        title=title,
-        features=features,
-    )
+        Raises:
+            TNLayersError: If it has another format, or its path does not contract all operands.
+        """
+        if data["format"] != "tnlayers.plan/1":
+            raise TNLayersError(f"This plan has format {data['format']!r}; this version reads 'tnlayers.plan/1'.")
+        contraction = Contraction(
+            names=tuple(data["operands"]),
+            operands=tuple(tuple(map(int, indices)) for indices in data["operands"].values()),
+            output=tuple(map(int, data["output"])),
+            sizes=tuple(map(int, data["sizes"])),
+            batch=data["batch_index"],
+        )
+        path = tuple((int(a), int(b)) for a, b in data["path"])
+        _check_path(contraction, path)
+        features = data["features"]
+        return cls(
+            contraction=contraction,
+            path=path,
+            objective=_objective(data["objective"]),
+            dtype=_dtype(data["dtype"]),
+            found_by=str(data["found_by"]),
+            title=str(data["title"]),
+            features=None if features is None else (int(features[0]), int(features[1])),
+        )
 
 
 def plan_contraction(

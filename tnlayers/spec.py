@@ -2,6 +2,7 @@
 
     mpo(in=4x7x7x4, out=4x4x4x4, bond=16)          sized: ready to plan and build
     mpo(cores=4, bond=16)                          a template: the sizes come later, `tnl.spec(template, 784, 256)`
+    mpo(bond=8) + lowrank(rank=4)                  a sum: one layer whose weight is the sum of its terms' weights
 
 A spec is frozen and hashable; `str(spec)` parses back to an equal spec. What had to be adjusted on the way (bonds
 clipped, sizes padded, cores dropped) is told in `spec.notes` and once as a `TNLayersWarning`.
@@ -10,22 +11,20 @@ clipped, sizes padded, cores dropped) is told in `spec.notes` and once as a `TNL
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import yaml
 
-from tnlayers.errors import TNLayersError, TNLayersWarning
+from tnlayers.clipping import clipped, declared
+from tnlayers.errors import TNLayersError
 from tnlayers.grammar import Value, print_value
-from tnlayers.keywords import EXAMPLE, FIELDS, check, checked, long_names, read
-from tnlayers.lower import Graph, clip
-from tnlayers.modes import Modes, factorise
-from tnlayers.networks.registry import SHORT_NAMES, declare, network_type
-
-_SIZES = ("bond_dim", "rank")  # keywords that size bonds, and may therefore be clipped
+from tnlayers.keywords import EXAMPLE, FIELDS, check, checked, long_names, read, split_terms
+from tnlayers.lower import Graph, clip, renamed
+from tnlayers.networks.registry import SHORT_NAMES, network_type
+from tnlayers.sizes import check_pads, fill
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +40,8 @@ class Spec:
         pad_out: Trailing output features of the modes that are cut off.
         cores: In a template, how many cores the sizes will be split into; None for the network type's default.
         bias: Whether the layer adds a vector to its output; never counted in `parameters` or rho.
+        terms: The networks of a sum, none of them a sum or with a bias; then `network` is "sum" and there are no modes
+            and options here. Empty for a single network.
         notes: What was adjusted; not part of equality.
     """
 
@@ -52,36 +53,60 @@ class Spec:
     pad_out: int = 0
     cores: int | None = None
     bias: bool = False
+    terms: tuple[Spec, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def sized(self) -> bool:
         """Whether the modes are known: only then can it be planned and built."""
+        if self.terms:
+            return all(term.sized for term in self.terms)
         return self.in_modes is not None and self.out_modes is not None
+
+    @property
+    def parts(self) -> tuple[Spec, ...]:
+        """The terms of a sum, or the spec itself: the networks whose weights add up to the layer's."""
+        return self.terms or (self,)
 
     @property
     def graph(self) -> Graph:
         """The network as a frozen graph, every bond at most its exact maximum.
 
         Raises:
-            TNLayersError: If this is a template without sizes.
+            TNLayersError: If this is a template without sizes, or a sum, which has one graph per term (`graphs`).
         """
-        return clip(_declared(self))[0]
+        if self.terms:
+            raise TNLayersError(f"{self} is a sum of {len(self.terms)} networks: it has graphs, not one graph.")
+        return clip(declared(self))[0]
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """One graph per term, core names unique in the layer: those of a sum begin with their term's type."""
+        if not self.terms:
+            return (self.graph,)
+        names = [term.network for term in self.terms]
+        prefixes = [f"{n}{names[:k].count(n) + 1 if names.count(n) > 1 else ''}_" for k, n in enumerate(names)]
+        return tuple(renamed(term.graph, prefix) for term, prefix in zip(self.terms, prefixes, strict=True))
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every core by name, in order of declaration."""
+        return {name: shape for graph in self.graphs for name, shape in graph.shapes.items()}
 
     @property
     def in_features(self) -> int:
         """Length of an input vector."""
-        return prod(self._modes()[0]) - self.pad_in
+        return self.terms[0].in_features if self.terms else prod(self.modes[0]) - self.pad_in
 
     @property
     def out_features(self) -> int:
         """Length of an output vector."""
-        return prod(self._modes()[1]) - self.pad_out
+        return self.terms[0].out_features if self.terms else prod(self.modes[1]) - self.pad_out
 
     @property
     def parameters(self) -> int:
         """Entries of all cores; the bias is not counted."""
-        return self.graph.parameters
+        return sum(part.graph.parameters for part in self.parts)
 
     @property
     def dense_parameters(self) -> int:
@@ -98,14 +123,22 @@ class Spec:
         """The bond dimension: one number, or one per bond where they differ.
 
         Raises:
-            TNLayersError: If the network type has no such keyword.
+            TNLayersError: If the network type has no such keyword, or this is a sum.
         """
+        if self.terms:
+            raise TNLayersError(f"{self} is a sum: each of its terms has a bond_dim of its own.")
         value = dict(self.options).get("bond_dim", network_type(self.network).keywords.get("bond_dim"))
         if not isinstance(value, (int, tuple)):
             raise TNLayersError(f"The network type {self.network!r} has no bond_dim; this spec is {self}.")
         return value
 
-    def _modes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    @property
+    def modes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Input and output modes.
+
+        Raises:
+            TNLayersError: If this is a template without sizes.
+        """
         if self.in_modes is None or self.out_modes is None:
             raise TNLayersError(
                 f"{self} is a template: it has no sizes yet. Give them with tnl.spec({str(self)!r}, in_features, "
@@ -115,6 +148,8 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain data; `tnl.spec(data)` reads it back."""
+        if self.terms:
+            return {"terms": [term.to_dict() for term in self.terms]} | ({"bias": True} if self.bias else {})
         data: dict[str, Any] = {"network": self.network}
         for key in FIELDS:
             value = getattr(self, key)
@@ -154,7 +189,21 @@ class Spec:
         except (yaml.YAMLError, AttributeError) as error:
             raise TNLayersError(f"This is not YAML: {error}. A spec is a mapping such as {EXAMPLE}.") from error
 
+    def __add__(self, other: Spec) -> Spec:
+        """The sum of two networks: one layer with the parameters of both.
+
+        Example:
+            >>> tnl_sum = spec("mpo(bond=8)", 784, 256) + spec("mpo(cores=2, bond=1)", 784, 256)
+            >>> [term.parameters for term in tnl_sum.terms], tnl_sum.parameters
+            ([4032, 896], 4928)
+        """
+        if not isinstance(other, Spec):
+            return NotImplemented
+        return _sum((*self.parts, *other.parts), None, None, self.bias or other.bias)
+
     def __str__(self) -> str:
+        if self.terms:
+            return " + ".join(map(str, (replace(self.terms[0], bias=self.bias), *self.terms[1:])))
         parts = []
         for key in FIELDS:
             value = getattr(self, key)
@@ -195,105 +244,48 @@ def spec(
         >>> tnl.spec("mpo", in_modes=(2, 3), out_modes=(3, 2), bond_dim=4).parameters
         48
     """
+    if terms := split_terms(network):
+        return _sum_of_texts(network, terms, in_features, out_features, keywords)
     given = network.to_dict() if isinstance(network, Spec) else read(network)
     given |= long_names(keywords.items(), keywords)
     fields, options = check(given)
     draft = Spec(network=given["network"], options=options, **fields)
     if draft.in_modes is None and draft.out_modes is None and in_features is None and out_features is None:
         return draft
-    sized = _size(draft, in_features, out_features)
-    _check_pads(sized)
+    sized = fill(draft, in_features, out_features)
+    check_pads(sized)
     if isinstance(network, Spec) and sized == network:
         return network  # nothing to adjust, and its notes stay
-    return _clip(sized)
+    return clipped(sized)
 
 
-def _size(draft: Spec, in_features: int | None, out_features: int | None) -> Spec:
-    """Fill in the modes, or check those that were written against the sizes."""
-    if draft.in_modes is not None or draft.out_modes is not None:
-        for side, size in (("in", in_features), ("out", out_features)):
-            modes = getattr(draft, f"{side}_modes")
-            if modes is None and size is None:
-                raise TNLayersError(f"{draft} has only one of in= and out=; write both, or give the sizes instead.")
-            if modes is not None and size is not None:
-                _check_product(side, modes, size, getattr(draft, f"pad_{side}"))
-        if draft.cores is not None:
-            raise TNLayersError(f"cores={draft.cores} together with written modes: the modes say how many cores.")
-    order = draft.cores or network_type(draft.network).cores
-    written = draft.in_modes or draft.out_modes
-    split: dict[str, Modes] = {}
-    for side, size in (("in", in_features), ("out", out_features)):
-        if getattr(draft, f"{side}_modes") is None:
-            if size is None:
-                raise TNLayersError(f"{draft} needs {side}_features as well: tnl.spec(..., in_features, out_features).")
-            split[side] = factorise(size, len(written) if written else order)
-    if not split:
-        return draft
-    notes = [f"{side}_features: {modes.note}" for side, modes in split.items() if modes.note]
-    fields: dict[str, Any] = {f"pad_{side}": modes.padding for side, modes in split.items()}
-    fields |= {f"{side}_modes": tuple(modes) for side, modes in split.items()}
-    if len(split) == 2:
-        keep = [k for k in range(order) if split["in"][k] * split["out"][k] > 1] or [0]
-        if len(keep) < order:
-            notes.append(f"{order - len(keep)} of {order} cores would have had only modes of 1 and were dropped")
-            fields |= {f"{side}_modes": tuple(modes[k] for k in keep) for side, modes in split.items()}
-    return replace(draft, **fields, cores=None, notes=tuple(notes))
+def _sum_of_texts(
+    network: object,
+    terms: Sequence[Any],
+    in_features: int | None,
+    out_features: int | None,
+    keywords: Mapping[str, Any],
+) -> Spec:
+    """Read the terms one by one; only the bias is the sum's own."""
+    if wrong := sorted(key for key, value in keywords.items() if key != "bias" and value is not None):
+        raise TNLayersError(f"{', '.join(wrong)} cannot be given for the sum {str(network)!r}: write it into its term.")
+    read_terms = [spec(term, in_features, out_features) for term in terms]
+    written = keywords.get("bias")
+    if written is None:
+        own = network.get("bias", False) if isinstance(network, Mapping) else getattr(network, "bias", False)
+        written = own or any(term.bias for term in read_terms)
+    return _sum(read_terms, in_features, out_features, bool(checked("bias", written)))
 
 
-def _check_product(side: str, modes: tuple[int, ...], size: int, padding: int) -> None:
-    if prod(modes) - padding != size:
-        better = factorise(size, len(modes))
-        pad = f" with pad_{side}={better.padding}" if better.padding else ""
-        raise TNLayersError(
-            f"{side}_modes {modes} multiply to {prod(modes)}{f' less {padding} of padding' if padding else ''} but "
-            f"{side}_features is {size}. Modes must multiply to {side}_features: try {tuple(better)}{pad}, which is "
-            f"factorise({size}, order={len(modes)})."
-        )
-
-
-def _check_pads(draft: Spec) -> None:
-    for side in ("in", "out"):
-        modes, padding = getattr(draft, f"{side}_modes"), getattr(draft, f"pad_{side}")
-        if padding >= prod(modes):
-            raise TNLayersError(f"pad_{side}={padding} leaves nothing of the {prod(modes)} features of modes {modes}.")
-
-
-def _declared(spec: Spec) -> Graph:
-    in_modes, out_modes = spec._modes()
-    return declare(spec.network, in_modes, out_modes, spec.options)
-
-
-def _clip(asked: Spec) -> Spec:
-    """Tell what was clipped or padded, and let the spec's own numbers show what is built."""
-    graph, notes = clip(_declared(asked))
-    told = _even(_show_clipped(asked, graph) if notes else asked)
-    larger: tuple[str, ...] = ()
-    if told.rho > 1:
-        larger = (f"{told.parameters} parameters, more than the {told.dense_parameters} of the dense weight",)
-    told = replace(told, notes=(*asked.notes, *notes, *larger))
-    padded = asked.notes and (asked.pad_in or asked.pad_out)  # here, and not by the caller
-    if (notes and asked.options) or padded:  # a clipped default is noted, not warned about
-        warnings.warn(f"{told}: {'; '.join(told.notes)}.", TNLayersWarning, stacklevel=3)
-    return told
-
-
-def _even(spec: Spec) -> Spec:
-    """The spec with one number where every bond has that size: specs that say the same are equal."""
-    pairs = ((k, v[0] if isinstance(v, tuple) and len(set(v)) == 1 else v) for k, v in spec.options)
-    return replace(spec, options=tuple(pairs))
-
-
-def _show_clipped(asked: Spec, graph: Graph) -> Spec:
-    """The spec with its bond keyword as built: one size per bond where the type takes that, else the largest."""
-    kind = network_type(asked.network)
-    sizes = tuple(graph.sizes[i] for i in graph.summed)
-    options = {key: value for key, value in kind.keywords.items() if key in _SIZES} | dict(asked.options)
-    for key in _SIZES:
-        if isinstance(value := options.get(key), (int, tuple)):
-            least = value if isinstance(value, tuple) else (value,)
-            options[key] = checked(key, sizes if key in kind.per_edge else min(*least, max(sizes)))
-    shown = replace(asked, options=tuple(sorted(options.items())))
-    try:
-        return shown if shown.graph == graph else asked
-    except TNLayersError:  # a type whose bonds are not its only summed indices: it keeps the number asked for
-        return asked
+def _sum(terms: Sequence[Spec], in_features: int | None, out_features: int | None, bias: bool) -> Spec:
+    """One layer of several networks, all sized alike or all templates."""
+    sizes = {(term.in_features, term.out_features) if term.sized else None for term in terms}
+    if len(sizes) > 1:
+        told = ", ".join(f"{t} ({t.in_features} -> {t.out_features})" if t.sized else f"{t} (no sizes)" for t in terms)
+        raise TNLayersError(f"The terms of a sum need equal sizes: {told}. Give all of them the same modes' products.")
+    return Spec(
+        network="sum",
+        bias=bias,
+        terms=tuple(replace(term, bias=False) for term in terms),
+        notes=tuple(note for term in terms for note in term.notes),
+    )

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tnlayers.errors import TNLayersError
-from tnlayers.initialise import default_variance, draw_bias, draw_cores
+from tnlayers.initialise import default_variance, draw_bias, draw_layer
 from tnlayers.layer import LinearMap
-from tnlayers.plan import Plan
+from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
 from tnlayers_backends.base import Backend
 
@@ -63,7 +63,7 @@ class NumpyLinear:
             raise TNLayersError("numpy has no dtype 'bfloat16'; use float32, float64 or float16.")
         self._map = LinearMap(spec, dtype)
         rng = np.random.default_rng(seed)
-        drawn = draw_cores(self._map.graph, default_variance(spec.in_features), rng)
+        drawn = draw_layer(self._map.graphs, default_variance(spec.in_features), rng)
         self.cores: dict[str, Array] = {name: core.astype(dtype) for name, core in drawn.items()}
         self.bias = draw_bias(spec.in_features, spec.out_features, rng).astype(dtype) if spec.bias else None
 
@@ -84,11 +84,11 @@ class NumpyLinear:
 
     weight = property(to_dense, doc="The weight matrix, (out_features, in_features), rebuilt at each access.")
 
-    def plan_for(self, batch: int) -> Plan:
+    def plan_for(self, batch: int) -> AnyPlan:
         """The plan that a batch of this size runs."""
         return self._map.plan_for(batch)
 
-    def use_plan(self, plan: Plan | None) -> None:
+    def use_plan(self, plan: AnyPlan | None) -> None:
         """Run every batch by this plan, or choose by batch size again (None)."""
         self._map.use_plan(plan)
 

@@ -160,9 +160,7 @@ def _print_model(report: ModelReport) -> None:
 
 
 def _describe_layer(spec: Spec, as_json: bool) -> None:
-    cores = [
-        {"name": name, "shape": list(shape), "parameters": prod(shape)} for name, shape in spec.graph.shapes.items()
-    ]
+    cores = [{"name": name, "shape": list(shape), "parameters": prod(shape)} for name, shape in spec.shapes.items()]
     bias = spec.out_features if spec.bias else 0
     if as_json:
         print_json(
@@ -180,7 +178,7 @@ def _describe_layer(spec: Spec, as_json: bool) -> None:
         )
         return
     table = _table("core", "shape", "parameters")
-    for name, shape in spec.graph.shapes.items():
+    for name, shape in spec.shapes.items():
         table.add_row(name, "x".join(map(str, shape)), f"{prod(shape):,}")
     table.add_section()
     table.add_row("all cores", "", f"{spec.parameters:,}")

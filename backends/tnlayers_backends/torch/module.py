@@ -1,0 +1,133 @@
+"""What all torch layers share: cores as parameters, their initialisation, plans, and the weight rebuilt."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tnlayers.errors import TNLayersError
+from tnlayers.initialise import default_variance, draw_bias, draw_layer
+from tnlayers.layer import LinearMap
+from tnlayers.plan import Objective
+from tnlayers.planning import AnyPlan
+from tnlayers.spec import Spec
+from tnlayers_backends.torch.ops import OPS
+
+# The plan that compiled and exported code closes over, unless the user pins another: planning cannot be traced.
+_TRACED_BATCH = 128
+
+
+class TNModule(nn.Module):
+    """A module whose weight is a tensor network; abstract: a layer kind adds `forward` and the shape of its weight.
+
+    Args:
+        spec: The sized declaration; its in_features are what one output sums over.
+        device: Where the parameters live.
+        dtype: Their dtype; torch's default dtype if None.
+        seed: Draws the parameters; None takes torch's global generator, so `torch.manual_seed` decides.
+
+    Raises:
+        TNLayersError: If a core has a name that torch modules use themselves.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(
+        self, spec: Spec, device: torch.device | str | None, dtype: torch.dtype | None, seed: int | None
+    ) -> None:
+        super().__init__()
+        dtype = dtype or torch.get_default_dtype()
+        self._map = LinearMap(spec, str(dtype).removeprefix("torch."))
+        for name, shape in self._map.shapes.items():
+            if hasattr(type(self), name) or name in self.__dict__:
+                raise TNLayersError(
+                    f"A core of {spec} is named {name!r}, which every torch module already uses; rename it in its "
+                    "network function."
+                )
+            self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+        bias_shape = (spec.out_features,)
+        self.register_parameter(
+            "bias", nn.Parameter(torch.empty(bias_shape, device=device, dtype=dtype)) if spec.bias else None
+        )
+        self.reset_parameters(seed)
+
+    def _variance(self) -> float:
+        """What E[W^2] is initialised to."""
+        return default_variance(self.spec.in_features)
+
+    @torch.no_grad()
+    def reset_parameters(self, seed: int | None = None) -> None:
+        """Draw the cores anew so that E[W^2] is that of the dense layer this one stands for, and the bias likewise.
+
+        Args:
+            seed: As at construction; the same seed gives the same numbers on every backend.
+        """
+        if any(parameter.is_meta for parameter in self.parameters()):
+            return  # deferred initialisation: the values come with `to_empty` and a second call
+        rng = np.random.default_rng(int(torch.randint(2**62, ())) if seed is None else seed)
+        drawn = draw_layer(self._map.graphs, self._variance(), rng)
+        for name, core in self.cores.items():
+            core.copy_(torch.from_numpy(drawn[name]))
+        if self.bias is not None:
+            self.bias.copy_(torch.from_numpy(draw_bias(self.spec.in_features, self.spec.out_features, rng)))
+
+    @property
+    def spec(self) -> Spec:
+        """The declaration."""
+        return self._map.spec
+
+    @property
+    def cores(self) -> dict[str, nn.Parameter]:
+        """The cores by name, in order of declaration."""
+        return {name: getattr(self, name) for name in self._map.shapes}
+
+    @property
+    def weight(self) -> Tensor:
+        """The dense weight, rebuilt at each access; differentiable, no parameter of its own.
+
+        It is here for code that reads `layer.weight`; `forward` does not use it.
+        """
+        return self.to_dense()
+
+    def to_dense(self) -> Tensor:
+        """The dense weight in the shape of the layer that this one stands for, differentiable."""
+        weight: Tensor = self._map.weight(OPS, list(self.cores.values()))
+        return weight
+
+    def plan_for(self, batch: int, objective: Objective = "forward") -> AnyPlan:
+        """The plan that a batch of this size runs, for inference ("forward") or under autograd ("training")."""
+        return self._map.plan_for(batch, objective)
+
+    def use_plan(self, plan: AnyPlan | None) -> None:
+        """Run every batch by this plan, or choose by batch size again (None).
+
+        Raises:
+            TNLayersError: If the plan was made for another network.
+        """
+        self._map.use_plan(plan)
+
+    def _apply_map(self, x: Tensor) -> Tensor:
+        """The network without bias applied to vectors (..., in_features), by the plan for their number."""
+        if torch.compiler.is_compiling():  # one finished program for every batch size: traced code never plans
+            plan = self.plan_for(_TRACED_BATCH)
+        else:
+            batch = x.numel() // max(x.shape[-1], 1) if x.ndim else 1
+            plan = self.plan_for(batch, "training" if torch.is_grad_enabled() else "forward")
+        y: Tensor = self._map.apply(OPS, x, list(self.cores.values()), plan)
+        return y
+
+    def _sizes_repr(self) -> str:
+        """The sizes that the layer kind has, for `extra_repr`."""
+        return f"in_features={self.spec.in_features}, out_features={self.spec.out_features}"
+
+    def extra_repr(self) -> str:
+        """Sizes, network, parameters and rho, shown when the module is printed."""
+        parameters = sum(
+            graph.parameters for graph in self._map.graphs
+        )  # its network function may not be declared here
+        rho = parameters / self.spec.dense_parameters
+        return (
+            f"{self._sizes_repr()}, bias={self.bias is not None}, network={self.spec}, parameters={parameters}, "
+            f"rho={rho:.4g}"
+        )

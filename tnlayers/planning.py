@@ -1,0 +1,189 @@
+"""Planning a layer: `tnl.plan` gives one `Plan`, or for a sum of networks one per term with the face of a plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, TypeAlias
+
+from tnlayers.cost import NOTHING, Cost, dense_cost
+from tnlayers.errors import TNLayersError
+from tnlayers.lower import Graph, forward
+from tnlayers.plan import ITEMSIZES, Objective, Plan, plan_contraction
+from tnlayers.search import Optimizer
+from tnlayers.spec import Spec
+from tnlayers.spec import spec as make_spec
+from tnlayers.tree import amount
+
+FORMAT = "tnlayers.sumplan/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumPlan:
+    """The plans of the terms of a sum: each runs on the same input, and the results are added.
+
+    Attributes:
+        terms: One plan per term, for one batch size, objective and dtype.
+        title: What the plan is for, in words.
+        features: (in_features, out_features) of the layer.
+    """
+
+    terms: tuple[Plan, ...]
+    title: str
+    features: tuple[int, int]
+
+    @property
+    def batch(self) -> int | None:
+        """The batch size planned for."""
+        return self.terms[0].batch
+
+    @property
+    def objective(self) -> Objective:
+        """What was minimised."""
+        return self.terms[0].objective
+
+    @property
+    def dtype(self) -> str:
+        """The dtype that bytes are counted for."""
+        return self.terms[0].dtype
+
+    @property
+    def cost(self) -> Cost:
+        """Exact counts of the whole forward pass, the additions of the results included."""
+        size = (self.batch or 1) * self.features[1]
+        itemsize = ITEMSIZES[self.dtype]
+        added = Cost(flops=size, bytes=3 * size * itemsize, copied=0, kept=0, result=size * itemsize)
+        return reduce(Cost.__add__, [*(term.cost for term in self.terms), *[added] * (len(self.terms) - 1)], NOTHING)
+
+    @property
+    def flops(self) -> int:
+        """Flops of the objective; the backward pass of an addition takes none."""
+        return sum(term.flops for term in self.terms) + (len(self.terms) - 1) * (self.batch or 1) * self.features[1]
+
+    @property
+    def dense(self) -> Cost:
+        """Cost of the dense layer of equal size at this batch, forward pass."""
+        return dense_cost(*self.features, self.batch or 1, ITEMSIZES[self.dtype])
+
+    @property
+    def seconds(self) -> float:
+        """The estimate that plans are ranked by; no promise of a run time."""
+        return sum(term.seconds for term in self.terms)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain data: that of each term."""
+        return {
+            "format": FORMAT,
+            "title": self.title,
+            "features": self.features,
+            "flops": self.flops,
+            "terms": [term.to_dict() for term in self.terms],
+        }
+
+    def to_json(self) -> str:
+        """The plan as JSON; `Plan.from_json` reads it back to an equal plan."""
+        return json.dumps(self.to_dict())
+
+    def __str__(self) -> str:
+        total, dense = self.cost, self.dense
+        ratios = (
+            f"{total.flops / dense.flops:.3g} of the dense layer's flops, {total.bytes / dense.bytes:.3g} of its bytes"
+        )
+        end = f"sum of {len(self.terms)} terms: {amount(total.flops)} flops, {amount(total.bytes)} bytes; {ratios}."
+        return "\n\n".join([*map(str, self.terms), end])
+
+    __repr__ = __str__
+
+
+AnyPlan: TypeAlias = Plan | SumPlan
+
+
+def plan(
+    spec: str | Spec | Graph,
+    batch: int = 1,
+    *,
+    objective: Objective = "forward",
+    optimize: Optimizer = "auto",
+    dtype: str = "float32",
+) -> AnyPlan:
+    """Find the cheapest way to apply a layer to a batch.
+
+    Args:
+        spec: A sized spec, its string, or a graph.
+        batch: The number of vectors that go through the layer at once, at least 1.
+        objective: "forward" or "training": what to minimise.
+        optimize: "auto"; or any optimizer of opt_einsum by name ("optimal", "dp", "greedy", "random-greedy", ...), any
+            object that speaks its protocol, or a path in its form.
+        dtype: For counting bytes: float16, bfloat16, float32, float64, complex64 or complex128.
+
+    Returns:
+        A plan; printing it shows the tree, each step's equation, flops, bytes, result and what is kept for backward,
+        and totals beside the dense layer. A sum has one per term, in a `SumPlan`.
+
+    Raises:
+        TNLayersError: If the spec has no sizes, the batch is not a positive integer, or the optimizer is unknown.
+
+    Example:
+        >>> import tnlayers as tnl
+        >>> p = tnl.plan("mpo(in=8x8x8x8, out=8x8x8x8, bond=16)", batch=128)
+        >>> round(p.cost.flops / p.dense.flops, 2)
+        0.5
+    """
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise TNLayersError(f"batch must be a positive integer, got {batch!r}.")
+    if isinstance(spec, Graph):
+        return plan_contraction(
+            forward(spec, batch), objective=objective, optimize=optimize, dtype=dtype, title="graph"
+        )
+    made = make_spec(spec)
+    return plan_graphs(made, made.graphs, batch, objective=objective, optimize=optimize, dtype=dtype)
+
+
+def plan_graphs(
+    spec: Spec,
+    graphs: Sequence[Graph],
+    batch: int,
+    *,
+    objective: Objective = "forward",
+    optimize: Optimizer = "auto",
+    dtype: str = "float32",
+) -> AnyPlan:
+    """Plan a layer whose graphs are at hand: a `Plan`, or a `SumPlan` where there are several.
+
+    Args:
+        spec: The declaration, for titles and sizes.
+        graphs: One graph per term.
+        batch: Number of vectors that go through at once.
+        objective: As in `tnl.plan`.
+        optimize: As in `tnl.plan`.
+        dtype: As in `tnl.plan`.
+    """
+    features = (spec.in_features, spec.out_features)
+    plans = tuple(
+        plan_contraction(
+            forward(graph, batch),
+            objective=objective,
+            optimize=optimize,
+            dtype=dtype,
+            title=str(part),
+            features=features,
+        )
+        for graph, part in zip(graphs, spec.parts, strict=True)
+    )
+    return plans[0] if len(plans) == 1 else SumPlan(terms=plans, title=str(spec), features=features)
+
+
+def sum_from_dict(data: Mapping[str, Any]) -> SumPlan:
+    """Read what `SumPlan.to_dict` gives.
+
+    Raises:
+        TNLayersError: If a term is not a plan.
+    """
+    in_features, out_features = data["features"]
+    return SumPlan(
+        terms=tuple(Plan.from_dict(term) for term in data["terms"]),
+        title=str(data["title"]),
+        features=(int(in_features), int(out_features)),
+    )
