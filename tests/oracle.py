@@ -64,10 +64,10 @@ def _indices(graph):
 
 def per_term(spec, cores):
     """Each network of a layer with its own cores: one, or the terms of a sum."""
-    start = 0
+    cores, start = list(cores), 0
     for part in spec.parts:
         n = len(part.graph.cores)
-        yield part, list(cores[start : start + n])
+        yield part, cores[start : start + n]
         start += n
 
 
