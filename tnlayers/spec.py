@@ -195,7 +195,7 @@ class Spec:
         Example:
             >>> tnl_sum = spec("mpo(bond=8)", 784, 256) + spec("mpo(cores=2, bond=1)", 784, 256)
             >>> [term.parameters for term in tnl_sum.terms], tnl_sum.parameters
-            ([4032, 896], 4928)
+            ([3840, 896], 4736)
         """
         if not isinstance(other, Spec):
             return NotImplemented
