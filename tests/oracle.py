@@ -12,12 +12,13 @@ import numpy as np
 # sqrt(terms) * eps times the size of the sum. FACTOR leaves room for the largest of many entries.
 FACTOR = 6.0
 _EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+_EPS |= {"complex128": _EPS["float64"], "complex64": _EPS["float32"]}
 _PLAIN_UP_TO = 200_000  # index assignments up to which numpy's einsum runs without any path
 
 
 @dataclass(frozen=True)
 class Expected:
-    """A value in float64, and what its rounding error is measured by.
+    """A value in float64 (or complex128), and what its rounding error is measured by.
 
     `scale` is the root of the largest sum of squared terms: the size an entry has by chance, whatever cancels.
     """
@@ -33,19 +34,26 @@ class Expected:
         return Expected(self.value.reshape(*shape), self.scale, self.terms)
 
 
+def wide(array):
+    """The array in float64, or in complex128 if it is complex."""
+    array = np.asarray(array)
+    return array.astype(np.complex128 if np.iscomplexobj(array) else np.float64)
+
+
 def einsum64(operands, output, terms):
     """One numpy einsum of (array, indices) pairs, and the scale of its terms."""
-    arrays = [(np.asarray(array, np.float64), list(indices)) for array, indices in operands]
+    arrays = [(wide(array), list(indices)) for array, indices in operands]
     sizes = {i: n for array, indices in arrays for i, n in zip(indices, array.shape, strict=True)}
     # numpy's own greedy path, without its default limit on memory, which would make it one slow loop.
     optimize = ("greedy", 2**60) if prod(sizes.values()) > _PLAIN_UP_TO else False
 
-    def run(power):
-        flat = [part for array, indices in arrays for part in (array**power, indices)]
+    def run(of):
+        flat = [part for array, indices in arrays for part in (of(array), indices)]
         return np.asarray(np.einsum(*flat, list(output), optimize=optimize))
 
-    value = run(1)
-    return Expected(value, float(np.sqrt(np.max(run(2), initial=0.0))), terms)
+    value = run(lambda array: array)
+    squares = run(lambda array: np.abs(array) ** 2)
+    return Expected(value, float(np.sqrt(np.max(squares, initial=0.0))), terms)
 
 
 def terms_of(graph, batch=1):
@@ -96,10 +104,10 @@ def _weight(spec, cores):
 
 def oracle_forward(spec, cores, x, bias=None):
     """The layer's output for x of shape (..., in_features)."""
-    y = added(_forward(part, own, np.asarray(x, np.float64)) for part, own in per_term(spec, cores))
+    y = added(_forward(part, own, wide(x)) for part, own in per_term(spec, cores))
     if bias is None:
         return y
-    b = np.asarray(bias, np.float64)
+    b = wide(bias)
     return Expected(y.value + b, y.scale + float(np.max(np.abs(b))), y.terms)
 
 
@@ -113,11 +121,14 @@ def _forward(spec, cores, x):
 
 
 def oracle_gradients(spec, cores, x, grad_y):
-    """Gradients of sum(y * grad_y): of x, of each core in order, and of a bias; each is an einsum of all the others."""
-    x, grad_y = np.asarray(x, np.float64), np.asarray(grad_y, np.float64)
+    """Gradients of sum(y * grad_y): of x, of each core in order, and of a bias; each is an einsum of all the others.
+
+    Complex values are not conjugated, as in jax; torch gives the conjugate, for a conjugated grad_y.
+    """
+    x, grad_y = wide(x), wide(grad_y)
     found = [_gradients(part, own, x, grad_y) for part, own in per_term(spec, cores)]
     flat = grad_y.reshape(-1, spec.out_features)
-    scale = float(np.sqrt(np.max(np.sum(flat**2, axis=0), initial=0.0)))
+    scale = float(np.sqrt(np.max(np.sum(np.abs(flat) ** 2, axis=0), initial=0.0)))
     bias = Expected(flat.sum(axis=0), scale, len(flat) + 1)
     return [added(grads[0] for grads in found), *(g for grads in found for g in grads[1:]), bias]
 
@@ -166,14 +177,14 @@ def assert_close(actual, expected, *, dtype, terms=None, scale=None):
     `expected` is an `Expected`, or an array with `terms` (and `scale`, by default its largest entry) beside it.
     """
     if not isinstance(expected, Expected):
-        value = np.asarray(expected, np.float64)
+        value = wide(expected)
         scale = float(np.max(np.abs(value), initial=0.0)) if scale is None else scale
         assert terms is not None, "say how many terms are summed"
         expected = Expected(value, scale, terms)
     name = str(actual.dtype).removeprefix("torch.")
     assert tuple(actual.shape) == expected.value.shape, f"shape {tuple(actual.shape)}, not {expected.value.shape}"
     assert name == dtype, f"dtype {name}, not {dtype}"
-    found = _as_float64(actual)
+    found = _as_wide(actual)
     assert np.isfinite(found).all(), "not finite"
     assert np.isfinite(expected.value).all(), "the expected value is not finite"
     allowed = FACTOR * _EPS[dtype] * np.sqrt(expected.terms) * expected.scale
@@ -181,7 +192,8 @@ def assert_close(actual, expected, *, dtype, terms=None, scale=None):
     assert worst <= allowed, f"off by {worst:.3g}, allowed {allowed:.3g} (scale {expected.scale:.3g})"
 
 
-def _as_float64(array):
+def _as_wide(array):
     if type(array).__module__.partition(".")[0] == "torch":
-        array = array.detach().double().numpy()
-    return np.asarray(array, np.float64)
+        array = array.detach().resolve_conj()
+        array = (array if array.is_complex() else array.double()).numpy()
+    return wide(array)

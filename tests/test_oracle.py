@@ -41,6 +41,7 @@ def test_one_wrong_entry_of_a_core_fails(case):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        (lambda y: y.astype(np.complex64), "dtype"),
         (lambda y: y[:, :-1], "shape"),
         (lambda y: y.T, "shape"),
         (lambda y: y.astype(np.float64), "dtype"),
@@ -79,21 +80,27 @@ def test_the_oracle_knows_block_diagonals():
     assert_close(oracle_weight(spec, [core]).value, expected, dtype="float64", terms=1)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
 @pytest.mark.parametrize("name", ["mpo-3", "traced", "repeated", "blocks", "cp"])
-def test_gradients_of_the_oracle_are_finite_differences(name):
+def test_gradients_of_the_oracle_are_finite_differences(name, dtype):
     """The map is linear in each operand, so a difference quotient with step 1 is exact up to rounding."""
     spec = tnl.spec(MARKET[name])
     rng = np.random.default_rng(1)
-    cores = [rng.standard_normal(shape) for shape in spec.graph.shapes.values()]
-    x, g = rng.standard_normal((3, spec.in_features)), rng.standard_normal((3, spec.out_features))
+
+    def draw(*shape):
+        real, imaginary = rng.standard_normal((2, *shape))
+        return real + 1j * imaginary if dtype == "complex128" else real
+
+    cores = [draw(*shape) for shape in spec.graph.shapes.values()]
+    x, g = draw(3, spec.in_features), draw(3, spec.out_features)
     base = np.sum(oracle_forward(spec, cores, x).value * g)
     for k, gradient in enumerate(oracle_gradients(spec, cores, x, g)[1:-1]):
-        numeric = np.zeros(cores[k].shape)
+        numeric = np.zeros(cores[k].shape, dtype)
         for place in np.ndindex(*cores[k].shape):
             changed = [core.copy() for core in cores]
             changed[k][place] += 1.0
             numeric[place] = np.sum(oracle_forward(spec, changed, x).value * g) - base
-        assert_close(numeric, gradient.value, dtype="float64", terms=gradient.terms, scale=abs(base) + gradient.scale)
+        assert_close(numeric, gradient.value, dtype=dtype, terms=gradient.terms, scale=abs(base) + gradient.scale)
 
 
 def test_scale_does_not_shrink_where_terms_cancel():
