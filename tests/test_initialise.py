@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from specs import MARKET
 
 import tnlayers as tnl
-from tnlayers.initialise import core_norms, default_variance, draw_cores, weight_variance
+from tnlayers.initialise import core_norms, default_variance, draw_bias, draw_cores, weight_variance
 
 
 @pytest.mark.parametrize("target", [1.0, 1 / 3, 1e-12, 1e6])
@@ -48,15 +48,16 @@ def assert_sampled(samples, target):
     assert abs(samples.mean() - target) <= 4 * error + 1e-12 * target
 
 
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
 @pytest.mark.parametrize("name", MARKET)
-def test_the_sample_over_seeds(name):
+def test_the_sample_over_seeds(name, dtype):
     spec = tnl.spec(MARKET[name])
-    layer = tnl.build(spec, "numpy", dtype="float64")
+    layer = tnl.build(spec, "numpy", dtype=dtype)
     samples = []
     for seed in range(64):
-        layer.cores = draw_cores(spec.graph, 0.25, np.random.default_rng(seed))
-        w = layer._map.weight(_ops(), list(layer.cores.values()))
-        samples.append(float(np.mean(w**2)))
+        layer.cores = draw_cores(spec.graph, 0.25, np.random.default_rng(seed), dtype)
+        assert {core.dtype.name for core in layer.cores.values()} == {dtype}
+        samples.append(float(np.mean(np.abs(layer.to_dense()) ** 2)))
     assert_sampled(samples, 0.25)
 
 
@@ -90,9 +91,10 @@ def test_a_fresh_layer_has_the_variance_of_nn_linear(backend):
     assert default_variance(112) == 1 / (3 * 112)
 
 
-def test_norms_are_exact_not_only_on_average():
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_norms_are_exact_not_only_on_average(dtype):
     graph = tnl.spec(MARKET["mpo-4"]).graph
-    drawn = draw_cores(graph, 0.5, np.random.default_rng(0))
+    drawn = draw_cores(graph, 0.5, np.random.default_rng(0), dtype)
     for name, norm in core_norms(graph, 0.5).items():
         assert np.linalg.norm(drawn[name]) == pytest.approx(norm, rel=1e-12)
 
@@ -103,7 +105,9 @@ def test_impossible_variances_are_refused(variance):
         core_norms(tnl.spec(MARKET["mpo-2"]).graph, variance)
 
 
-def _ops():
-    from tnlayers.backends import backend
-
-    return backend("numpy").ops
+def test_a_complex_bias_has_the_mean_square_of_a_real_one():
+    rng = np.random.default_rng(0)
+    for dtype in ("float32", "complex64"):
+        drawn = draw_bias(5, 10_000, rng, dtype)
+        assert np.iscomplexobj(drawn) == (dtype == "complex64")
+        assert_sampled(np.abs(drawn) ** 2, 1 / 15)

@@ -10,11 +10,14 @@ last factor counts the structural zeros of indices that are input and output at 
 Each core is drawn evenly on a sphere (a Gaussian direction of fixed norm). That leaves E[W^2] exact, since the entries
 of such a vector are uncorrelated and their mean square is fixed, and takes away the spread that products of Gaussian
 norms have. All cores get the same norm, so that no intermediate of a long chain over- or underflows in half precision.
+
+Complex cores are drawn on the sphere of the same norm in twice as many real dimensions: E[w w*] of two entries is as
+for real ones, so the formula holds for E[|W|^2].
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import exp, log, prod, sqrt
 
 import numpy as np
@@ -54,38 +57,58 @@ def weight_variance(graph: Graph, norms: dict[str, float]) -> float:
     return exp(total - sum(log(graph.sizes[i]) for i in graph.shared))
 
 
-def draw_cores(graph: Graph, variance: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Cores in float64, by name, such that the mean of E[W^2] is `variance`; the same for every backend.
+def draw_cores(
+    graph: Graph, variance: float, rng: np.random.Generator, dtype: str = "float64"
+) -> dict[str, np.ndarray]:
+    """Cores by name, such that the mean of E[|W|^2] is `variance`; the same for every backend.
 
     Args:
         graph: The network.
-        variance: Mean of the squared entries of the weight, for instance `default_variance(in_features)`.
+        variance: Mean of the squared absolute entries of the weight, for instance `default_variance(in_features)`.
         rng: Where the randomness comes from.
+        dtype: The dtype that the layer will have: the cores are complex128 if it is complex, else float64.
     """
     cores = {}
     for name, norm in core_norms(graph, variance).items():
-        direction = rng.standard_normal(graph.shapes[name])
-        cores[name] = direction * (norm / sqrt(float(np.sum(direction**2))))
+        direction = _draw(rng.standard_normal, graph.shapes[name], dtype)
+        cores[name] = direction * (norm / sqrt(float(np.sum(np.abs(direction) ** 2))))
     return cores
 
 
-def draw_layer(graphs: Sequence[Graph], variance: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def draw_layer(
+    graphs: Sequence[Graph], variance: float, rng: np.random.Generator, dtype: str = "float64"
+) -> dict[str, np.ndarray]:
     """The cores of all terms of a layer, by name: each term gets an equal share of the variance.
 
     The terms are independent and of mean zero, so their variances add up to the target.
 
     Args:
         graphs: One graph per term, core names unique.
-        variance: Mean of the squared entries of the summed weight.
+        variance: Mean of the squared absolute entries of the summed weight.
         rng: Where the randomness comes from.
+        dtype: As in `draw_cores`.
     """
-    return {name: core for graph in graphs for name, core in draw_cores(graph, variance / len(graphs), rng).items()}
+    share = variance / len(graphs)
+    return {name: core for graph in graphs for name, core in draw_cores(graph, share, rng, dtype).items()}
 
 
-def draw_bias(in_features: int, out_features: int, rng: np.random.Generator) -> np.ndarray:
-    """A bias of shape (out_features,) as in `torch.nn.Linear`: uniform within 1/sqrt(in_features)."""
-    bound = 1 / sqrt(in_features)
-    return rng.uniform(-bound, bound, out_features)
+def draw_bias(in_features: int, out_features: int, rng: np.random.Generator, dtype: str = "float64") -> np.ndarray:
+    """A bias of shape (out_features,) as in `torch.nn.Linear`: uniform within 1/sqrt(in_features).
+
+    That of a complex dtype has both parts uniform within 1/sqrt(2 in_features), so that its mean square is the same.
+    """
+    bound = 1 / sqrt(in_features * (2 if is_complex(dtype) else 1))
+    return _draw(lambda shape: rng.uniform(-bound, bound, shape), (out_features,), dtype)
+
+
+def is_complex(dtype: str) -> bool:
+    """Whether a dtype of that name holds complex numbers."""
+    return dtype.startswith("complex")
+
+
+def _draw(draw: Callable[[tuple[int, ...]], np.ndarray], shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Entries as `draw` gives them; of a complex dtype first all real, then all imaginary parts."""
+    return draw(shape) + 1j * draw(shape) if is_complex(dtype) else draw(shape)
 
 
 def default_variance(in_features: int) -> float:

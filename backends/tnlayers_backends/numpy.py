@@ -60,12 +60,14 @@ class NumpyLinear:
 
     def __init__(self, spec: Spec, *, seed: int | None = 0, dtype: str = "float32") -> None:
         if dtype == "bfloat16":
-            raise TNLayersError("numpy has no dtype 'bfloat16'; use float32, float64 or float16.")
+            raise TNLayersError(
+                "numpy has no dtype 'bfloat16'; use float32, float64, float16, complex64 or complex128."
+            )
         self._map = LinearMap(spec, dtype)
         rng = np.random.default_rng(seed)
-        drawn = draw_layer(self._map.graphs, default_variance(spec.in_features), rng)
+        drawn = draw_layer(self._map.graphs, default_variance(spec.in_features), rng, dtype)
         self.cores: dict[str, Array] = {name: core.astype(dtype) for name, core in drawn.items()}
-        self.bias = draw_bias(spec.in_features, spec.out_features, rng).astype(dtype) if spec.bias else None
+        self.bias = draw_bias(spec.in_features, spec.out_features, rng, dtype).astype(dtype) if spec.bias else None
 
     @property
     def spec(self) -> Spec:
