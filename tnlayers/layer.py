@@ -108,7 +108,7 @@ class LinearMap:
             operator.add,
             (
                 _apply(ops, x, term, part, own)
-                for term, part, own in zip(plan.terms, self.spec.parts, self._split(cores), strict=True)
+                for term, part, own in zip(plan.terms, self.spec.parts, self.split(cores), strict=True)
             ),
         )
 
@@ -116,20 +116,19 @@ class LinearMap:
         """The weight matrix of shape (out_features, in_features), rebuilt from the cores."""
         return reduce(
             operator.add,
-            (
-                self._weight(ops, graph, part, own)
-                for graph, part, own in zip(self.graphs, self.spec.parts, self._split(cores), strict=True)
-            ),
+            (self.term_weight(ops, term, own) for term, own in enumerate(self.split(cores))),
         )
 
-    def _weight(self, ops: Primitives, graph: Graph, part: Spec, cores: Sequence[Array]) -> Array:
+    def term_weight(self, ops: Primitives, term: int, cores: Sequence[Array]) -> Array:
+        """The weight matrix of one of the networks alone, rebuilt from its own cores."""
+        graph, part = self.graphs[term], self.spec.parts[term]
         plan = plan_contraction(weight(graph), dtype=self.dtype, title=f"weight of {part}")
         identities = [ops.eye(graph.sizes[i], cores[0]) for i in graph.shared]
         w = plan.program.run(ops, [*cores, *identities])
         w = ops.reshape(w, (prod(graph.out_modes), prod(graph.in_modes)))
         return w[: part.out_features, : part.in_features] if part.pad_in or part.pad_out else w
 
-    def _split(self, cores: Sequence[Array]) -> Iterator[Sequence[Array]]:
+    def split(self, cores: Sequence[Array]) -> Iterator[Sequence[Array]]:
         """The cores of each term."""
         start = 0
         for graph in self.graphs:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tnlayers.errors import TNLayersError
 from tnlayers.initialise import default_variance, draw_bias, draw_layer
 from tnlayers.layer import LinearMap
+from tnlayers.norm import norm2
 from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
 from tnlayers_backends.base import Backend
@@ -85,6 +86,11 @@ class NumpyLinear:
         return weight
 
     weight = property(to_dense, doc="The weight matrix, (out_features, in_features), rebuilt at each access.")
+
+    def norm2(self) -> Array:
+        """||W||^2, the sum of the squared entries of the weight, without building it."""
+        total: Array = norm2(OPS, self._map, list(self.cores.values()))
+        return total
 
     def plan_for(self, batch: int) -> AnyPlan:
         """The plan that a batch of this size runs."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from tnlayers.errors import TNLayersError
 from tnlayers.initialise import default_variance, draw_bias, draw_layer
 from tnlayers.layer import LinearMap
+from tnlayers.norm import norm2
 from tnlayers.plan import Objective
 from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
@@ -94,6 +95,14 @@ class TNModule(nn.Module):
         """The dense weight in the shape of the layer that this one stands for, differentiable."""
         weight: Tensor = self._map.weight(OPS, list(self.cores.values()))
         return weight
+
+    def norm2(self) -> Tensor:
+        """||W||^2, the sum of the squared entries of the weight, exact and differentiable, without building it.
+
+        Added to a loss it is the weight decay of the dense layer: `loss + decay / 2 * layer.norm2()`.
+        """
+        total: Tensor = norm2(OPS, self._map, list(self.cores.values()))
+        return total
 
     def plan_for(self, batch: int, objective: Objective = "forward") -> AnyPlan:
         """The plan that a batch of this size runs, for inference ("forward") or under autograd ("training")."""
