@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from specs import MARKET
 
 import tnlayers as tnl
-from tnlayers.initialise import core_norms, default_variance, draw_bias, draw_cores, weight_variance
+from tnlayers.initialise import core_norms, default_variance, draw_bias, draw_layer, weight_variance
 
 
 @pytest.mark.parametrize("target", [1.0, 1 / 3, 1e-12, 1e6])
@@ -55,7 +55,7 @@ def test_the_sample_over_seeds(name, dtype):
     layer = tnl.build(spec, "numpy", dtype=dtype)
     samples = []
     for seed in range(64):
-        layer.cores = draw_cores(spec.graph, 0.25, np.random.default_rng(seed), dtype)
+        layer.cores = draw_layer(spec.graphs, 0.25, np.random.default_rng(seed), dtype)
         assert {core.dtype.name for core in layer.cores.values()} == {dtype}
         samples.append(float(np.mean(np.abs(layer.to_dense()) ** 2)))
     assert_sampled(samples, 0.25)
@@ -67,7 +67,7 @@ def test_the_sample_for_depths_and_bonds(cores, bond):
     graph = chain(cores, bond)
     samples = []
     for seed in range(64):
-        drawn = draw_cores(graph, 2.0, np.random.default_rng(seed))
+        drawn = draw_layer([graph], 2.0, np.random.default_rng(seed))
         # E over all entries of W^2 by carrying the second moment of one random column through the chain.
         v = np.ones((1, 1))
         for k, core in enumerate(drawn.values()):
@@ -94,7 +94,7 @@ def test_a_fresh_layer_has_the_variance_of_nn_linear(backend):
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 def test_norms_are_exact_not_only_on_average(dtype):
     graph = tnl.spec(MARKET["mpo-4"]).graph
-    drawn = draw_cores(graph, 0.5, np.random.default_rng(0), dtype)
+    drawn = draw_layer([graph], 0.5, np.random.default_rng(0), dtype)
     for name, norm in core_norms(graph, 0.5).items():
         assert np.linalg.norm(drawn[name]) == pytest.approx(norm, rel=1e-12)
 

@@ -57,39 +57,36 @@ def weight_variance(graph: Graph, norms: dict[str, float]) -> float:
     return exp(total - sum(log(graph.sizes[i]) for i in graph.shared))
 
 
-def draw_cores(
-    graph: Graph, variance: float, rng: np.random.Generator, dtype: str = "float64"
-) -> dict[str, np.ndarray]:
-    """Cores by name, such that the mean of E[|W|^2] is `variance`; the same for every backend.
-
-    Args:
-        graph: The network.
-        variance: Mean of the squared absolute entries of the weight, for instance `default_variance(in_features)`.
-        rng: Where the randomness comes from.
-        dtype: The dtype that the layer will have: the cores are complex128 if it is complex, else float64.
-    """
-    cores = {}
-    for name, norm in core_norms(graph, variance).items():
-        direction = _draw(rng.standard_normal, graph.shapes[name], dtype)
-        cores[name] = direction * (norm / sqrt(float(np.sum(np.abs(direction) ** 2))))
-    return cores
-
-
-def draw_layer(
-    graphs: Sequence[Graph], variance: float, rng: np.random.Generator, dtype: str = "float64"
-) -> dict[str, np.ndarray]:
-    """The cores of all terms of a layer, by name: each term gets an equal share of the variance.
+def layer_norms(graphs: Sequence[Graph], variance: float) -> dict[str, float]:
+    """The norm of each core of a layer: every term of a sum gets an equal share of the variance.
 
     The terms are independent and of mean zero, so their variances add up to the target.
 
     Args:
         graphs: One graph per term, core names unique.
         variance: Mean of the squared absolute entries of the summed weight.
-        rng: Where the randomness comes from.
-        dtype: As in `draw_cores`.
     """
     share = variance / len(graphs)
-    return {name: core for graph in graphs for name, core in draw_cores(graph, share, rng, dtype).items()}
+    return {name: norm for graph in graphs for name, norm in core_norms(graph, share).items()}
+
+
+def draw_layer(
+    graphs: Sequence[Graph], variance: float, rng: np.random.Generator, dtype: str = "float64"
+) -> dict[str, np.ndarray]:
+    """The cores of a layer by name, such that the mean of E[|W|^2] is `variance`; the same for every backend.
+
+    Args:
+        graphs: One graph per term, core names unique.
+        variance: Mean of the squared absolute entries of the weight, for instance `default_variance(in_features)`.
+        rng: Where the randomness comes from.
+        dtype: The dtype that the layer will have: the cores are complex128 if it is complex, else float64.
+    """
+    shapes = {name: shape for graph in graphs for name, shape in graph.shapes.items()}
+    cores = {}
+    for name, norm in layer_norms(graphs, variance).items():
+        direction = _draw(rng.standard_normal, shapes[name], dtype)
+        cores[name] = direction * (norm / sqrt(float(np.sum(np.abs(direction) ** 2))))
+    return cores
 
 
 def draw_bias(in_features: int, out_features: int, rng: np.random.Generator, dtype: str = "float64") -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from math import prod
 from typing import Any
@@ -30,21 +31,34 @@ def bucket(batch: int) -> int:
     return 1 << max(batch - 1, 0).bit_length()
 
 
+@dataclass(frozen=True)
 class LinearMap:
     """The framework-free half of a layer: y = W x, W never formed unless the plan says so.
 
+    A value: equal maps are interchangeable, so that jax's compiled functions serve layers alike.
+
     Attributes:
         spec: The declaration.
-        graphs: Its networks as frozen index lists, one per term of a sum; the layer's cores are theirs, in order.
         dtype: The name of the dtype that plans count bytes for.
+        graphs: Its networks as frozen index lists, one per term of a sum; the layer's cores are theirs, in order.
+            Declared by the spec unless given.
+        pinned: The plan that every batch runs; None chooses by batch size.
+
+    Raises:
+        TNLayersError: If the spec has no sizes, or the pinned plan was made for another network.
     """
 
-    def __init__(self, spec: Spec, dtype: str = "float32") -> None:
-        self.spec = spec
-        self.graphs: tuple[Graph, ...] = spec.graphs
-        self.dtype = dtype
-        self._plans: dict[tuple[int, Objective], AnyPlan] = {}
-        self._pinned: AnyPlan | None = None
+    spec: Spec
+    dtype: str = "float32"
+    graphs: tuple[Graph, ...] = ()
+    pinned: AnyPlan | None = None
+    _plans: dict[tuple[int, Objective], AnyPlan] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.graphs:
+            object.__setattr__(self, "graphs", self.spec.graphs)
+        if self.pinned is not None:
+            self._check(self.pinned)
         for batch in _BUCKETS_AT_BUILD:
             self.plan_for(batch)
 
@@ -60,28 +74,29 @@ class LinearMap:
             batch: Number of vectors that go through at once.
             objective: "forward", or "training" where gradients are wanted.
         """
-        if self._pinned is not None:
-            return self._pinned
+        if self.pinned is not None:
+            return self.pinned
         key = (bucket(batch), objective)
         if key not in self._plans:
             self._plans[key] = plan_graphs(self.spec, self.graphs, key[0], objective=objective, dtype=self.dtype)
         return self._plans[key]
 
-    def use_plan(self, plan: AnyPlan | None) -> None:
-        """Run every batch by this plan from now on, or choose by batch size again (None).
+    def with_plan(self, plan: AnyPlan | None) -> LinearMap:
+        """The same map that runs every batch by this plan, or chooses by batch size (None).
 
         Raises:
             TNLayersError: If the plan was made for another network.
         """
-        if plan is not None:
-            batch = plan.batch
-            contractions = tuple(term.contraction for term in plan.terms)
-            if batch is None or contractions != tuple(forward(graph, batch) for graph in self.graphs):
-                raise TNLayersError(
-                    f"This plan was made for {plan.title or 'another contraction'}, not for {self.spec}. Make one with "
-                    f"tnl.plan({str(self.spec)!r}, batch=...)."
-                )
-        self._pinned = plan
+        return replace(self, pinned=plan)
+
+    def _check(self, plan: AnyPlan) -> None:
+        batch = plan.batch
+        contractions = tuple(term.contraction for term in plan.terms)
+        if batch is None or contractions != tuple(forward(graph, batch) for graph in self.graphs):
+            raise TNLayersError(
+                f"This plan was made for {plan.title or 'another contraction'}, not for {self.spec}. Make one with "
+                f"tnl.plan({str(self.spec)!r}, batch=...)."
+            )
 
     def apply(self, ops: Primitives, x: Array, cores: Sequence[Array], plan: AnyPlan) -> Array:
         """Multiply vectors by the weight.
@@ -153,7 +168,7 @@ def build(
 
     Args:
         spec: A sized spec or its string.
-        backend: "torch" gives an `nn.Module`, "numpy" a plain callable.
+        backend: "torch" gives an `nn.Module`, "jax" a pytree, "numpy" a plain callable.
         seed: Draws the cores; the same seed gives the same cores on every backend. None takes the framework's own
             generator.
         dtype: Name of the cores' dtype.

@@ -98,7 +98,7 @@ class NumpyLinear:
 
     def use_plan(self, plan: AnyPlan | None) -> None:
         """Run every batch by this plan, or choose by batch size again (None)."""
-        self._map.use_plan(plan)
+        self._map = self._map.with_plan(plan)
 
     def __repr__(self) -> str:
         return f"NumpyLinear({str(self.spec)!r})"

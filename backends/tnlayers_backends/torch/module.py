@@ -114,7 +114,7 @@ class TNModule(nn.Module):
         Raises:
             TNLayersError: If the plan was made for another network.
         """
-        self._map.use_plan(plan)
+        self._map = self._map.with_plan(plan)
 
     def _apply_map(self, x: Tensor) -> Tensor:
         """The network without bias applied to vectors (..., in_features), by the plan for their number."""
