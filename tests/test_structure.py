@@ -22,10 +22,13 @@ PUBLIC = {
     "build",
     "factorise",
     "from_einsum",
+    "io",
+    "load",
     "models",
     "network",
     "nn",
     "plan",
+    "save",
     "spec",
 }
 

@@ -27,8 +27,11 @@ _LAZY = {
     "Declaration": "tnlayers.graph",
     "build": "tnlayers.layer",
     "from_einsum": "tnlayers.einsum",
+    "io": "",
+    "load": "tnlayers.io",
     "models": "",
     "nn": "",
+    "save": "tnlayers.io",
 }
 
 __all__ = [
@@ -42,17 +45,21 @@ __all__ = [
     "build",
     "factorise",
     "from_einsum",
+    "io",
+    "load",
     "models",
     "network",
     "nn",
     "plan",
+    "save",
     "spec",
 ]
 
 if TYPE_CHECKING:
-    from tnlayers import models, nn
+    from tnlayers import io, models, nn
     from tnlayers.einsum import from_einsum
     from tnlayers.graph import Declaration
+    from tnlayers.io import load, save
     from tnlayers.layer import build
 
 

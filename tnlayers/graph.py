@@ -15,7 +15,6 @@ of TensorNetwork can look at them. Here they are only checked and turned into a 
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
@@ -24,10 +23,7 @@ import numpy as np
 import tensornetwork as tn
 
 from tnlayers.errors import TNLayersError
-from tnlayers.lower import Core, Graph
-
-# Names that a core cannot have because every layer uses them for something else.
-RESERVED_NAMES = frozenset({"bias", "weight", "x"})
+from tnlayers.lower import RESERVED_NAMES, Core, Graph, usable_name
 
 
 def _name(edge: tn.Edge) -> str:
@@ -187,7 +183,7 @@ class Declaration:
         return _lower(nodes, lists["inputs"], lists["outputs"])
 
     def _check_name(self, name: object, nodes: Sequence[tn.AbstractNode]) -> None:
-        if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or name in RESERVED_NAMES:
+        if not usable_name(name):
             raise TNLayersError(
                 f"A core cannot be named {name!r}: it needs a Python identifier other than {sorted(RESERVED_NAMES)}, "
                 "because the name becomes a parameter's name, as in 'core_0'."

@@ -10,10 +10,25 @@ Invariant: neither holds an array. Both are hashable and comparable by value, so
 
 from __future__ import annotations
 
+import keyword
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
+
+# Names that a core cannot have because every layer uses them for something else.
+RESERVED_NAMES = frozenset({"bias", "weight", "x"})
+
+
+def usable_name(name: object) -> bool:
+    """Whether a core can have this name: it becomes an attribute and a key in files, so it is an identifier."""
+    return (
+        isinstance(name, str)
+        and name.isidentifier()
+        and not keyword.iskeyword(name)
+        and not (name.startswith("__") and name.endswith("__"))
+        and name not in RESERVED_NAMES
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ class Spec:
         bias: Whether the layer adds a vector to its output; never counted in `parameters` or rho.
         terms: The networks of a sum, none of them a sum or with a bias; then `network` is "sum" and there are no modes
             and options here. Empty for a single network.
+        lowered: The graphs of a layer that was loaded from a file, which stand in for what its network function would
+            declare; not part of equality. Empty for a spec that was written.
         notes: What was adjusted; not part of equality.
     """
 
@@ -54,6 +56,7 @@ class Spec:
     cores: int | None = None
     bias: bool = False
     terms: tuple[Spec, ...] = ()
+    lowered: tuple[Graph, ...] = field(default=(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -77,11 +80,15 @@ class Spec:
         """
         if self.terms:
             raise TNLayersError(f"{self} is a sum of {len(self.terms)} networks: it has graphs, not one graph.")
+        if self.lowered:
+            return self.lowered[0]
         return clip(declared(self))[0]
 
     @property
     def graphs(self) -> tuple[Graph, ...]:
         """One graph per term, core names unique in the layer: those of a sum begin with their term's type."""
+        if self.lowered:
+            return self.lowered
         if not self.terms:
             return (self.graph,)
         names = [term.network for term in self.terms]
@@ -106,7 +113,7 @@ class Spec:
     @property
     def parameters(self) -> int:
         """Entries of all cores; the bias is not counted."""
-        return sum(part.graph.parameters for part in self.parts)
+        return sum(graph.parameters for graph in self.graphs)
 
     @property
     def dense_parameters(self) -> int:
@@ -244,6 +251,8 @@ def spec(
         >>> tnl.spec("mpo", in_modes=(2, 3), out_modes=(3, 2), bond_dim=4).parameters
         48
     """
+    if isinstance(network, Spec) and network.lowered and _unchanged(network, in_features, out_features, keywords):
+        return network
     if terms := split_terms(network):
         return _sum_of_texts(network, terms, in_features, out_features, keywords)
     given = network.to_dict() if isinstance(network, Spec) else read(network)
@@ -257,6 +266,14 @@ def spec(
     if isinstance(network, Spec) and sized == network:
         return network  # nothing to adjust, and its notes stay
     return clipped(sized)
+
+
+def _unchanged(made: Spec, in_features: int | None, out_features: int | None, keywords: Mapping[str, Any]) -> bool:
+    """Whether nothing is asked of a spec but what it says: then its type need not be declared here."""
+    has: dict[str, Any] = {key: getattr(made, key) for key in ("in_features", "out_features", *FIELDS)}
+    has |= dict(made.options)
+    asked = {"in_features": in_features, "out_features": out_features} | long_names(keywords.items(), keywords)
+    return all(value is None or (key in has and has[key] == value) for key, value in asked.items())
 
 
 def _sum_of_texts(

@@ -2,11 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from tnlayers.program import Primitives
+from tnlayers.program import Array, Primitives
+from tnlayers.spec import Spec
+
+
+class Parts(NamedTuple):
+    """A layer taken apart, on any backend.
+
+    Attributes:
+        kind: The kind of layer: "linear".
+        keywords: What the kind needs beside the spec, as JSON can hold it.
+        spec: The declaration.
+        arrays: Cores, bias and whatever else the layer holds, by name.
+    """
+
+    kind: str
+    keywords: Mapping[str, Any]
+    spec: Spec
+    arrays: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """How the layers and arrays of a backend travel to files and to other backends.
+
+    Attributes:
+        take_apart: The parts of a layer; raises TNLayersError for one that could not be put together again.
+        put_together: The layer of such parts, which keeps the arrays as they are.
+        to_bytes: The entries of an array, row-major and little-endian.
+        from_bytes: An array from its entries, the name of its dtype ("float32", "bfloat16") and its shape; raises
+            TNLayersError if the framework lacks the dtype.
+    """
+
+    take_apart: Callable[[Any], Parts]
+    put_together: Callable[[Parts], Any]
+    to_bytes: Callable[[Array], bytes]
+    from_bytes: Callable[[bytes | bytearray, str, tuple[int, ...]], Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +53,10 @@ class Backend:
         ops: The primitives that programs run on.
         build: Builds a layer: `build(spec, seed=0, dtype="float32")`, and further keywords of its own. The same seed
             draws the same cores on every backend; None takes the framework's own generator.
+        storage: How its layers are saved, loaded and moved to another backend.
     """
 
     name: str
     ops: Primitives
     build: Callable[..., Any]
+    storage: Storage

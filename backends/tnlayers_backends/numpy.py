@@ -13,7 +13,7 @@ from tnlayers.layer import LinearMap
 from tnlayers.norm import norm2
 from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
-from tnlayers_backends.base import Backend
+from tnlayers_backends.base import Backend, Parts, Storage
 
 Array = npt.NDArray[Any]
 
@@ -108,5 +108,61 @@ def _batch(x: Array) -> int:
     return int(np.prod(x.shape[:-1], dtype=np.int64))
 
 
+def take_apart(layer: object) -> Parts:
+    """The parts of a layer.
+
+    Raises:
+        TNLayersError: If it is no layer of this backend itself, such as a subclass of one.
+    """
+    if type(layer) is not NumpyLinear:
+        raise TNLayersError(
+            f"{type(layer).__qualname__} is no layer that tnlayers could put together again; it knows NumpyLinear."
+        )
+    bias = {} if layer.bias is None else {"bias": layer.bias}
+    return Parts("linear", {}, layer.spec, {**layer.cores, **bias})
+
+
+def put_together(parts: Parts) -> NumpyLinear:
+    """The layer of such parts; the arrays become its own.
+
+    Raises:
+        TNLayersError: If it is another kind of layer than numpy has.
+    """
+    if parts.kind != "linear" or parts.keywords:
+        raise TNLayersError(
+            f"This is a layer of kind {parts.kind!r} {dict(parts.keywords)}; numpy has kind 'linear'. Use torch."
+        )
+    arrays = dict(parts.arrays)
+    layer = NumpyLinear(parts.spec, dtype=str(arrays[next(iter(parts.spec.shapes))].dtype))
+    layer.bias = arrays.pop("bias", None)
+    layer.cores = {name: arrays[name] for name in parts.spec.shapes}
+    return layer
+
+
+def to_bytes(array: Array) -> bytes:
+    """The entries of an array, row-major and little-endian."""
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def from_bytes(data: bytes | bytearray, dtype: str, shape: tuple[int, ...]) -> Array:
+    """An array from its entries.
+
+    Raises:
+        TNLayersError: If numpy has no such dtype: bfloat16.
+    """
+    if dtype == "bfloat16":
+        raise TNLayersError(
+            "numpy has no dtype 'bfloat16'. Load the file on torch, where layer.float() makes it float32, which loses "
+            "nothing, and save that."
+        )
+    little = np.dtype(dtype).newbyteorder("<")
+    return np.frombuffer(data, little).reshape(shape).astype(dtype)
+
+
 OPS = NumpyOps()
-BACKEND = Backend(name="numpy", ops=OPS, build=NumpyLinear)
+BACKEND = Backend(
+    name="numpy",
+    ops=OPS,
+    build=NumpyLinear,
+    storage=Storage(take_apart=take_apart, put_together=put_together, to_bytes=to_bytes, from_bytes=from_bytes),
+)

@@ -6,9 +6,9 @@ import zipfile
 import pytest
 import torch
 
+from tnlayers.atomic import replacing, write_text
 from tnlayers.errors import TNLayersError
 from tnlayers.train import checkpoint as checkpoint_module
-from tnlayers.train.atomic import replacing, write_text
 from tnlayers.train.checkpoint import Checkpoint, read
 from tnlayers.train.history import without_times
 from tnlayers.train.loop import fit

@@ -16,6 +16,7 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 from tnlayers.errors import TNLayersError  # noqa: E402
+from tnlayers.io.known import register_model  # noqa: E402
 from tnlayers.models.fc2 import FC2  # noqa: E402
 from tnlayers.models.initial import reset  # noqa: E402
 from tnlayers.models.lenet5 import LeNet5  # noqa: E402
@@ -26,6 +27,8 @@ from tnlayers.spec import spec as make_spec  # noqa: E402
 __all__ = ["FC2", "LayerReport", "LeNet5", "ModelReport", "Site", "build", "describe", "names"]
 
 _MODELS: dict[str, type[FC2] | type[LeNet5]] = {"fc2": FC2, "lenet5": LeNet5}
+for _name, _kind in _MODELS.items():
+    register_model(_name, _kind)
 
 
 def names() -> tuple[str, ...]:

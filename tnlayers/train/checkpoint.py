@@ -21,8 +21,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor, nn
 
+from tnlayers.atomic import replacing
 from tnlayers.errors import TNLayersError
-from tnlayers.train.atomic import replacing
 from tnlayers.train.history import EpochRecord
 
 FORMAT = 1

@@ -14,8 +14,8 @@ import torch
 from lightning_fabric import Fabric
 
 from tnlayers import models
+from tnlayers.atomic import write_text
 from tnlayers.errors import TNLayersError
-from tnlayers.train.atomic import write_text
 from tnlayers.train.checkpoint import AtomicCheckpointIO, Checkpoint
 from tnlayers.train.config import TrainConfig
 from tnlayers.train.data import load

@@ -8,8 +8,8 @@ import safetensors
 import safetensors.torch
 from torch import nn
 
+from tnlayers.atomic import replacing
 from tnlayers.errors import TNLayersError
-from tnlayers.train.atomic import replacing
 from tnlayers.train.environment import version
 
 FORMAT = "tnlayers-state-dict-1"

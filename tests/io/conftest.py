@@ -1,0 +1,46 @@
+"""What tests of files share: a fresh interpreter, and layers as plain arrays."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def fresh():
+    """Run code in an interpreter of its own, which has tnlayers and none of the networks that the tests declare."""
+
+    def run(code, *arguments):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def arrays():
+    """Cores and bias of a layer as numpy arrays by name, on any backend."""
+
+    def of(layer):
+        found = dict(layer.cores) | ({} if layer.bias is None else {"bias": layer.bias})
+        return {name: np.asarray(a.detach() if hasattr(a, "detach") else a) for name, a in found.items()}
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def assert_same():
+    """Arrays by name, equal bit for bit."""
+
+    def check(found, expected):
+        assert list(found) == list(expected)
+        for name, array in expected.items():
+            assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape), name
+            assert found[name].tobytes() == array.tobytes(), name
+
+    return check

@@ -1,0 +1,115 @@
+"""Loading: a file checked from its first byte to its last, then layers put together, or put into a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tnlayers.backends import backend as get_backend
+from tnlayers.errors import TNLayersError
+from tnlayers.io.arrays import match, unpack
+from tnlayers.io.container import Stored, read
+from tnlayers.io.header import Header, LayerRecord, check_names, header_from_data
+from tnlayers.io.known import model_class
+from tnlayers.io.upgrade import current
+
+
+def load(path: str | Path, backend: str | None = None, into: Any = None) -> Any:
+    """Load what `tnl.save` wrote. No code in the file is run, and none of the code that declared the layers is needed.
+
+    Args:
+        path: The file.
+        backend: For a layer: the backend that it shall live on; the one that saved it if None.
+        into: For a torch module other than those of `tnl.models`: the same module with dense layers, such as it was
+            before they were replaced. It is changed in place and returned; if anything does not fit, it stays as it is.
+
+    Returns:
+        A layer, a model, or `into`. They lie on the CPU, but for `into`, which stays where it is.
+
+    Raises:
+        TNLayersError: If the file is missing, damaged, of a newer format or no file of tnlayers; if the backend lacks
+            the dtype; or if `into` is missing or is not the module that was saved.
+
+    Example:
+        >>> import tempfile, torch, tnlayers as tnl
+        >>> def make():
+        ...     return torch.nn.Sequential(torch.nn.Linear(12, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+        >>> model = make()
+        >>> model[0] = tnl.nn.MPOLinear(12, 8, cores=2, bond_dim=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tnl.save(model, f"{folder}/model.safetensors")
+        ...     twin = tnl.load(f"{folder}/model.safetensors", into=make())
+        >>> torch.equal(twin(torch.ones(3, 12)), model(torch.ones(3, 12)))
+        True
+    """
+    file = Path(path)
+    found, arrays = _read(file)
+    if found.object == "layer":
+        if into is not None:
+            raise TNLayersError(f"{file} holds one layer, not a module to load into another. Leave out into=.")
+        return _layer(found.layers[0], arrays, backend or found.backend)
+    if backend not in (None, "torch"):
+        raise TNLayersError(
+            f"{file} holds a torch {found.model or 'module'}; backend={backend!r} is for single layers."
+        )
+    return _module(file, found, arrays, into)
+
+
+def header(path: str | Path) -> Header:
+    """What a file says about itself, read and checked as `load` does.
+
+    Raises:
+        TNLayersError: As for `load`.
+    """
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[Header, dict[str, Stored]]:
+    """The header and the arrays of a file, checked against each other."""
+    metadata, stored = read(path)
+    check_names(path, stored)
+    data, stored = current(path, metadata, stored)
+    found = header_from_data(path, data)
+    arrays = unpack(path, found, stored)
+    match(path, found, arrays)
+    return found, arrays
+
+
+def _layer(record: LayerRecord, stored: Mapping[str, Stored], backend: str) -> Any:
+    from tnlayers_backends.base import Parts
+
+    storage = get_backend(backend).storage
+    arrays = {name: storage.from_bytes(array.data, array.dtype, array.shape) for name, array in stored.items()}
+    return storage.put_together(Parts(record.kind, record.keywords, record.spec, arrays))
+
+
+def _module(path: Path, found: Header, stored: Mapping[str, Stored], into: Any) -> Any:
+    """A model of `tnl.models`, or a module loaded into its dense twin."""
+    storage = get_backend("torch").storage
+    import torch
+    from tnlayers_backends.base import Parts
+    from tnlayers_backends.torch.modules import Placed, fill
+
+    if found.model is not None and into is None:
+        with torch.device("meta"):  # nothing is drawn, and torch's random state stays as it is
+            module = model_class(found.model)("dense")
+    elif isinstance(into, torch.nn.Module):
+        module = into
+    else:
+        raise TNLayersError(
+            f"{path} holds a torch module that tnlayers cannot build by itself (its layers: "
+            f"{', '.join(place for record in found.layers for place in record.paths) or 'none'}). Build it with dense "
+            f"layers and pass it: tnl.load(path, into=model); got into={into!r}."
+        )
+    arrays = {name: storage.from_bytes(array.data, array.dtype, array.shape) for name, array in stored.items()}
+    rest = dict(arrays)
+    layers = []
+    for record in found.layers:
+        own = {}
+        for place in record.paths:
+            names = [name for name in rest if name.startswith(f"{place}.")]
+            own = {name.removeprefix(f"{place}."): rest.pop(name) for name in names}
+        layers.append(Placed(paths=record.paths, parts=Parts(record.kind, record.keywords, record.spec, own)))
+    fill(module, layers, rest, found.tied, adopt=into is None)
+    return module
