@@ -11,7 +11,7 @@ DEMO := runs/demo
 PYTEST_ARGS ?= -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test readme lint types wheel clean
+.PHONY: help demo test readme lint types bench wheel clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -34,13 +34,16 @@ lint: $(VENV)/.installed-dev  ## Check style and format
 types: $(VENV)/.installed-dev  ## Check types
 	$(BIN)/mypy
 
+bench: .venv-bench/.installed  ## Time layers against nn.Linear, other libraries and the machine's limit (hours; BENCH_ARGS=--quick: minutes)
+	.venv-bench/bin/tnlayers bench --out runs/bench.json --report docs/benchmarks.md $(BENCH_ARGS)
+
 wheel: $(VENV)/.installed-dev  ## Build the sdist, and from it the wheel, into dist/
 	rm -rf build dist
 	$(BIN)/python -m build --quiet
 	@ls -l dist
 
 clean:  ## Delete what these targets make, except runs/
-	rm -rf $(VENV) build dist *.egg-info backends/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench build dist *.egg-info backends/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tnlayers backends tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps say that an installation is complete, so that the next call does not repeat it.
@@ -50,6 +53,14 @@ $(BIN)/python:
 
 $(VENV)/.installed-train: $(SETTINGS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train]"
+	touch $@
+
+# The other libraries get an environment of their own. torch-mpo declares a newer Python and training packages that its
+# layers do not need.
+.venv-bench/.installed: $(SETTINGS)
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	.venv-bench/bin/python -m pip install --quiet --no-deps --ignore-requires-python torch-mpo==0.2.3
 	touch $@
 
 # dev contains train.

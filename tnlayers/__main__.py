@@ -16,6 +16,7 @@ from typing import Annotated, TextIO
 import typer
 
 from tnlayers import __version__
+from tnlayers.cli.bench import bench
 from tnlayers.cli.describe import describe
 from tnlayers.cli.plan import plan
 from tnlayers.cli.train import train
@@ -48,6 +49,7 @@ def _tnlayers(
 
 for _command in (describe, plan, train):
     app.command(no_args_is_help=True)(_command)
+app.command()(bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
