@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 import tnlayers
+from tnlayers.atomic import replacing
 from tnlayers.bench.cells import Cell
 from tnlayers.bench.contenders import OWN
 from tnlayers.bench.limit import limit
 from tnlayers.bench.measure import Timing, call_of, measure, ratio
 from tnlayers.bench.peers import installed
-from tnlayers.train.atomic import replacing
 
 _PACKAGES = ("torch", "numpy", "opt_einsum", "tensornetwork-ng", "tensorly-torch", "torch-mpo", "torchTT", "tednet")
 
