@@ -13,6 +13,7 @@ from tnlayers.layer import LinearMap
 from tnlayers.norm import norm2
 from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
+from tnlayers.sweep import balanced_terms, canonical_terms
 from tnlayers_backends.base import Backend, Parts, Storage
 
 Array = npt.NDArray[Any]
@@ -49,6 +50,11 @@ class NumpyOps:
     def eye(self, size: int, like: Array) -> Array:
         """The identity matrix in the dtype of `like`."""
         return np.eye(size, dtype=like.dtype)
+
+    def qr(self, matrix: Array) -> tuple[Array, Array]:
+        """As `numpy.linalg.qr`."""
+        q, r = np.linalg.qr(matrix)
+        return q, r
 
 
 class NumpyLinear:
@@ -91,6 +97,25 @@ class NumpyLinear:
         """||W||^2, the sum of the squared entries of the weight, without building it."""
         total: Array = norm2(OPS, self._map, list(self.cores.values()))
         return total
+
+    def canonicalise_(self, centre: str | None = None) -> None:
+        """Sweep every core but `centre` (the first if None) into an isometry towards it; W is unchanged.
+
+        Raises:
+            TNLayersError: If the network has a loop, a hyperedge or a trace, or no core of that name.
+        """
+        self._rewrite(canonical_terms(OPS, self._map.graphs, self._single(), centre))
+
+    def balance_(self) -> None:
+        """Scale the cores of each network to equal norms; W is unchanged."""
+        self._rewrite(balanced_terms(OPS, self._map.graphs, self._single()))
+
+    def _single(self) -> list[Array]:
+        """The cores in at least single precision, which LAPACK needs."""
+        return [core.astype(np.result_type(core, np.float32)) for core in self.cores.values()]
+
+    def _rewrite(self, cores: list[Array]) -> None:
+        self.cores = {name: new.astype(old.dtype) for (name, old), new in zip(self.cores.items(), cores, strict=True)}
 
     def plan_for(self, batch: int) -> AnyPlan:
         """The plan that a batch of this size runs."""

@@ -13,6 +13,7 @@ from tnlayers.norm import norm2
 from tnlayers.plan import Objective
 from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
+from tnlayers.sweep import balanced_terms, canonical_terms
 from tnlayers_backends.torch.ops import OPS
 
 # The plan that compiled and exported code closes over, unless the user pins another: planning cannot be traced.
@@ -103,6 +104,34 @@ class TNModule(nn.Module):
         """
         total: Tensor = norm2(OPS, self._map, list(self.cores.values()))
         return total
+
+    @torch.no_grad()
+    def canonicalise_(self, centre: str | None = None) -> None:
+        """Sweep every core but the centre into an isometry towards it, in place: W and all shapes are unchanged.
+
+        ||W|| is then the norm of the centre (of the whole W, padded features included). For a sum, each network is
+        swept by itself.
+
+        Args:
+            centre: The name of a core; networks without it, and None, take their first.
+
+        Raises:
+            TNLayersError: If a network has a loop, a hyperedge or a trace, or there is no core of that name.
+        """
+        self._rewrite(canonical_terms(OPS, self._map.graphs, self._single(), centre))
+
+    @torch.no_grad()
+    def balance_(self) -> None:
+        """Scale the cores of each network to equal norms, in place: W is unchanged."""
+        self._rewrite(balanced_terms(OPS, self._map.graphs, self._single()))
+
+    def _single(self) -> list[Tensor]:
+        """The cores in at least single precision, which factorisations need."""
+        return [core.to(torch.promote_types(core.dtype, torch.float32)) for core in self.cores.values()]
+
+    def _rewrite(self, cores: list[Tensor]) -> None:
+        for core, new in zip(self.cores.values(), cores, strict=True):
+            core.copy_(new)
 
     def plan_for(self, batch: int, objective: Objective = "forward") -> AnyPlan:
         """The plan that a batch of this size runs, for inference ("forward") or under autograd ("training")."""

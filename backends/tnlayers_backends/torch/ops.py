@@ -37,5 +37,10 @@ class TorchOps:
         """The identity matrix in the dtype and on the device of `like`."""
         return torch.eye(size, dtype=like.dtype, device=like.device)
 
+    def qr(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        """As `torch.linalg.qr`."""
+        q, r = torch.linalg.qr(matrix)
+        return q, r
+
 
 OPS = TorchOps()
