@@ -13,7 +13,9 @@ import numpy as np
 FACTOR = 6.0
 _EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 _EPS |= {"complex128": _EPS["float64"], "complex64": _EPS["float32"]}
-_PLAIN_UP_TO = 200_000  # index assignments up to which numpy's einsum runs without any path
+# Index assignments up to which numpy's einsum runs without any path: one running sum, whose rounding grows with the
+# number of its terms, beyond what a plan of small products is allowed.
+_PLAIN_UP_TO = 2_000
 
 
 @dataclass(frozen=True)

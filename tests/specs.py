@@ -46,19 +46,6 @@ def ladder(in_modes, out_modes, bond_dim=3):
     return net.linear(inputs=[c["inp"] for c in lower], outputs=[c["out"] for c in upper])
 
 
-@tnl.network("ring", cores=3)
-def ring(in_modes, out_modes, bond_dim: "int | tuple[int, ...]" = 2):
-    """An MPO whose ends are joined."""
-    net, n = tnl.Declaration(), len(in_modes)
-    bonds = (bond_dim,) * n if isinstance(bond_dim, int) else bond_dim
-    cores = [
-        net.core(f"core_{k}", left=bonds[k - 1], inp=in_modes[k], out=out_modes[k], right=bonds[k]) for k in range(n)
-    ]
-    for k in range(n):
-        cores[k]["right"] ^ cores[(k + 1) % n]["left"]
-    return net.linear(inputs=[c["inp"] for c in cores], outputs=[c["out"] for c in cores])
-
-
 @tnl.network("star")
 def star(in_modes, out_modes, bond_dim=3):
     """A tree: one leaf per site, all joined to an internal core that has no mode of its own."""
@@ -194,18 +181,78 @@ MARKET = {
     "mpo-bias": "mpo(in=2x3x2, out=2x2x3, bias=true, bond=4)",
     "hand-mpo": "hand_mpo(in=2x3x2, out=2x2x3, bond=3)",
     "ladder": "ladder(in=2x3x2, out=2x2x3, bond=2)",
-    "ring": "ring(in=2x3x2, out=2x2x3, bond=2-3-2)",
-    "ring-4": "ring(in=2x2x3x2, out=2x1x2x2, bond=2)",
     "star": "star(in=2x3x2, out=2x2x3, bond=3)",
-    "cp": "cp_by_hand(in=2x3x2, out=2x4, rank=3)",
+    "cp-hand": "cp_by_hand(in=2x3x2, out=2x4, rank=3)",
     "blocks": "blocks(in=3x4, out=3x2)",
     "diagonal": "diagonal(in=6, out=6)",
-    "monarch": "monarch_by_hand(in=3x4, out=2x5)",
+    "monarch-hand": "monarch_by_hand(in=3x4, out=2x5)",
     "triangle": "triangle(in=3x4, out=2x5, bond=3, bias=true)",
     "three-open": "three_open(in=2x3x4, out=5x2, bond=3)",
     "traced": "traced(in=4, out=5, bond=1)",
     "repeated": "repeated(in=4, out=5)",
     "low-rank": "low_rank(in=7, out=6, rank=3)",
+    # The built-in types beside mpo: 1 to 5 cores, modes of 1, padding, and bonds at their maximum.
+    "ring": "ring(in=2x3x2, out=2x2x3, bond=2-3-2)",
+    "ring-1": "ring(in=7, out=5)",
+    "ring-2": "ring(in=3x4, out=2x5, bond=2)",
+    "ring-4": "ring(in=2x2x3x2, out=2x1x2x2, bond=2)",
+    "ring-padded": "ring(in=4x5x1, out=2x1x3, pad_in=3, pad_out=1, bias=true, bond=3)",
+    "tucker": "tucker(in=5x4, out=3x6, bond=3-2-3-4)",
+    "tucker-1": "tucker(in=7, out=5, bond=3)",
+    "tucker-kernel": "tucker(in=3x3x8, out=1x1x6, bond=3)",
+    "tucker-ones": "tucker(in=1x5x1, out=6x1, bond=2)",
+    "tucker-vector": "tucker(in=1, out=6)",
+    "tucker-padded": "tucker(in=4x5, out=3x3, pad_in=1, pad_out=2, bias=true, bond=2)",
+    "cp": "cp(in=2x3x2, out=2x4, rank=3)",
+    "cp-1": "cp(in=7, out=5, rank=2)",
+    "cp-kernel": "cp(in=3x3x4, out=1x1x5, rank=4)",
+    "cp-vector": "cp(in=1x1, out=1x6)",
+    "cp-padded": "cp(in=4x5x2, out=3x3x1, pad_in=1, pad_out=2, bias=true, rank=3)",
+    "lowrank": "lowrank(in=12, out=10, rank=3)",
+    "lowrank-modes": "lowrank(in=3x2, out=2x1x4, rank=2)",
+    "lowrank-full": "lowrank(in=6, out=4, rank=4)",
+    "lowrank-vector": "lowrank(in=6, out=1)",
+    "kronecker": "kronecker(in=3x4, out=2x5, terms=3)",
+    "kronecker-1": "kronecker(in=7, out=5)",
+    "kronecker-3": "kronecker(in=2x3x2, out=1x2x3, terms=2)",
+    "kronecker-4": "kronecker(in=2x1x3x2, out=2x2x1x2, bias=true, terms=5)",
+    "kronecker-padded": "kronecker(in=4x5, out=3x3, pad_in=1, pad_out=2, terms=1)",
+    "btt": "btt(in=3x4, out=2x5, rank=2)",
+    "btt-1": "btt(in=7, out=5)",
+    "btt-3": "btt(in=2x3x2, out=2x2x3, rank=2)",
+    "btt-4": "btt(in=2x1x2x2, out=2x2x2x1, rank=2)",
+    "btt-padded": "btt(in=4x5, out=3x3, pad_in=1, pad_out=2, bias=true)",
+    "monarch": "monarch(in=3x4, out=5x2)",
+    "monarch-blocks": "monarch(in=3x4, out=5x3, blocks=3)",
+    "monarch-vector": "monarch(in=1x7, out=1x1)",
+    "monarch-padded": "monarch(in=4x5, out=3x4, pad_in=1, pad_out=2, bias=true)",
+    "block-term": "block_term(in=3x4, out=2x3, bond=3, terms=2)",
+    "block-term-1": "block_term(in=7, out=5)",
+    "block-term-3": "block_term(in=2x3x2, out=1x2x3, bond=2, terms=3)",
+    "block-term-4": "block_term(in=2x2x1x2, out=2x1x3x2, bond=2, terms=1)",
+    "block-term-padded": "block_term(in=4x5, out=3x3, pad_in=1, pad_out=2, bias=true, bond=2, terms=2)",
+    "tree-1": "tree(in=7, out=5)",
+    "tree-2": "tree(in=3x4, out=2x5, bond=4)",
+    "tree-3": "tree(in=2x3x2, out=2x2x3, bond=3)",
+    "tree-5": "tree(in=2x2x1x2x2, out=2x1x3x2x1, bond=2)",
+    "tree-padded": "tree(in=3x2x3x2, out=2x3x1x2, pad_in=1, pad_out=2, bias=true, bond=3)",
+    "mera-1": "mera(in=7, out=5)",
+    "mera-2": "mera(in=3x4, out=2x5, bond=4)",
+    "mera-3": "mera(in=2x3x2, out=2x2x3, bond=3)",
+    "mera-4": "mera(in=2x1x3x2, out=2x2x1x2, bond=2)",
+    "mera-6": "mera(in=2x2x1x2x2x1, out=1x2x2x1x1x2, bond=2)",
+    "mera-padded": "mera(in=3x2x2, out=2x3x1, pad_in=1, pad_out=2, bias=true, bond=2)",
+    "peps-1": "peps(in=7, out=5)",
+    "peps-2": "peps(in=3x4, out=2x5, bond=4)",
+    "peps-3": "peps(in=2x3x2, out=2x2x3, bond=2)",
+    "peps-4": "peps(in=2x1x3x2, out=2x2x1x2, bond=2)",
+    "peps-5": "peps(in=2x2x1x2x2, out=2x1x3x1x1, bond=2)",
+    "peps-padded": "peps(in=3x2x2, out=2x3x1, pad_in=1, pad_out=2, bias=true, bond=2)",
+    "blockdiag": "blockdiag(in=3x4, out=3x2, blocks=3)",
+    "blockdiag-modes": "blockdiag(in=2x3x2, out=2x5)",
+    "blockdiag-diagonal": "blockdiag(in=6, out=6)",
+    "blockdiag-one": "blockdiag(in=1x4, out=1x3)",
+    "blockdiag-padded": "blockdiag(in=3x4, out=3x3, pad_in=1, pad_out=2, bias=true)",
 }
 
 # Sums of networks: one layer with the parameters of all terms.

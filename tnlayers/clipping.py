@@ -14,7 +14,7 @@ from tnlayers.networks.registry import declare, network_type
 if TYPE_CHECKING:
     from tnlayers.spec import Spec
 
-_SIZES = ("bond_dim", "rank")  # keywords that size bonds, and may therefore be clipped
+_SIZES = ("bond_dim", "rank", "terms")  # keywords that size bonds, and may therefore be clipped
 
 
 def declared(spec: Spec) -> Graph:
@@ -32,7 +32,9 @@ def clipped(asked: Spec) -> Spec:
         larger = (f"{told.parameters} parameters, more than the {told.dense_parameters} of the dense weight",)
     told = replace(told, notes=(*asked.notes, *notes, *larger))
     padded = asked.notes and (asked.pad_in or asked.pad_out)  # here, and not by the caller
-    if (notes and asked.options) or padded:  # a clipped default is noted, not warned about
+    # Only noted: a clipped default, and a number that is too large for some bonds but not for all.
+    smaller = notes and asked.options and told.options != asked.options
+    if smaller or padded:
         warnings.warn(f"{told}: {'; '.join(told.notes)}.", TNLayersWarning, stacklevel=3)
     return told
 
@@ -44,16 +46,35 @@ def _even(spec: Spec) -> Spec:
 
 
 def _show_clipped(asked: Spec, graph: Graph) -> Spec:
-    """The spec with its bond keyword as built: one size per bond where the type takes that, else the largest."""
+    """The spec with its size keywords as built: one size per bond where the type takes that, else the least that do."""
     kind = network_type(asked.network)
     sizes = tuple(graph.sizes[i] for i in graph.summed)
-    options = {key: value for key, value in kind.keywords.items() if key in _SIZES} | dict(asked.options)
+    shown = asked
     for key in _SIZES:
-        if isinstance(value := options.get(key), (int, tuple)):
-            least = value if isinstance(value, tuple) else (value,)
-            options[key] = checked(key, sizes if key in kind.per_edge else min(*least, max(sizes)))
-    shown = replace(asked, options=tuple(sorted(options.items())))
+        value = dict(asked.options).get(key, kind.keywords.get(key))
+        if not isinstance(value, (int, tuple)):
+            continue
+        if key in kind.per_edge and _declares(each := _with(shown, key, sizes), graph):
+            shown = each
+            continue
+        entries = list(value) if isinstance(value, tuple) else [value]
+        for k, entry in enumerate(entries):
+            for size in sorted({size for size in sizes if size < entry}):
+                less = [*entries[:k], size, *entries[k + 1 :]]
+                smaller = _with(shown, key, tuple(less) if isinstance(value, tuple) else size)
+                if _declares(smaller, graph):
+                    shown, entries = smaller, less
+                    break
+    return shown
+
+
+def _with(spec: Spec, key: str, value: int | tuple[int, ...]) -> Spec:
+    return replace(spec, options=tuple(sorted({**dict(spec.options), key: checked(key, value)}.items())))
+
+
+def _declares(spec: Spec, graph: Graph) -> bool:
+    """Whether the spec declares this graph, once clipped; one that is refused does not."""
     try:
-        return shown if shown.graph == graph else asked
-    except TNLayersError:  # a type whose bonds are not its only summed indices: it keeps the number asked for
-        return asked
+        return spec.graph == graph
+    except TNLayersError:
+        return False

@@ -39,7 +39,7 @@ def split_terms(network: object) -> tuple[Any, ...]:
         parts = split_sum(network)
         return parts if len(parts) > 1 else ()
     if isinstance(network, Mapping):
-        if "terms" not in network:
+        if "terms" not in network or "network" in network:  # a single network may have a keyword of that name
             return ()
         extra = sorted(set(network) - {"terms", "bias"})
         if extra or not isinstance(network["terms"], (list, tuple)) or len(network["terms"]) < 2:

@@ -165,13 +165,15 @@ def clip(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
     """Reduce every summed index to the largest size that still adds to what the network can express.
 
     An edge between two cores has at most the rank of either core seen as a matrix with that edge on one side: the
-    smaller, over its two ends, of the product of that core's other axes. Applied until nothing changes. A hyperedge is
-    at most the product of all modes over the largest (the bound on the rank of any tensor of that shape).
+    smaller, over its two ends, of the product of that core's other axes; a hyperedge or mode that both ends carry is
+    left out of the product. Applied until nothing changes. A hyperedge is at most the product of all modes over the
+    largest (the bound on the rank of any tensor of that shape).
 
     Returns:
         The graph with reduced sizes, and one sentence per index that was reduced.
     """
     sizes = list(graph.sizes)
+    opened = {*graph.inputs, *graph.outputs}
     modes = [graph.sizes[i] for i in (*graph.inputs, *graph.outputs)]
     changed = True
     while changed:
@@ -183,7 +185,10 @@ def clip(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
             if graph.legs(index) > 2:
                 bound = prod(modes) // max(modes)
             else:
-                bound = min(prod(sizes[i] for i in core.indices if i != index) for core in ends)
+                # What both ends have in common beside this edge, they have slice by slice: it adds no rank to a slice.
+                common = {i for i in ends[0].indices if i in ends[1].indices and (i in opened or graph.legs(i) > 2)}
+                apart = [[sizes[i] for i in core.indices if i not in (index, *common)] for core in ends]
+                bound = min(map(prod, apart))
             if sizes[index] > bound:
                 sizes[index] = bound
                 changed = True

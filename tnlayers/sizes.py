@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tnlayers.errors import TNLayersError
 from tnlayers.modes import Modes, factorise
-from tnlayers.networks.registry import network_type
+from tnlayers.networks.registry import NetworkType, network_type
 
 if TYPE_CHECKING:
     from tnlayers.spec import Spec
@@ -29,8 +29,11 @@ def fill(draft: Spec, in_features: int | None, out_features: int | None) -> Spec
                 _check_product(side, modes, size, getattr(draft, f"pad_{side}"))
         if draft.cores is not None:
             raise TNLayersError(f"cores={draft.cores} together with written modes: the modes say how many cores.")
-    order = draft.cores or network_type(draft.network).cores
+    kind = network_type(draft.network)
+    order = draft.cores or kind.cores
     written = draft.in_modes or draft.out_modes
+    if kind.split is not None and written is None and in_features is not None and out_features is not None:
+        return _split_by_type(draft, kind, in_features, out_features)
     split: dict[str, Modes] = {}
     for side, size in (("in", in_features), ("out", out_features)):
         if getattr(draft, f"{side}_modes") is None:
@@ -48,6 +51,20 @@ def fill(draft: Spec, in_features: int | None, out_features: int | None) -> Spec
             notes.append(f"{order - len(keep)} of {order} cores would have had only modes of 1 and were dropped")
             fields |= {f"{side}_modes": tuple(modes[k] for k in keep) for side, modes in split.items()}
     return replace(draft, **fields, cores=None, notes=tuple(notes))
+
+
+def _split_by_type(draft: Spec, kind: NetworkType, in_features: int, out_features: int) -> Spec:
+    """Ask the network type for the modes."""
+    if draft.cores is not None:
+        raise TNLayersError(f"cores={draft.cores}: {kind.name} has a fixed number of cores. Leave cores out.")
+    assert kind.split is not None
+    for size in (in_features, out_features):
+        factorise(size, order=1)  # refuses what is no size
+    both = dict(zip(("in", "out"), kind.split(in_features, out_features, **dict(draft.options)), strict=True))
+    fields: dict[str, Any] = {f"{side}_modes": tuple(modes) for side, modes in both.items()}
+    fields |= {f"pad_{side}": modes.padding for side, modes in both.items()}
+    notes = tuple(f"{side}_features: {modes.note}" for side, modes in both.items() if modes.note)
+    return replace(draft, **fields, notes=notes)
 
 
 def _check_product(side: str, modes: tuple[int, ...], size: int, padding: int) -> None:

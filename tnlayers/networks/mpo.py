@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import tnlayers as tnl
+from tnlayers.networks.legs import one_per_edge, site_count
 from tnlayers.networks.registry import network
 
 if TYPE_CHECKING:
@@ -37,15 +38,8 @@ def mpo(in_modes: tuple[int, ...], out_modes: tuple[int, ...], bond_dim: int | t
     Raises:
         TNLayersError: If the lists differ in length, or `bond_dim` is not one size per bond.
     """
-    n = len(in_modes)
-    if len(out_modes) != n:
-        raise tnl.TNLayersError(
-            f"in_modes {in_modes} has {n} modes but out_modes {out_modes} has {len(out_modes)}; an mpo has one of each "
-            "per core. Fill the shorter list with 1s."
-        )
-    bonds = (bond_dim,) * (n - 1) if isinstance(bond_dim, int) else bond_dim
-    if len(bonds) != n - 1:
-        raise tnl.TNLayersError(f"bond_dim {bonds} gives {len(bonds)} bonds, but {n} cores have {n - 1} between them.")
+    n = site_count("mpo", in_modes, out_modes)
+    bonds = one_per_edge("bond_dim", bond_dim, n - 1, f"{n} cores have {{edges}} between them")
     net = tnl.Declaration()
     cores = []
     for k in range(n):

@@ -10,14 +10,17 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from tnlayers.errors import TNLayersError
 
 if TYPE_CHECKING:
     from tnlayers.lower import Graph
+    from tnlayers.modes import Modes
 
 NetworkFunction = TypeVar("NetworkFunction", bound="Callable[..., Graph]")
+# Input size, output size and the type's keywords that were given -> input and output modes.
+Split: TypeAlias = "Callable[..., tuple[Modes, Modes]]"
 
 # What a string calls a keyword, where that differs from the function's own parameter name.
 SHORT_NAMES = {"bond_dim": "bond"}
@@ -31,30 +34,36 @@ class NetworkType:
         name: What strings and files call it.
         function: Declares the graph from `in_modes`, `out_modes` and the keywords.
         cores: How many cores a size is split into where the caller does not say.
+        split: Makes both sides' modes from the sizes and the keywords given, where balanced factors would not do.
         keywords: The function's keywords with their defaults; `inspect.Parameter.empty` marks a required one.
         per_edge: Keywords that take one size per bond (a tuple in order of declaration) as well as one number.
         summary: The first line of the function's docstring.
+        source: Where it comes from: "built in", or the module that declares it.
     """
 
     name: str
     function: Callable[..., Graph]
     cores: int
+    split: Split | None
     keywords: dict[str, Any]
     per_edge: frozenset[str]
     summary: str
+    source: str
 
 
 _TYPES: dict[str, NetworkType] = {}
-_BUILT_IN = ("mpo",)
+_BUILT_IN = "built in"
 
 
-def network(name: str, *, cores: int = 4) -> Callable[[NetworkFunction], NetworkFunction]:
+def network(name: str, *, cores: int = 4, split: Split | None = None) -> Callable[[NetworkFunction], NetworkFunction]:
     """Register a function that declares a graph as the network type `name`.
 
     Args:
         name: A Python identifier. Registering the same name again replaces it (a notebook cell run twice); the names of
             built-in types are refused.
         cores: How many cores sizes are split into where the caller gives sizes instead of modes.
+        split: For types whose modes are bound to each other: called as `split(in_features, out_features, **keywords)`
+            with the keywords that were given, it returns both sides' `tnl.Modes`, in place of balanced factors.
 
     Returns:
         A decorator that returns the function unchanged.
@@ -78,8 +87,8 @@ def network(name: str, *, cores: int = 4) -> Callable[[NetworkFunction], Network
     def register(function: NetworkFunction) -> NetworkFunction:
         if not isinstance(name, str) or not name.isidentifier():
             raise TNLayersError(f"A network type needs a name that is a Python identifier, got {name!r}.")
-        known = _TYPES.get(name)
-        if known and name in _BUILT_IN and known.function.__module__ != function.__module__:
+        ours = function.__module__.startswith("tnlayers.networks.")
+        if not ours and name in _TYPES and _TYPES[name].source == _BUILT_IN:
             raise TNLayersError(f"{name!r} is a built-in network type; register yours under another name.")
         parameters = dict(inspect.signature(function).parameters)
         for required in ("in_modes", "out_modes"):
@@ -92,9 +101,11 @@ def network(name: str, *, cores: int = 4) -> Callable[[NetworkFunction], Network
             name=name,
             function=function,
             cores=cores,
+            split=split,
             keywords={key: parameter.default for key, parameter in parameters.items()},
             per_edge=frozenset(key for key, p in parameters.items() if "tuple" in str(p.annotation)),
             summary=(inspect.getdoc(function) or "").split("\n")[0],
+            source=_BUILT_IN if ours else function.__module__,
         )
         declare.cache_clear()
         return function
