@@ -102,7 +102,7 @@ def test_public_names():
         assert getattr(tnl, name) is not None
     with pytest.raises(AttributeError, match="'compres'"):
         _ = tnl.compres
-    assert set(tnl.nn.__all__) == {"MPOLinear", "TNLinear"}
+    assert set(tnl.nn.__all__) == {"MPOLinear", "TNLinear", "bond_dropout", "checkpointed"}
 
 
 def test_functions_are_not_hidden_by_the_modules_of_their_name():

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tnlayers.errors import TNLayersError
 from tnlayers.initialise import default_variance, draw_bias, draw_layer
@@ -14,6 +18,7 @@ from tnlayers.plan import Objective
 from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
 from tnlayers.sweep import balanced_terms, canonical_terms
+from tnlayers_backends.torch.dropout import BondDropout
 from tnlayers_backends.torch.ops import OPS
 
 # The plan that compiled and exported code closes over, unless the user pins another: planning cannot be traced.
@@ -34,11 +39,15 @@ class TNModule(nn.Module):
     """
 
     bias: nn.Parameter | None
+    bond_dropout: BondDropout | None  # set by `tnl.nn.bond_dropout`
+    checkpoint: bool  # whether backward recomputes what the contraction would keep; set by `tnl.nn.checkpointed`
 
     def __init__(
         self, spec: Spec, device: torch.device | str | None, dtype: torch.dtype | None, seed: int | None
     ) -> None:
         super().__init__()
+        self.bond_dropout = None
+        self.checkpoint = False
         dtype = dtype or torch.get_default_dtype()
         self._map = LinearMap(spec, str(dtype).removeprefix("torch."))
         for name, shape in self._map.shapes.items():
@@ -152,8 +161,16 @@ class TNModule(nn.Module):
         else:
             batch = x.numel() // max(x.shape[-1], 1) if x.ndim else 1
             plan = self.plan_for(batch, "training" if torch.is_grad_enabled() else "forward")
-        y: Tensor = self._map.apply(OPS, x, list(self.cores.values()), plan)
-        return y
+        return self._contract(lambda x, cores: self._map.apply(OPS, x, cores, plan), x)
+
+    def _contract(self, run: Callable[[Tensor, list[Tensor]], Tensor], x: Tensor) -> Tensor:
+        """Run a contraction of an input with the cores as training asks: bonds dropped, states kept or recomputed."""
+        cores: list[Tensor] = list(self.cores.values())
+        if self.bond_dropout is not None:
+            cores = self.bond_dropout(cores)
+        if self.checkpoint and torch.is_grad_enabled():
+            return cast("Tensor", checkpoint(run, x, cores, use_reentrant=False, preserve_rng_state=False))
+        return run(x, cores)
 
     def _sizes_repr(self) -> str:
         """The sizes that the layer kind has, for `extra_repr`."""
