@@ -73,7 +73,17 @@ class TNModule(nn.Module):
 
         Args:
             seed: As at construction; the same seed gives the same numbers on every backend.
+
+        Raises:
+            TNLayersError: If a core is computed from other parameters (parametrised, or pruned).
         """
+        computed = [name for name in self._map.shapes if name not in self._parameters]
+        if computed:
+            raise TNLayersError(
+                f"{', '.join(computed)} of {self.spec} is computed from other parameters at each access, so numbers "
+                "written into it would be lost. Reset the layer first, or remove the parametrisation or pruning "
+                "(torch.nn.utils.parametrize.remove_parametrizations)."
+            )
         if any(parameter.is_meta for parameter in self.parameters()):
             return  # deferred initialisation: the values come with `to_empty` and a second call
         rng = np.random.default_rng(int(torch.randint(2**62, ())) if seed is None else seed)
@@ -156,7 +166,7 @@ class TNModule(nn.Module):
 
     def _apply_map(self, x: Tensor) -> Tensor:
         """The network without bias applied to vectors (..., in_features), by the plan for their number."""
-        if torch.compiler.is_compiling():  # one finished program for every batch size: traced code never plans
+        if _is_recorded(x):  # one finished program for every batch size: traced code never plans
             plan = self.plan_for(_TRACED_BATCH)
         else:
             batch = x.numel() // max(x.shape[-1], 1) if x.ndim else 1
@@ -186,3 +196,12 @@ class TNModule(nn.Module):
             f"{self._sizes_repr()}, bias={self.bias is not None}, network={self.spec}, parameters={parameters}, "
             f"rho={rho:.4g}"
         )
+
+
+def _is_recorded(x: Tensor) -> bool:
+    """Whether a compiler, an exporter or a tracer watches this call: its batch size is then that of one example."""
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or any(type(size) is not int for size in x.shape)  # symbolic shapes, where is_compiling() is False
+    )
