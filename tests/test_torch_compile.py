@@ -10,6 +10,8 @@ from torch_cases import CASES, FEW, assert_differentiates, assert_forward, built
 
 import tnlayers as tnl
 
+pytestmark = torch_blames_itself
+
 
 @pytest.fixture(autouse=True)
 def _fresh():
@@ -116,9 +118,8 @@ def test_compiles_with_inductor():
     """The default backend, which writes and compiles C++."""
     layer = built("mpo-bias")
     compiled = torch.compile(layer, fullgraph=True, dynamic=True)
-    with torch_blames_itself():
-        for batch in (3, 64):
-            assert_differentiates(layer, compiled, vectors(layer, batch))
+    for batch in (3, 64):
+        assert_differentiates(layer, compiled, vectors(layer, batch))
 
 
 def exported(layer, axes=1):
@@ -173,8 +174,7 @@ def test_onnx_runs_at_other_batch_sizes(name, axes):
     layer = built(name).eval()
     example = (vectors(layer, *(3, 4)[:axes]),)
     sizes = {axis: torch.export.Dim(f"axis_{axis}") for axis in range(axes)}
-    with torch_blames_itself():
-        program = torch.onnx.export(layer, example, dynamo=True, dynamic_shapes=(sizes,), verbose=False)
+    program = torch.onnx.export(layer, example, dynamo=True, dynamic_shapes=(sizes,), verbose=False)
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     for leading in ((1, 2), (6, 1), (17, 5)):
         x = vectors(layer, *leading[:axes])
@@ -189,7 +189,7 @@ def test_older_tracers_keep_the_batch_open(name):
 
     layer = built(name).requires_grad_(False)
     example = vectors(layer, 3)
-    with torch_blames_itself(), pytest.warns(torch.jit.TracerWarning, match="Converting a tensor to a Python boolean"):
+    with pytest.warns(torch.jit.TracerWarning, match="Converting a tensor to a Python boolean"):
         scripted = torch.jit.trace(layer, (example,))
     graph = make_fx(layer, tracing_mode="symbolic", _allow_non_fake_inputs=True)(example)
     for batch in (5, 64):

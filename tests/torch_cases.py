@@ -1,10 +1,9 @@
 """What the tests of torch's tools share: a layer of each kind of network, and comparison with the oracle."""
 
-import warnings
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from oracle import assert_close, oracle_forward, oracle_gradients
 from specs import MARKET, SUMS
@@ -20,20 +19,11 @@ CASES = {
 FEW = ("mpo-bias", "monarch", "mpo-padded", "sum-bias")
 
 
-# What torch's own tools say about parts of torch that they still use: (beginning of the message, category).
-SELF_REPROACHES = (
-    (r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning),
-    (r"`torch\.jit\.\w+` is deprecated", DeprecationWarning),
+# Deprecations of parts of torch that torch's own tools still use: nothing that a caller could mend.
+torch_blames_itself = pytest.mark.filterwarnings(
+    r"ignore:`torch\.jit\.\w+` is deprecated:DeprecationWarning",
+    r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning",
 )
-
-
-@contextmanager
-def torch_blames_itself():
-    """Where only torch's own code can mend a deprecation, it is no error."""
-    with warnings.catch_warnings():
-        for message, category in SELF_REPROACHES:
-            warnings.filterwarnings("ignore", message, category)
-        yield
 
 
 def built(name, dtype="float32", **options):
