@@ -146,5 +146,7 @@ def from_spec(
     """A torch layer from a sized spec."""
     kind = getattr(torch, str(dtype).removeprefix("torch."), None)  # "float32", or torch.float32 itself
     if not isinstance(kind, torch.dtype):
-        raise TNLayersError(f"torch has no dtype {dtype!r}; use float32, float64, bfloat16 or float16.")
+        raise TNLayersError(
+            f"torch has no dtype {dtype!r}; use float32, float64, bfloat16, float16, complex64 or complex128."
+        )
     return TNLinear(spec.in_features, spec.out_features, spec.bias, device, kind, network=spec, seed=seed)

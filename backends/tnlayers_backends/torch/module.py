@@ -87,11 +87,12 @@ class TNModule(nn.Module):
         if any(parameter.is_meta for parameter in self.parameters()):
             return  # deferred initialisation: the values come with `to_empty` and a second call
         rng = np.random.default_rng(int(torch.randint(2**62, ())) if seed is None else seed)
-        drawn = draw_layer(self._map.graphs, self._variance(), rng)
+        dtype = str(next(self.parameters()).dtype).removeprefix("torch.")  # of now: `to` may have changed it
+        drawn = draw_layer(self._map.graphs, self._variance(), rng, dtype)
         for name, core in self.cores.items():
             core.copy_(torch.from_numpy(drawn[name]))
         if self.bias is not None:
-            self.bias.copy_(torch.from_numpy(draw_bias(self.spec.in_features, self.spec.out_features, rng)))
+            self.bias.copy_(torch.from_numpy(draw_bias(self.spec.in_features, self.spec.out_features, rng, dtype)))
 
     @property
     def spec(self) -> Spec:
@@ -200,8 +201,5 @@ class TNModule(nn.Module):
 
 def _is_recorded(x: Tensor) -> bool:
     """Whether a compiler, an exporter or a tracer watches this call: its batch size is then that of one example."""
-    return (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or any(type(size) is not int for size in x.shape)  # symbolic shapes, where is_compiling() is False
-    )
+    # Symbolic `make_fx` and `torch.jit.trace` do not count as compiling, but sizes are no plain numbers there.
+    return torch.compiler.is_compiling() or any(type(size) is not int for size in x.shape)
