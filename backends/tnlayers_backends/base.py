@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from tnlayers.errors import TNLayersError
 from tnlayers.program import Array, Primitives
 from tnlayers.spec import Spec
 
@@ -60,3 +61,21 @@ class Backend:
     ops: Primitives
     build: Callable[..., Any]
     storage: Storage
+
+
+def check_linear(parts: Parts, backend: str) -> None:
+    """Check that parts are those of a linear layer, for a backend that has no other kind.
+
+    Raises:
+        TNLayersError: If they are of another kind, or its arrays are not exactly the cores and the bias.
+    """
+    if parts.kind != "linear" or parts.keywords:
+        raise TNLayersError(
+            f"This is a layer of kind {parts.kind!r} with keywords {sorted(parts.keywords)}; {backend} has only "
+            "'linear'. Use backend='torch'."
+        )
+    expected = [*parts.spec.shapes, *(["bias"] if parts.spec.bias else [])]
+    if set(parts.arrays) != set(expected):
+        raise TNLayersError(
+            f"{str(parts.spec)[:120]} has the arrays {', '.join(expected)}, but given are {', '.join(parts.arrays)}."
+        )

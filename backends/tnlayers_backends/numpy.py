@@ -14,7 +14,7 @@ from tnlayers.norm import norm2
 from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
 from tnlayers.sweep import balanced_terms, canonical_terms
-from tnlayers_backends.base import Backend, Parts, Storage
+from tnlayers_backends.base import Backend, Parts, Storage, check_linear
 
 Array = npt.NDArray[Any]
 
@@ -151,12 +151,9 @@ def put_together(parts: Parts) -> NumpyLinear:
     """The layer of such parts; the arrays become its own.
 
     Raises:
-        TNLayersError: If it is another kind of layer than numpy has.
+        TNLayersError: If it is another kind of layer than numpy has, or the arrays are not those it has.
     """
-    if parts.kind != "linear" or parts.keywords:
-        raise TNLayersError(
-            f"This is a layer of kind {parts.kind!r} {dict(parts.keywords)}; numpy has kind 'linear'. Use torch."
-        )
+    check_linear(parts, "numpy")
     arrays = dict(parts.arrays)
     layer = NumpyLinear(parts.spec, dtype=str(arrays[next(iter(parts.spec.shapes))].dtype))
     layer.bias = arrays.pop("bias", None)

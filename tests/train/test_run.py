@@ -12,10 +12,10 @@ import torch
 from rich.console import Console
 from safetensors import safe_open
 
+import tnlayers as tnl
 from tnlayers import models
 from tnlayers.errors import TNLayersError
 from tnlayers.train import TrainConfig, train
-from tnlayers.train.weights import read_header
 
 FAST = {"model": "fc2", "network": "mpo,dense", "epochs": 2, "batch": 200, "threads": 1, "accelerator": "cpu"}
 
@@ -96,11 +96,10 @@ def test_weights_load_into_a_fresh_model_and_give_the_reported_accuracy(finished
     for network in finished.networks:
         for seed in network.seeds:
             path = finished.directory / seed.weights_file
-            header = read_header(path)
-            assert (header["model"], header["network"], header["seed"]) == ("fc2", network.network, str(seed.seed))
-            model = models.build("fc2", network=header["network"])
-            with safe_open(path, framework="pt") as file:
-                model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+            header = tnl.io.header(path)
+            assert header.model == "fc2"
+            assert header.info == {"network": network.network, "seed": str(seed.seed), "epochs": "2"}
+            model = tnl.load(path)
             with torch.no_grad():
                 right = (model(torch.tensor(test.images)).argmax(1) == torch.tensor(test.labels)).sum().item()
             assert abs(right / len(test) - seed.final.test_accuracy) <= 1 / len(test)  # one tie may fall otherwise
@@ -169,6 +168,9 @@ def test_finished_models_are_not_trained_again(tmp_path, monkeypatch):
     weights.unlink()
     assert start(tmp_path, resume=True).networks == again.networks
     assert weights.exists()
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(TNLayersError, match=r"cut off, .* delete the file and train with --resume"):
+        start(tmp_path, resume=True)
 
 
 def test_more_epochs_go_on_where_a_run_ended(tmp_path, assert_same_run):

@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 from tnlayers import models
 from tnlayers.atomic import write_text
 from tnlayers.errors import TNLayersError
+from tnlayers.io import header, save
 from tnlayers.train.checkpoint import AtomicCheckpointIO, Checkpoint
 from tnlayers.train.config import TrainConfig
 from tnlayers.train.data import load
@@ -26,7 +27,6 @@ from tnlayers.train.loop import DeviceData, DivergedError, fit
 from tnlayers.train.plot import save_plot
 from tnlayers.train.progress import Progress, showing
 from tnlayers.train.results import NetworkResult, Parameters, RunResult, SeedResult
-from tnlayers.train.weights import read_header, save_weights
 
 
 def run(config: TrainConfig, *, progress: bool = True) -> RunResult:
@@ -182,7 +182,12 @@ class Runner:
     def finished(self, job: Job, history: Sequence[EpochRecord]) -> bool:
         """Say whether all epochs are done and the weights after the last one are written."""
         epochs, path = self.config.recipe.epochs, self.directory.weights(job)
-        return len(history) == epochs and path.exists() and read_header(path)["epochs"] == str(epochs)
+        if len(history) < epochs or not path.exists():
+            return False
+        try:
+            return header(path).info.get("epochs") == str(epochs)
+        except TNLayersError as error:
+            raise TNLayersError(f"{error} Here: delete the file and train with --resume, which writes it.") from error
 
     def train(self, job: Job, data: DeviceData, checkpoint: Checkpoint, progress: Progress) -> list[EpochRecord]:
         """Train one model from its checkpoint or from the start, and write its weights."""
@@ -201,14 +206,8 @@ class Runner:
             on_epoch=lambda record: self.directory.append_metrics(job, record) if main else None,
         )
         if main:
-            save_weights(
-                self.directory.weights(job),
-                model,
-                name=self.config.model,
-                network=network,
-                seed=seed,
-                epochs=len(history),
-            )
+            info = {"network": network, "seed": str(seed), "epochs": str(len(history))}
+            save(model, self.directory.weights(job), info=info)
         return history
 
     def record(self, histories: Mapping[Job, Sequence[EpochRecord]]) -> RunResult:
