@@ -104,7 +104,7 @@ def spec_from_data(data: object, graphs: object) -> Spec:
     """
     if not isinstance(data, dict) or not isinstance(graphs, list):
         raise ValueError("a spec is a table and its graphs are a list")
-    spec = _sum(data) if "terms" in data else _single(data)
+    spec = _single(data) if "network" in data else _sum(data)  # a type may have a keyword "terms"
     lowered = tuple(graph_from_data(graph) for graph in graphs)
     if len(lowered) != len(spec.parts):
         raise ValueError(f"{len(lowered)} graphs for {len(spec.parts)} networks")
@@ -118,7 +118,7 @@ def spec_from_data(data: object, graphs: object) -> Spec:
 
 
 def _sum(data: Mapping[str, Any]) -> Spec:
-    terms = data["terms"]
+    terms = data.get("terms")
     if set(data) - {"terms", "bias"} or not isinstance(terms, list) or len(terms) < 2:
         raise ValueError("a sum has at least two terms and perhaps a bias")
     parts = tuple(_single(term) for term in terms)
