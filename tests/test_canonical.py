@@ -25,7 +25,20 @@ LOOPS = {
     "traced": "index of size 2 on a and a is a trace",
     "repeated": "index of size 4 on a and a is a trace",
 }
-TREES = {name: text for name, text in MARKET.items() if name not in LOOPS}
+
+
+def is_tree(spec):
+    """Whether every index has at most two ends, on two cores, and no cores are joined in a loop."""
+    graph = spec.graph
+    opened = {*graph.inputs, *graph.outputs}
+    on = {i: [core.name for core in graph.cores for axis in core.indices if axis == i] for i in range(len(graph.sizes))}
+    bonds = {frozenset(names) for names in on.values() if len(names) > 1}
+    plain = all(len(names) == 1 if i in opened else len(names) == len(set(names)) == 2 for i, names in on.items())
+    return plain and len(bonds) == len(graph.cores) - 1
+
+
+TREES = {name: text for name, text in MARKET.items() if is_tree(tnl.spec(text))}
+assert not TREES.keys() & LOOPS.keys()
 TREES |= {"sum-of-trees": "mpo(in=3x4, out=2x5, bond=2) + star(in=2x3x2, out=5x1x2, bond=2) + mpo(in=12, out=10)"}
 
 
