@@ -102,7 +102,8 @@ def test_public_names():
         assert getattr(tnl, name) is not None
     with pytest.raises(AttributeError, match="'compres'"):
         _ = tnl.compres
-    assert set(tnl.nn.__all__) == {"MPOLinear", "TNLinear", "bond_dropout", "checkpointed"}
+    layers = {"MPOLinear", "TNConv1d", "TNConv2d", "TNConv3d", "TNLinear"}
+    assert set(tnl.nn.__all__) == {*layers, "bond_dropout", "checkpointed"}
 
 
 def test_functions_are_not_hidden_by_the_modules_of_their_name():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from functools import reduce
 from math import prod
 from typing import Any
@@ -43,6 +43,7 @@ class LinearMap:
         graphs: Its networks as frozen index lists, one per term of a sum; the layer's cores are theirs, in order.
             Declared by the spec unless given.
         pinned: The plan that every batch runs; None chooses by batch size.
+        buckets: Batch sizes that are planned for at once, when the map is made.
 
     Raises:
         TNLayersError: If the spec has no sizes, or the pinned plan was made for another network.
@@ -52,14 +53,16 @@ class LinearMap:
     dtype: str = "float32"
     graphs: tuple[Graph, ...] = ()
     pinned: AnyPlan | None = None
+    buckets: InitVar[tuple[int, ...]] = _BUCKETS_AT_BUILD
     _plans: dict[tuple[int, Objective], AnyPlan] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _weight_plans: dict[int, Plan] = field(default_factory=dict, init=False, compare=False, repr=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, buckets: tuple[int, ...]) -> None:
         if not self.graphs:
             object.__setattr__(self, "graphs", self.spec.graphs)
         if self.pinned is not None:
             self._check(self.pinned)
-        for batch in _BUCKETS_AT_BUILD:
+        for batch in buckets:
             self.plan_for(batch)
 
     @property
@@ -137,11 +140,19 @@ class LinearMap:
     def term_weight(self, ops: Primitives, term: int, cores: Sequence[Array]) -> Array:
         """The weight matrix of one of the networks alone, rebuilt from its own cores."""
         graph, part = self.graphs[term], self.spec.parts[term]
-        plan = plan_contraction(weight(graph), dtype=self.dtype, title=f"weight of {part}")
+        plan = self.weight_plan(term)
         identities = [ops.eye(graph.sizes[i], cores[0]) for i in graph.shared]
         w = plan.program.run(ops, [*cores, *identities])
         w = ops.reshape(w, (prod(graph.out_modes), prod(graph.in_modes)))
         return w[: part.out_features, : part.in_features] if part.pad_in or part.pad_out else w
+
+    def weight_plan(self, term: int) -> Plan:
+        """How the weight of one of the networks is rebuilt, searched once."""
+        if term not in self._weight_plans:
+            title = f"weight of {self.spec.parts[term]}"
+            plan = plan_contraction(weight(self.graphs[term]), dtype=self.dtype, title=title)
+            self._weight_plans[term] = plan
+        return self._weight_plans[term]
 
     def split(self, cores: Sequence[Array]) -> Iterator[Sequence[Array]]:
         """The cores of each term."""

@@ -48,12 +48,13 @@ class Modes(tuple[int, ...]):
         return prod(self) - self.size
 
 
-def factorise(size: int, order: int) -> Modes:
+def factorise(size: int, order: int, *, pad: bool = True) -> Modes:
     """Split a size into `order` balanced factors, the largest in the middle.
 
     Args:
         size: The number of features to split, at least 1.
         order: How many factors (cores) to make, at least 1.
+        pad: Whether a size without balanced factors may be rounded up; if not, it is split unevenly.
 
     Returns:
         A tuple of `order` integers whose product is `size`, or slightly more (at most 5 %) where `size` has no balanced
@@ -74,7 +75,7 @@ def factorise(size: int, order: int) -> Modes:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise TNLayersError(f"factorise needs a positive integer {name}, got {value!r}.")
     factors = _balanced(size, order)
-    padded = _padded(size, order, factors)
+    padded = _padded(size, order, factors) if pad else factors
     if sum(factors) >= _PAD_GAIN * sum(padded):
         note = f"{size} has no balanced split into {order}: padded by {prod(padded) - size} to {prod(padded)}"
         return Modes(_middle_out(padded), size, note)

@@ -1,10 +1,27 @@
 """The torch layers: drop-in replacements for those of `torch.nn`. Importing this module imports torch."""
 
+from typing import NoReturn
+
 from tnlayers.backends import backend
+from tnlayers.errors import TNLayersError
 
-backend("torch")  # without torch this refuses and names the extra to install, before the import below fails
+backend("torch")  # without torch this refuses and names the extra to install, before the imports below fail
 
+from tnlayers_backends.torch.conv import TNConv1d, TNConv2d, TNConv3d  # noqa: E402
 from tnlayers_backends.torch.linear import MPOLinear, TNLinear  # noqa: E402
 from tnlayers_backends.torch.training import bond_dropout, checkpointed  # noqa: E402
 
-__all__ = ["MPOLinear", "TNLinear", "bond_dropout", "checkpointed"]
+__all__ = ["MPOLinear", "TNConv1d", "TNConv2d", "TNConv3d", "TNLinear", "bond_dropout", "checkpointed"]
+
+
+class _Absent(TNLayersError, AttributeError):
+    """A layer kind that does not exist here; `hasattr` and `getattr` treat it as any missing name."""
+
+
+def __getattr__(name: str) -> NoReturn:
+    if name.startswith("TNConvTranspose"):
+        raise _Absent(
+            f"There is no {name}: transposed convolutions are not offered. Keep the dense "
+            f"nn.{name.removeprefix('TN')}, or upsample (nn.Upsample) and follow with a TNConv layer."
+        )
+    raise _Absent(f"tnlayers.nn has no layer {name!r}; it has {', '.join(__all__)}.")

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tnlayers.errors import TNLayersError
+from tnlayers.plan import Objective
+from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
 from tnlayers_backends.torch.module import TNModule
@@ -71,6 +73,18 @@ class TNLinear(TNModule):
     def out_features(self) -> int:
         """Size of each output vector."""
         return self.spec.out_features
+
+    def plan_for(self, batch: int, objective: Objective = "forward") -> AnyPlan:
+        """The plan that a batch of this size runs, for inference ("forward") or under autograd ("training")."""
+        return self._map.plan_for(batch, objective)
+
+    def use_plan(self, plan: AnyPlan | None) -> None:
+        """Run every batch by this plan, or choose by batch size again (None).
+
+        Raises:
+            TNLayersError: If the plan was made for another network.
+        """
+        self._map = self._map.with_plan(plan)
 
     @torch.no_grad()
     def to_linear(self) -> nn.Linear:

@@ -14,8 +14,6 @@ from tnlayers.errors import TNLayersError
 from tnlayers.initialise import default_variance, draw_bias, draw_layer
 from tnlayers.layer import LinearMap
 from tnlayers.norm import norm2
-from tnlayers.plan import Objective
-from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
 from tnlayers.sweep import balanced_terms, canonical_terms
 from tnlayers_backends.torch.dropout import BondDropout
@@ -33,6 +31,7 @@ class TNModule(nn.Module):
         device: Where the parameters live.
         dtype: Their dtype; torch's default dtype if None.
         seed: Draws the parameters; None takes torch's global generator, so `torch.manual_seed` decides.
+        linear: Whether `forward` multiplies vectors by the weight: then the usual batch sizes are planned for here.
 
     Raises:
         TNLayersError: If a core has a name that torch modules use themselves.
@@ -43,13 +42,20 @@ class TNModule(nn.Module):
     checkpoint: bool  # whether backward recomputes what the contraction would keep; set by `tnl.nn.checkpointed`
 
     def __init__(
-        self, spec: Spec, device: torch.device | str | None, dtype: torch.dtype | None, seed: int | None
+        self,
+        spec: Spec,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+        seed: int | None,
+        *,
+        linear: bool = True,
     ) -> None:
         super().__init__()
         self.bond_dropout = None
         self.checkpoint = False
         dtype = dtype or torch.get_default_dtype()
-        self._map = LinearMap(spec, str(dtype).removeprefix("torch."))
+        name = str(dtype).removeprefix("torch.")
+        self._map = LinearMap(spec, name) if linear else LinearMap(spec, name, buckets=())
         for name, shape in self._map.shapes.items():
             if hasattr(type(self), name) or name in self.__dict__:
                 raise TNLayersError(
@@ -153,25 +159,13 @@ class TNModule(nn.Module):
         for core, new in zip(self.cores.values(), cores, strict=True):
             core.copy_(new)
 
-    def plan_for(self, batch: int, objective: Objective = "forward") -> AnyPlan:
-        """The plan that a batch of this size runs, for inference ("forward") or under autograd ("training")."""
-        return self._map.plan_for(batch, objective)
-
-    def use_plan(self, plan: AnyPlan | None) -> None:
-        """Run every batch by this plan, or choose by batch size again (None).
-
-        Raises:
-            TNLayersError: If the plan was made for another network.
-        """
-        self._map = self._map.with_plan(plan)
-
     def _apply_map(self, x: Tensor) -> Tensor:
         """The network without bias applied to vectors (..., in_features), by the plan for their number."""
-        if _is_recorded(x):  # one finished program for every batch size: traced code never plans
-            plan = self.plan_for(_TRACED_BATCH)
+        if is_recorded(x):  # one finished program for every batch size: traced code never plans
+            plan = self._map.plan_for(_TRACED_BATCH)
         else:
             batch = x.numel() // max(x.shape[-1], 1) if x.ndim else 1
-            plan = self.plan_for(batch, "training" if torch.is_grad_enabled() else "forward")
+            plan = self._map.plan_for(batch, "training" if torch.is_grad_enabled() else "forward")
         return self._contract(lambda x, cores: self._map.apply(OPS, x, cores, plan), x)
 
     def _contract(self, run: Callable[[Tensor, list[Tensor]], Tensor], x: Tensor) -> Tensor:
@@ -199,7 +193,7 @@ class TNModule(nn.Module):
         )
 
 
-def _is_recorded(x: Tensor) -> bool:
+def is_recorded(x: Tensor) -> bool:
     """Whether a compiler, an exporter or a tracer watches this call: its batch size is then that of one example."""
     # Symbolic `make_fx` and `torch.jit.trace` do not count as compiling, but sizes are no plain numbers there.
     return torch.compiler.is_compiling() or any(type(size) is not int for size in x.shape)
