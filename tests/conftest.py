@@ -5,6 +5,8 @@ import sys
 import pytest
 from hypothesis import settings
 
+collect_ignore_glob = ["data/*"]  # scripts that run in environments of their own
+
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("ci")
 
