@@ -14,32 +14,35 @@ import tnlayers as tnl
 from tnlayers.lower import Core, Graph
 from tnlayers.sweep import canonical, walk
 
-LOOPS = {
+# Why some networks have no canonical form, by the words of the refusal.
+REASONS = {
     "ladder": "lower_0, lower_1, lower_2, upper_0, upper_1, upper_2 form a loop",
     "ring": "core_0, core_1, core_2 form a loop",
-    "ring-4": "core_0, core_1, core_2, core_3 form a loop",
     "triangle": "a, b, c form a loop",
-    "cp": "index of size 3 on in_0 and in_1 and in_2 and out_0 and out_1 is a hyperedge",
-    "monarch": "index of size 3 on first and second is a hyperedge",
+    "cp-hand": "index of size 3 on in_0 and in_1 and in_2 and out_0 and out_1 is a hyperedge",
+    "monarch-hand": "index of size 3 on first and second is a hyperedge",
     "low-rank": "index of size 3 on a and s and b is a hyperedge",
     "traced": "index of size 2 on a and a is a trace",
     "repeated": "index of size 4 on a and a is a trace",
 }
 
 
-def is_tree(spec):
-    """Whether every index has at most two ends, on two cores, and no cores are joined in a loop."""
-    graph = spec.graph
-    opened = {*graph.inputs, *graph.outputs}
-    on = {i: [core.name for core in graph.cores for axis in core.indices if axis == i] for i in range(len(graph.sizes))}
-    bonds = {frozenset(names) for names in on.values() if len(names) > 1}
-    plain = all(len(names) == 1 if i in opened else len(names) == len(set(names)) == 2 for i, names in on.items())
-    return plain and len(bonds) == len(graph.cores) - 1
+def is_tree(graph):
+    """Whether every bond joins two cores, every mode is on one, and no path leads back."""
+    ends = {
+        i: [k for k, core in enumerate(graph.cores) for j in core.indices if i == j] for i in range(len(graph.sizes))
+    }
+    pairs = {tuple(ends[i]) for i in graph.summed}
+    simple = all(len(set(on)) == len(on) == (2 if i in graph.summed else 1) for i, on in ends.items())
+    return simple and len(pairs) == len(graph.cores) - 1
 
 
-TREES = {name: text for name, text in MARKET.items() if is_tree(tnl.spec(text))}
-assert not TREES.keys() & LOOPS.keys()
-TREES |= {"sum-of-trees": "mpo(in=3x4, out=2x5, bond=2) + star(in=2x3x2, out=5x1x2, bond=2) + mpo(in=12, out=10)"}
+SPECS = {name: tnl.spec(text) for name, text in (MARKET | SUMS).items()}
+SPECS["sum-of-trees"] = tnl.spec(
+    "mpo(in=3x4, out=2x5, bond=2) + star(in=2x3x2, out=5x1x2, bond=2) + mpo(in=12, out=10)"
+)
+TREES = [name for name, spec in SPECS.items() if all(map(is_tree, spec.graphs))]
+OTHERS = [name for name in SPECS if name not in TREES]
 
 
 @st.composite
@@ -104,17 +107,17 @@ def test_random_trees(drawn):
     assert abs(np.sum(swept[centre] ** 2) - scale) < 1e-12 * max(scale, before.scale**2 * before.value.size)
 
 
-@pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), ("torch", "float64"), ("numpy", "float64")])
+@pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), ("numpy", "float64")])
 @pytest.mark.parametrize("name", TREES)
 def test_layers(name, backend, dtype):
-    layer = tnl.build(TREES[name], backend=backend, seed=5, dtype=dtype)
+    layer = tnl.build(SPECS[name], backend=backend, seed=5, dtype=dtype)
     graphs = layer.spec.graphs
     before = oracle_weight(layer.spec, values(layer)[0])
     held = list(layer.cores.values())
-    for centre in [None, *layer.cores]:
+    for centre in (None, list(layer.cores)[len(held) // 2], list(layer.cores)[-1]):
         layer.canonicalise_(centre)
         swept = dict(zip(layer.cores, values(layer)[0], strict=True))
-        assert_close(layer.to_dense(), before, dtype=dtype)
+        assert_close(oracle_weight(layer.spec, swept.values()).value.astype(dtype), before, dtype=dtype)
         assert {key: core.shape for key, core in swept.items()} == layer.spec.shapes
         for graph in graphs:
             own = [core.name for core in graph.cores]
@@ -129,14 +132,19 @@ def test_layers(name, backend, dtype):
         assert all(one is other for one, other in zip(held, layer.cores.values(), strict=True))
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
-@pytest.mark.parametrize("name", LOOPS)
-def test_loops_and_hyperedges_are_refused(name, backend):
-    layer = tnl.build(MARKET[name], backend=backend)
+@pytest.mark.parametrize("name", OTHERS)
+def test_loops_and_hyperedges_are_refused(name):
+    layer = tnl.build(SPECS[name], "numpy")
     before = values(layer)[0]
-    with pytest.raises(tnl.TNLayersError, match=rf"(?s)no canonical form: .*{LOOPS[name]}.*balance_"):
+    with pytest.raises(tnl.TNLayersError, match=rf"(?s)no canonical form: .*{REASONS.get(name, '')}.*balance_"):
         layer.canonicalise_()
     assert all(np.array_equal(a, b) for a, b in zip(before, values(layer)[0], strict=True))
+
+
+def test_the_market_has_both():
+    assert len(TREES) > 30
+    assert len(OTHERS) > 30
+    assert set(OTHERS) > set(REASONS)
 
 
 def test_an_unknown_centre_is_refused():
@@ -145,9 +153,11 @@ def test_an_unknown_centre_is_refused():
 
 
 @pytest.mark.parametrize(("backend", "dtype"), [("torch", "float32"), ("numpy", "float64")])
-@pytest.mark.parametrize("name", MARKET | SUMS)
+@pytest.mark.parametrize(
+    "name", ["mpo-4", "ring", "cp", "monarch", "traced", "repeated", "peps-5", "sum-2", "sum-padded"]
+)
 def test_balance(name, backend, dtype):
-    layer = tnl.build((MARKET | SUMS)[name], backend=backend, seed=5, dtype=dtype)
+    layer = tnl.build(SPECS[name], backend=backend, seed=5, dtype=dtype)
     first = next(iter(layer.cores))
     if backend == "torch":
         with torch.no_grad():
@@ -156,7 +166,7 @@ def test_balance(name, backend, dtype):
         layer.cores[first] = layer.cores[first] * 1000
     before = oracle_weight(layer.spec, values(layer)[0])
     layer.balance_()
-    assert_close(layer.to_dense(), before, dtype=dtype)
+    assert_close(oracle_weight(layer.spec, values(layer)[0]).value.astype(dtype), before, dtype=dtype)
     norms = dict(zip(layer.cores, map(np.linalg.norm, values(layer)[0]), strict=True))
     for graph in layer.spec.graphs:
         own = [norms[core.name] for core in graph.cores]
