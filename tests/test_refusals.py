@@ -34,6 +34,20 @@ def joined_to_a_used_edge():
     b["o"] ^ a["right"]
 
 
+def old_leg_joined_again():
+    _, a, b = pair()
+    leg = a["right"]
+    leg ^ b["left"]
+    leg ^ b["left"]
+
+
+def old_leg_listed():
+    net, a, b = pair()
+    leg = a["right"]
+    leg ^ b["left"]
+    net.linear(inputs=[a["i"], b["i"], leg], outputs=[a["o"], b["o"]])
+
+
 def open_edge_forgotten():
     net, a, b = pair()
     a["right"] ^ b["left"]
@@ -129,6 +143,8 @@ def three_operands(inputs, output, sizes, memory_limit=None):
 DECLARATIONS = {
     "edge used twice": (edge_used_twice, ["a.right - b.left", "already joined", "net.copy"]),
     "free leg to a used edge": (joined_to_a_used_edge, ["a.right - b.left", "already joined"]),
+    "leg kept in a variable, used again": (old_leg_joined_again, ["a.right - b.left", "already joined"]),
+    "leg kept in a variable, listed": (old_leg_listed, ["a.right - b.left", "inputs", "bond"]),
     "open edge forgotten": (open_edge_forgotten, ["b.o", "size 5", "neither in inputs nor in outputs"]),
     "bond left open": (bond_left_open, ["a.right", "size 3", "`^`"]),
     "listed twice": (listed_twice, ["a.i", "listed twice"]),

@@ -24,6 +24,7 @@ PUBLIC = {
     "from_einsum",
     "io",
     "load",
+    "load_network",
     "models",
     "network",
     "nn",

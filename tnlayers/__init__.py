@@ -29,6 +29,7 @@ _LAZY = {
     "from_einsum": "tnlayers.einsum",
     "io": "",
     "load": "tnlayers.io",
+    "load_network": "tnlayers.networks.yaml_file",
     "models": "",
     "nn": "",
     "save": "tnlayers.io",
@@ -47,6 +48,7 @@ __all__ = [
     "from_einsum",
     "io",
     "load",
+    "load_network",
     "models",
     "network",
     "nn",
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from tnlayers.graph import Declaration
     from tnlayers.io import load, save
     from tnlayers.layer import build
+    from tnlayers.networks.yaml_file import load_network
 
 
 def __getattr__(name: str) -> Any:

@@ -32,6 +32,11 @@ def _name(edge: tn.Edge) -> str:
     return " - ".join(f"{node.name}.{node.axis_names[axis]}" for node, axis in ends)
 
 
+def _is_open(edge: tn.Edge) -> bool:
+    """Whether this is an open leg still: joining puts a new edge in the place of the two legs."""
+    return edge.is_dangling() and edge.node1.edges[edge.axis1] is edge
+
+
 class Leg(tn.Edge):  # type: ignore[misc]
     """A leg of a node, open or joined; `^` joins it with another, and says what is wrong where that cannot be."""
 
@@ -58,9 +63,10 @@ def _check_joinable(left: object, right: object) -> None:
     for edge in (left, right):
         if not isinstance(edge, tn.Edge):
             raise TNLayersError(f"`^` joins two legs of nodes, got {edge!r}. Write core_a['right'] ^ core_b['left'].")
-        if not edge.is_dangling():
+        if not _is_open(edge):
+            now = edge.node1.edges[edge.axis1]
             raise TNLayersError(
-                f"The edge {_name(edge)} is already joined; an edge joins exactly two legs. To let three or more cores "
+                f"The edge {_name(now)} is already joined; an edge joins exactly two legs. To let three or more cores "
                 "share one index, join each to a leg of net.copy(size, legs)."
             )
     assert isinstance(left, tn.Edge)
@@ -219,9 +225,10 @@ def _check_open(side: str, edges: list[tn.Edge]) -> None:
     for edge in edges:
         if not isinstance(edge, tn.Edge):
             raise TNLayersError(f"net.linear({side}=...) takes legs such as core['inp'], got {edge!r}.")
-        if not edge.is_dangling():
+        if not _is_open(edge):
+            now = edge.node1.edges[edge.axis1]
             raise TNLayersError(
-                f"{_name(edge)} is listed in {side} but is a bond between two nodes; only open legs can be modes."
+                f"{_name(now)} is listed in {side} but is a bond between two nodes; only open legs can be modes."
             )
 
 

@@ -22,7 +22,7 @@ from tnlayers.cli.shared import (
     read_spec,
 )
 from tnlayers.errors import TNLayersError, TNLayersWarning
-from tnlayers.networks.registry import SHORT_NAMES, network_types
+from tnlayers.networks.registry import SHORT_NAMES, NetworkType, known_names, load_packages, network_types
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
 
@@ -89,7 +89,7 @@ def describe(
 
 def _is_layer(what: str) -> bool:
     """Whether this is a spec, not the name of a model."""
-    return not what.replace("-", "_").isidentifier() or what in {kind.name for kind in network_types()}
+    return not what.replace("-", "_").isidentifier() or what in known_names()
 
 
 def _template(network: str, bond: int | None) -> str:
@@ -103,7 +103,7 @@ def _template(network: str, bond: int | None) -> str:
 def _describe_model(name: str, network: str, as_json: bool) -> None:
     models = _models()
     if name not in models.names():
-        types = ", ".join(kind.name for kind in network_types())
+        types = ", ".join(sorted(known_names()))
         raise TNLayersError(
             f"There is no model and no network type {name!r}. Models: {', '.join(models.names())}. Network types: "
             f"{types}. `tnlayers describe --list` tells more."
@@ -199,27 +199,16 @@ def _list(as_json: bool) -> None:
     if "torch" in installed():
         reports = [_models().describe(name) for name in _models().names()]
         models = {report.model: report for report in reports}
+    broken = load_packages()
     kinds = network_types()
-    keywords = {
-        kind.name: {SHORT_NAMES.get(key, key): default for key, default in kind.keywords.items()} for kind in kinds
-    }
     if as_json:
+        dense = {name: report.total["dense"]["weights"] for name, report in models.items()}
+        replaced = {name: [layer.name for layer in report.layers] for name, report in models.items()}
         print_json(
             {
-                "models": {
-                    name: {"weights": report.total["dense"]["weights"], "replaces": [x.name for x in report.layers]}
-                    for name, report in models.items()
-                },
-                "networks": {
-                    kind.name: {
-                        "summary": kind.summary,
-                        "cores": kind.cores,
-                        "keywords": {
-                            k: None if v is inspect.Parameter.empty else v for k, v in keywords[kind.name].items()
-                        },
-                    }
-                    for kind in kinds
-                },
+                "models": {name: {"weights": dense[name], "replaces": replaced[name]} for name in models},
+                "networks": {kind.name: _facts(kind) for kind in kinds},
+                "broken": list(broken),
             }
         )
         return
@@ -229,13 +218,27 @@ def _list(as_json: bool) -> None:
     table.columns[2].justify = "left"
     console = out()
     console.print(table if models else "Models need torch: pip install tnlayers[torch]")
-    table = _table("network type", "what it is")
-    table.columns[1].justify = "left"
+    table = _table("network type", "what it is", "from")
+    table.columns[1].justify = table.columns[2].justify = "left"
     for kind in kinds:
-        words = ", ".join(k if v is inspect.Parameter.empty else f"{k}={v}" for k, v in keywords[kind.name].items())
-        table.add_row(f"{kind.name}({words})", kind.summary)
+        keywords = _facts(kind)["keywords"].items()
+        words = ", ".join(key if default is None else f"{key}={default}" for key, default in keywords)
+        table.add_row(f"{kind.name}({words})", kind.summary, kind.source)
     console.print()
     console.print(table)
+    _print_notes([(None, sentence) for sentence in broken])
+
+
+def _facts(kind: NetworkType) -> dict[str, Any]:
+    """What the list tells about a network type; a keyword without a default number has None."""
+    defaults = {SHORT_NAMES.get(key, key): default for key, default in kind.keywords.items()}
+    return {
+        "summary": kind.summary,
+        "cores": kind.cores,
+        "keywords": {key: None if value is inspect.Parameter.empty else value for key, value in defaults.items()},
+        "per_edge": sorted(SHORT_NAMES.get(key, key) for key in kind.per_edge),
+        "source": kind.source,
+    }
 
 
 def _table(*headings: str) -> Table:

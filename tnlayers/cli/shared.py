@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from tnlayers.errors import TNLayersError, TNLayersWarning
+from tnlayers.networks.yaml_file import load_network
 from tnlayers.spec import Spec, spec
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -24,7 +25,11 @@ OutOption = Annotated[
 ]
 LoadOption = Annotated[
     list[Path] | None,
-    typer.Option("--load", metavar="FILE.py", help="Run this Python file first: it declares @tnl.network types."),
+    typer.Option(
+        "--load",
+        metavar="FILE",
+        help="Read network types first: run a Python file that declares them, or read a YAML file.",
+    ),
 ]
 
 
@@ -68,15 +73,20 @@ def _read_file(path: Path) -> Spec:
 
 
 def load_files(paths: list[Path] | None) -> None:
-    """Run the user's own Python files, which declare network types.
+    """Read the user's own network types: Python files are run, YAML files are read.
 
     Raises:
         TNLayersError: A file is absent or fails.
     """
     for path in paths or []:
+        if path.suffix in (".yaml", ".yml"):
+            load_network(path)
+            continue
         found = importlib.util.spec_from_file_location(path.stem, path)
         if path.suffix != ".py" or not path.is_file() or found is None or found.loader is None:
-            raise TNLayersError(f"--load {path}: there is no such Python file. It must exist and end in .py.")
+            raise TNLayersError(
+                f"--load {path}: there is no such Python file. It must exist and end in .py (a network file in .yaml)."
+            )
         module = importlib.util.module_from_spec(found)
         # Known by its name while it runs and after: dataclasses and pickle look modules up there.
         sys.modules.setdefault(path.stem, module)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from tnlayers.errors import TNLayersError
+from tnlayers.networks import packages
 
 if TYPE_CHECKING:
     from tnlayers.lower import Graph
@@ -38,7 +39,7 @@ class NetworkType:
         keywords: The function's keywords with their defaults; `inspect.Parameter.empty` marks a required one.
         per_edge: Keywords that take one size per bond (a tuple in order of declaration) as well as one number.
         summary: The first line of the function's docstring.
-        source: Where it comes from: "built in", or the module that declares it.
+        source: Where it comes from: "built in", or the module or file that declares it.
     """
 
     name: str
@@ -52,7 +53,7 @@ class NetworkType:
 
 
 _TYPES: dict[str, NetworkType] = {}
-_BUILT_IN = "built in"
+BUILT_IN = "built in"
 
 
 def network(name: str, *, cores: int = 4, split: Split | None = None) -> Callable[[NetworkFunction], NetworkFunction]:
@@ -84,12 +85,7 @@ def network(name: str, *, cores: int = 4, split: Split | None = None) -> Callabl
         129
     """
 
-    def register(function: NetworkFunction) -> NetworkFunction:
-        if not isinstance(name, str) or not name.isidentifier():
-            raise TNLayersError(f"A network type needs a name that is a Python identifier, got {name!r}.")
-        ours = function.__module__.startswith("tnlayers.networks.")
-        if not ours and name in _TYPES and _TYPES[name].source == _BUILT_IN:
-            raise TNLayersError(f"{name!r} is a built-in network type; register yours under another name.")
+    def decorate(function: NetworkFunction) -> NetworkFunction:
         parameters = dict(inspect.signature(function).parameters)
         for required in ("in_modes", "out_modes"):
             if parameters.pop(required, None) is None:
@@ -97,39 +93,76 @@ def network(name: str, *, cores: int = 4, split: Split | None = None) -> Callabl
                     f"The function of network type {name!r} takes no argument {required!r}. Its signature must begin "
                     "(in_modes, out_modes, ...)."
                 )
-        _TYPES[name] = NetworkType(
-            name=name,
-            function=function,
-            cores=cores,
-            split=split,
-            keywords={key: parameter.default for key, parameter in parameters.items()},
-            per_edge=frozenset(key for key, p in parameters.items() if "tuple" in str(p.annotation)),
-            summary=(inspect.getdoc(function) or "").split("\n")[0],
-            source=_BUILT_IN if ours else function.__module__,
+        register(
+            NetworkType(
+                name=name,
+                function=function,
+                cores=cores,
+                split=split,
+                keywords={key: parameter.default for key, parameter in parameters.items()},
+                per_edge=frozenset(key for key, p in parameters.items() if "tuple" in str(p.annotation)),
+                summary=(inspect.getdoc(function) or "").split("\n")[0],
+                source=BUILT_IN if function.__module__.startswith("tnlayers.networks.") else function.__module__,
+            )
         )
-        declare.cache_clear()
         return function
 
-    return register
+    return decorate
+
+
+def register(kind: NetworkType) -> None:
+    """Make a network type known; a second one of the same name replaces the first.
+
+    Raises:
+        TNLayersError: If the name is no identifier, or that of a built-in type.
+    """
+    if not isinstance(kind.name, str) or not kind.name.isidentifier():
+        raise TNLayersError(f"A network type needs a name that is a Python identifier, got {kind.name!r}.")
+    if kind.source != BUILT_IN and kind.name in _TYPES and _TYPES[kind.name].source == BUILT_IN:
+        raise TNLayersError(f"{kind.name!r} is a built-in network type; register yours under another name.")
+    _TYPES[kind.name] = kind
+    declare.cache_clear()
 
 
 def network_type(name: str) -> NetworkType:
-    """The network type of that name.
+    """The network type of that name; the package that announces it is imported now if need be.
 
     Raises:
-        TNLayersError: If there is none; the message lists those that are known.
+        TNLayersError: If there is none, with those that are known, or its package is broken.
     """
     if name not in _TYPES:
+        packages.load(name)
+    if name not in _TYPES:
         raise TNLayersError(
-            f"There is no network type {name!r}. Known types: {', '.join(sorted(_TYPES))}. Declare your own with "
-            "@tnl.network(name)."
+            f"There is no network type {name!r}. Known types: {', '.join(sorted(known_names()))}. Declare your own "
+            "with @tnl.network(name), or in a file for tnl.load_network(path)."
         )
     return _TYPES[name]
 
 
 def network_types() -> tuple[NetworkType, ...]:
-    """All known network types, by name."""
+    """All network types known so far, by name; those of packages that nobody has asked for yet are not among them."""
     return tuple(_TYPES[name] for name in sorted(_TYPES))
+
+
+def known_names() -> frozenset[str]:
+    """The names of all types, also of those whose package is not imported yet."""
+    return frozenset(_TYPES) | packages.names()
+
+
+def load_packages() -> tuple[str, ...]:
+    """Import every package that announces network types, so that `network_types` lists all.
+
+    Returns:
+        One sentence per type that could not be had; the others are there all the same.
+    """
+    broken = []
+    for name in sorted(packages.names() - _TYPES.keys()):
+        try:
+            network_type(name)
+        except TNLayersError as error:
+            broken.append(str(error))
+    return tuple(broken)
 
 
 @lru_cache(maxsize=1024)
