@@ -103,7 +103,7 @@ def test_public_names():
         assert getattr(tnl, name) is not None
     with pytest.raises(AttributeError, match="'compres'"):
         _ = tnl.compres
-    layers = {"MPOLinear", "TNConv1d", "TNConv2d", "TNConv3d", "TNLinear"}
+    layers = {"MPOLinear", "TNConv1d", "TNConv2d", "TNConv3d", "TNEmbedding", "TNLinear"}
     assert set(tnl.nn.__all__) == {*layers, "bond_dropout", "checkpointed"}
 
 

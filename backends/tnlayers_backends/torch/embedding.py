@@ -1,0 +1,221 @@
+"""`TNEmbedding`: a drop-in replacement for `torch.nn.Embedding` whose table is a tensor network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tnlayers.errors import TNLayersError
+from tnlayers.lookup import LookupMap, Slices, strides
+from tnlayers.lower import Graph
+from tnlayers.plan import Objective, Plan
+from tnlayers.program import Array
+from tnlayers.spec import Spec
+from tnlayers.spec import spec as make_spec
+from tnlayers_backends.torch.module import TNModule, is_recorded
+from tnlayers_backends.torch.ops import OPS
+
+_TRACED_BATCH = 128
+
+
+class TNEmbedding(TNModule):
+    """An embedding whose table is a tensor network: rows are looked up through the cores, the table is never built.
+
+    Args:
+        num_embeddings: How many rows the table has; ids are 0 to num_embeddings - 1.
+        embedding_dim: Size of each row.
+        padding_idx: An id whose row is zero and gives no gradient, or None; a negative one counts from the end.
+        max_norm: Not offered: it rewrites rows, and no row is a parameter of its own.
+        norm_type: Belongs to `max_norm`.
+        scale_grad_by_freq: Not offered: cores have no gradient per row.
+        sparse: Not offered: every id has a gradient in every core.
+        device: Where the parameters live.
+        dtype: Their dtype; torch's default dtype if None.
+        network: A network type, a template, or a sized spec of in_features=num_embeddings, out_features=embedding_dim.
+        in_modes: Modes of the ids, if they are not to be chosen.
+        out_modes: Modes of the rows, likewise.
+        unique: Whether to look each id up once where it stands several times in the input. That costs a sort, and
+            needs the ids' values, so traced code leaves it out.
+        seed: Draws the parameters; None takes torch's global generator.
+        **keywords: The network type's own, such as `bond_dim`, and `cores`.
+
+    Shape:
+        Input: int32 or int64 ids of any shape (...); output (..., embedding_dim).
+
+    Raises:
+        TNLayersError: If an option is not offered, or an id is out of range (checked on CPU, not in traced code).
+
+    Example:
+        >>> import torch
+        >>> import tnlayers as tnl
+        >>> layer = tnl.nn.TNEmbedding(50_000, 512, network="mpo(cores=3, bond=16)", seed=0)
+        >>> layer(torch.tensor([[0, 49_999, 7]])).shape
+        torch.Size([1, 3, 512])
+        >>> sum(p.numel() for p in layer.parameters()) / (50_000 * 512) < 0.005
+        True
+    """
+
+    # As `nn.Embedding` has them; given here too so that no core can take one of these names.
+    padding_idx: int | None = None
+    max_norm: None = None
+    norm_type: float = 2.0
+    scale_grad_by_freq: bool = False
+    sparse: bool = False
+    unique: bool = False
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        network: str | Spec = "mpo",
+        in_modes: tuple[int, ...] | None = None,
+        out_modes: tuple[int, ...] | None = None,
+        unique: bool = False,
+        seed: int | None = None,
+        **keywords: Any,
+    ) -> None:
+        _check_options(max_norm, scale_grad_by_freq, sparse)
+        given = {"in_modes": in_modes, "out_modes": out_modes} | keywords
+        asked = {key: value for key, value in given.items() if value is not None}
+        spec = make_spec(network, num_embeddings, embedding_dim, **asked)
+        if spec.bias:
+            raise TNLayersError(f"{spec} has a bias, and an embedding has none: leave bias out.")
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            raise TNLayersError(f"padding_idx={padding_idx} is no id: the table has {num_embeddings} rows.")
+        super().__init__(spec, device, dtype, seed, linear=False)
+        self._lookup = LookupMap(self._map)
+        self._lookup.plans_for(_TRACED_BATCH)
+        self._map.weight_plan(0)
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.norm_type, self.unique = norm_type, unique
+
+    def _variance(self) -> float:
+        """Rows of `nn.Embedding` are standard normal."""
+        return 1.0
+
+    @property
+    def num_embeddings(self) -> int:
+        """How many rows the table has."""
+        return self.spec.in_features
+
+    @property
+    def embedding_dim(self) -> int:
+        """Size of each row."""
+        return self.spec.out_features
+
+    def plan_for(self, ids: int, objective: Objective = "forward") -> tuple[Plan, ...]:
+        """The plan that looks up that many ids, one per network of a sum."""
+        return self._lookup.plans_for(ids, objective)
+
+    def to_dense(self) -> Tensor:
+        """The table of shape (num_embeddings, embedding_dim), differentiable; the row of `padding_idx` is zero."""
+        table = super().to_dense().mT.contiguous()
+        if self.padding_idx is None:
+            return table
+        rows = torch.arange(self.num_embeddings, device=table.device)
+        return table.masked_fill((rows == self.padding_idx)[:, None], 0.0)
+
+    @torch.no_grad()
+    def to_embedding(self) -> nn.Embedding:
+        """An `nn.Embedding` that gives the same rows, with parameters of its own."""
+        table = self.to_dense()
+        dense = nn.Embedding(
+            self.num_embeddings, self.embedding_dim, self.padding_idx, device=table.device, dtype=table.dtype
+        )
+        dense.weight.copy_(table)
+        return dense
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Rows for ids of any shape."""
+        if ids.dtype not in (torch.int64, torch.int32):
+            raise TNLayersError(f"Ids are int64 or int32 numbers, got {ids.dtype} of shape {tuple(ids.shape)}.")
+        flat = ids.reshape(-1).long()
+        recorded = is_recorded(ids)
+        if not recorded and flat.device.type == "cpu":
+            _check_range(flat, self.num_embeddings)
+        if self.unique and not recorded:
+            distinct, back = torch.unique(flat, return_inverse=True)
+            rows = self._rows(distinct, recorded).index_select(0, back)
+        else:
+            rows = self._rows(flat, recorded)
+        return rows.reshape(*ids.shape, self.embedding_dim)
+
+    def _rows(self, ids: Tensor, recorded: bool) -> Tensor:
+        """Rows for a vector of ids."""
+        if recorded:
+            plans = self._lookup.plans_for(_TRACED_BATCH)
+        else:
+            plans = self._lookup.plans_for(ids.shape[0], "training" if torch.is_grad_enabled() else "forward")
+        rows = self._contract(lambda ids, cores: self._look_up(ids, cores, plans), ids)
+        if self.padding_idx is None:
+            return rows
+        return rows.masked_fill((ids == self.padding_idx)[:, None], 0.0)
+
+    def _look_up(self, ids: Tensor, cores: Sequence[Tensor], plans: Sequence[Plan]) -> Tensor:
+        total: Tensor | None = None
+        parts = zip(plans, self._map.graphs, self._lookup.slices, self._map.split(cores), strict=True)
+        for plan, graph, cut, own in parts:
+            rows: Array = plan.program.run(OPS, _operands(ids, graph, cut, own))
+            rows = rows.reshape(ids.shape[0], prod(graph.out_modes))[:, : self.embedding_dim]
+            total = rows if total is None else total + rows
+        assert total is not None
+        return total
+
+    def _sizes_repr(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+
+def _operands(ids: Tensor, graph: Graph, cut: Sequence[Slices], cores: Sequence[Tensor]) -> list[Tensor]:
+    """The slices of every core for every id, and the one-hot vectors of modes that the output has as well."""
+    sizes = graph.in_modes
+    digits = [ids // step % size for step, size in zip(strides(sizes), sizes, strict=True)]
+    digits[0] = ids // strides(sizes)[0]  # not wrapped: an id beyond all modes is out of range for its core
+    operands = [_slice(core, part, digits) for core, part in zip(cores, cut, strict=True)]
+    for index in graph.shared:
+        digit = digits[graph.inputs.index(index)]
+        places = torch.arange(graph.sizes[index], device=ids.device)
+        operands.append((digit[:, None] == places).to(cores[0].dtype))
+    return operands
+
+
+def _slice(core: Tensor, part: Slices, digits: Sequence[Tensor]) -> Tensor:
+    """The core at the digits of each id: (ids, *kept axes). Axes chosen along together are one axis."""
+    if not part.axes:
+        return core
+    chosen = [core.shape[k] for k in part.axes]
+    place = sum(digits[mode] * step for mode, step in zip(part.modes, strides(tuple(chosen)), strict=True))
+    assert isinstance(place, Tensor)
+    rows = core.permute(*part.axes, *part.kept).reshape(prod(chosen), *(core.shape[k] for k in part.kept))
+    return rows.index_select(0, place)
+
+
+def _check_range(ids: Tensor, rows: int) -> None:
+    if ids.numel():
+        low, high = (int(end) for end in torch.aminmax(ids))
+        if low < 0 or high >= rows:
+            raise TNLayersError(
+                f"Id {low if low < 0 else high} is out of range: the table has {rows} rows, 0 to {rows - 1}."
+            )
+
+
+def _check_options(max_norm: float | None, scale_grad_by_freq: bool, sparse: bool) -> None:
+    for name, value, why in (
+        ("max_norm", max_norm, "it rewrites rows, and no row is a parameter of its own; normalise the rows looked up"),
+        ("scale_grad_by_freq", scale_grad_by_freq or None, "cores have no gradient per row; scale the loss instead"),
+        ("sparse", sparse or None, "every id has a gradient in every core; leave it out, the cores are small"),
+    ):
+        if value is not None:
+            raise TNLayersError(f"{name}={value!r} is not offered by TNEmbedding: {why}.")
