@@ -208,3 +208,46 @@ def test_sizes_are_split_by_the_type_where_it_says_how():
         spec = tnl.spec("monarch(blocks=4)", 28, 10)
     assert (spec.in_modes, spec.out_modes, spec.pad_out) == ((4, 7), (3, 4), 2)
     assert network_type("mpo").split is None
+
+
+WRONG = {
+    **{
+        f"{name}(in=4x7x2, out=2x5)": ["(4, 7, 2) has 3", "(2, 5) has 2", f"{name} takes one of each", "with 1s"]
+        for name in ("mpo", "ring", "kronecker", "btt", "block_term", "tree", "mera", "peps")
+    },
+    "ring(in=4x7x2, out=2x5x2, bond=2-3)": ["2 bonds", "3 cores in a ring have 3"],
+    "tucker(in=4x7, out=2x1, bond=2-3)": ["2 bonds", "3 modes are larger than 1", "Give one number for all, or 3"],
+    "cp(in=4x7, out=2x5, rank=2-3)": ["rank (2, 3) gives 2", "cp has 1 hyperedge"],
+    "tree(in=4x7, out=2x5, bond=2-3)": ["bond=2-3", "one number"],
+    "lowrank(in=4, out=5, bond=3)": ["'lowrank' has no keyword 'bond_dim'", "rank"],
+    "kronecker(in=4x7, out=2x5, terms=0)": ["terms=0", "at least 1"],
+    "block_term(in=4x7, out=2x5, terms=two)": ["terms='two'"],
+    "btt(in=4x7, out=2x5, rank=-1)": ["rank=-1", "at least 1"],
+    "monarch(in=28, out=20)": ["(28,)", "(20,)", "two of each", "monarch(in=4x7, out=5x4)"],
+    "monarch(in=4x7, out=5x3, blocks=4)": ["blocks=4", "begin with 4", "end with 3", "in=4x7 and out=5x4"],
+    "blockdiag(in=4x7, out=5x4)": ["begin with 4", "(5, 4) with 5"],
+    "blockdiag(in=4x7, out=4x5, blocks=2)": ["blocks=2", "begin with 4", "blockdiag(in=2x7, out=2x5)"],
+    "mera(in=4x1x7, out=2x1x5)": ["'leaf_1'", "all 1 (1 x 1)"],
+}
+WRONG_SIZES = {
+    ("blockdiag(blocks=3)", 28, 20): ["blocks=3", "28 inputs and 20 outputs", "1, 2, 4."],
+    ("monarch(blocks=64)", 784, 10): ["blocks=64", "784 inputs and 10 outputs", "at most 10"],
+    ("monarch(cores=3)", 784, 256): ["cores=3", "fixed number of cores"],
+    ("blockdiag", 0, 10): ["got 0"],
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_wrong_declarations_are_refused_with_their_numbers(text):
+    with pytest.raises(tnl.TNLayersError) as caught:
+        tnl.spec(text)
+    for part in WRONG[text]:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("asked", WRONG_SIZES)
+def test_wrong_sizes_are_refused_with_their_numbers(asked):
+    with pytest.raises(tnl.TNLayersError) as caught:
+        tnl.spec(*asked)
+    for part in WRONG_SIZES[asked]:
+        assert part in str(caught.value)

@@ -117,7 +117,7 @@ def checked(key: str, value: Any, per_edge: bool = True) -> Value:
         if isinstance(value, tuple) and (not per_edge or key in ("cores", "pad_in", "pad_out")):
             raise TNLayersError(f"{short}={print_value(value)}: this takes one number, not one per bond.")
         return value
-    if key in FIELDS or key in ("bond_dim", "rank"):
+    if key in FIELDS or key in ("bond_dim", "rank", "terms", "blocks"):
         raise TNLayersError(f"{short}={value!r}: an integer of at least 1 is needed, such as {short}=4.")
     if not isinstance(value, (bool, float, str)):
         raise TNLayersError(f"{short}={value!r}: values are numbers, tuples of numbers, booleans and words.")
