@@ -2,6 +2,7 @@
 
 import sys
 
+import absent
 import pytest
 from hypothesis import settings
 
@@ -9,6 +10,11 @@ collect_ignore_glob = ["data/*"]  # scripts that run in environments of their ow
 
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("ci")
+
+
+def pytest_configure(config):
+    if absent.ABSENT:
+        config.pluginmanager.register(absent)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
+from absent import framework
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle import assert_close, einsum64, oracle_weight, terms_of
@@ -13,6 +13,8 @@ from tnlayers_backends.numpy import OPS
 import tnlayers as tnl
 from tnlayers.lower import Core, Graph
 from tnlayers.sweep import canonical, walk
+
+torch = framework("torch")
 
 # Why some networks have no canonical form, by the words of the refusal.
 REASONS = {

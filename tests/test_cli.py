@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from absent import skip_if_told
 
 import tnlayers as tnl
 from tnlayers import __main__ as command_line
@@ -31,6 +32,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(SystemExit) as exit_:
             command_line.main(words)
         shown = capsys.readouterr()
+        skip_if_told(shown.out + shown.err)
         return int(exit_.value.code or 0), shown.out, shown.err
 
     return run

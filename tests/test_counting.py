@@ -7,17 +7,18 @@ from math import prod
 import numpy as np
 import opt_einsum
 import pytest
-import torch
+from absent import framework
 from counting import CountingOps, Strided, view_strides
 from hypothesis import given
 from hypothesis import strategies as st
 from specs import MARKET
-from torch.utils.flop_counter import FlopCounterMode
 
 import tnlayers as tnl
 from tnlayers.cost import step_costs
 from tnlayers.layer import LinearMap
 from tnlayers.program import Multiply, Reduce
+
+torch = framework("torch")
 
 BATCHES = (1, 2, 7, 128)
 PAPER = [
@@ -160,9 +161,10 @@ def test_flops_of_training_are_those_torch_counts(name, batch):
     layer.use_plan(plan)
     pairs = zip(plan.program.steps, plan.steps, strict=True)
     products = sum(cost.flops for step, cost in pairs if isinstance(step, Multiply))
-    with FlopCounterMode(display=False) as forward:
+    counter = framework("torch.utils.flop_counter").FlopCounterMode
+    with counter(display=False) as forward:
         y = layer(x)
-    with FlopCounterMode(display=False) as backward:
+    with counter(display=False) as backward:
         y.sum().backward()
     assert forward.get_total_flops() == products
     assert backward.get_total_flops() == 2 * products

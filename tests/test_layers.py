@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
+from absent import framework
 from oracle import assert_close, oracle_forward, oracle_gradients, oracle_weight
 from specs import MARKET
 
 import tnlayers as tnl
+
+torch = framework("torch")
 
 BACKENDS = ("numpy", "torch")
 DTYPES = ("float32", "float64")

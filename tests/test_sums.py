@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-import torch
+from absent import framework
 from oracle import Expected, assert_close, oracle_forward, oracle_weight
 from specs import MARKET, SUMS
 from test_initialise import assert_sampled
@@ -13,6 +13,8 @@ from test_layers import assert_gradients, inputs, to, values
 
 import tnlayers as tnl
 from tnlayers.initialise import draw_layer, weight_variance
+
+torch = framework("torch")
 
 
 @pytest.mark.parametrize("text", SUMS.values(), ids=SUMS)

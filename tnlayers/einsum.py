@@ -65,8 +65,8 @@ def from_einsum(equation: str, shapes: Sequence[Sequence[int]], *, optimize: Opt
     Example:
         >>> import numpy as np
         >>> f = from_einsum("ij,jk,kl->il", [(2, 3), (3, 4), (4, 5)])
-        >>> f(np.ones((2, 3)), np.ones((3, 4)), np.ones((4, 5)))[0, 0]
-        np.float64(12.0)
+        >>> f(np.ones((2, 3)), np.ones((3, 4)), np.ones((4, 5)))[0, 0].item()
+        12.0
     """
     try:
         sizes = tuple(tuple(operator.index(size) for size in shape) for shape in shapes)

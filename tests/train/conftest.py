@@ -7,6 +7,8 @@ import sys
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
