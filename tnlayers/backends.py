@@ -17,7 +17,7 @@ from tnlayers.errors import TNLayersError
 if TYPE_CHECKING:
     from tnlayers_backends.base import Backend
 
-_BUILT_IN = {"numpy": "tnlayers_backends.numpy:BACKEND", "torch": "tnlayers_backends.torch:BACKEND"}
+_BUILT_IN = {name: f"tnlayers_backends.{name}:BACKEND" for name in ("numpy", "torch", "jax")}
 
 
 def known() -> dict[str, str]:

@@ -90,12 +90,14 @@ def draw_layer(
 
 
 def draw_bias(in_features: int, out_features: int, rng: np.random.Generator, dtype: str = "float64") -> np.ndarray:
-    """A bias of shape (out_features,) as in `torch.nn.Linear`: uniform within 1/sqrt(in_features).
-
-    That of a complex dtype has both parts uniform within 1/sqrt(2 in_features), so that its mean square is the same.
-    """
-    bound = 1 / sqrt(in_features * (2 if is_complex(dtype) else 1))
+    """A bias of shape (out_features,) as in `torch.nn.Linear`: uniform within `bias_bound`, each part if complex."""
+    bound = bias_bound(in_features, dtype)
     return _draw(lambda shape: rng.uniform(-bound, bound, shape), (out_features,), dtype)
+
+
+def bias_bound(in_features: int, dtype: str = "float64") -> float:
+    """1/sqrt(in_features); per part of a complex dtype 1/sqrt(2 in_features), which has the same mean square."""
+    return 1 / sqrt(in_features * (2 if is_complex(dtype) else 1))
 
 
 def is_complex(dtype: str) -> bool:

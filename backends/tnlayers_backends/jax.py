@@ -1,0 +1,260 @@
+"""The jax backend: a layer is a frozen pytree whose leaves are its cores, and two pure functions `init` and `apply`.
+
+Nothing here needs Equinox or Flax, and both take it as it stands:
+
+    Equinox:     a field of an `eqx.Module`, like any other pytree
+    Flax linen:  params = self.param("fc", layer.init);  y = layer.apply(params, x)
+    Flax nnx:    self.fc = nnx.Param(layer);  y = self.fc.get_value()(x)
+
+Programs are plain jax operations: jit, grad, jvp, vmap, `jax.checkpoint`, `jax.export` and sharding see through them. A
+`jax.custom_vjp` would forbid jvp, and XLA needed the same memory with and without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tnlayers.errors import TNLayersError
+from tnlayers.initialise import bias_bound, default_variance, draw_bias, draw_layer, is_complex, layer_norms
+from tnlayers.layer import LinearMap
+from tnlayers.plan import Objective
+from tnlayers.planning import AnyPlan
+from tnlayers.spec import Spec
+from tnlayers_backends.base import Backend
+
+DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
+
+# The batch that is planned for where the trace does not know it: `jax.export` with a symbolic batch.
+_TRACED_BATCH = 128
+
+
+class JaxOps:
+    """The primitives, each one call of `jax.numpy`."""
+
+    def reshape(self, array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """As `jax.numpy.reshape`; sizes may be symbolic."""
+        return jnp.reshape(array, shape)
+
+    def permute(self, array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+        """As `jax.numpy.transpose`; compiled code fuses it into its reader."""
+        return jnp.transpose(array, axes)
+
+    def matmul(self, left: jax.Array, right: jax.Array) -> jax.Array:
+        """As `jax.numpy.matmul`, with the precision that `jax.default_matmul_precision` asks for."""
+        product: jax.Array = jnp.matmul(left, right)
+        return product
+
+    def sum(self, array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+        """As `jax.numpy.sum`."""
+        return jnp.sum(array, axis=axes, dtype=array.dtype)
+
+    def diagonal(self, array: jax.Array, axis1: int, axis2: int) -> jax.Array:
+        """As `jax.numpy.diagonal`."""
+        found: jax.Array = jnp.diagonal(array, axis1=axis1, axis2=axis2)
+        return found
+
+    def pad(self, array: jax.Array, count: int) -> jax.Array:
+        """`count` zeros behind the last axis."""
+        return jnp.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, count)])
+
+    def eye(self, size: int, like: jax.Array) -> jax.Array:
+        """The identity matrix in the dtype of `like`."""
+        return jnp.eye(size, dtype=like.dtype)
+
+
+OPS = JaxOps()
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["map"])
+@dataclass(frozen=True, eq=False, repr=False)
+class JaxLinear:
+    """A linear layer on jax: `layer(x)`, (..., in_features) -> (..., out_features).
+
+    It is a pytree: its leaves are the cores (and the bias), its structure holds the declaration, compared by value. So
+    `jax.grad(loss)(layer)` is a layer of gradients and `jax.tree.map` makes another layer. A layer never changes:
+    `use_plan` gives another one.
+
+    Attributes:
+        params: The cores by name, and the bias as "bias" where there is one.
+        map: Declaration, graphs and plans.
+
+    Example:
+        >>> import jax
+        >>> import tnlayers as tnl
+        >>> layer = tnl.build("mpo(in=4x7, out=2x5, bias=true, bond=3)", backend="jax", seed=0)
+        >>> jax.jit(layer)(jax.numpy.ones((8, 28))).shape
+        (8, 10)
+        >>> params = layer.init(jax.random.key(0))
+        >>> sorted(params)
+        ['bias', 'core_0', 'core_1']
+        >>> layer.apply(params, jax.numpy.ones((2, 3, 28))).shape
+        (2, 3, 10)
+    """
+
+    params: dict[str, jax.Array]
+    map: LinearMap
+
+    @property
+    def spec(self) -> Spec:
+        """The declaration."""
+        return self.map.spec
+
+    @property
+    def cores(self) -> dict[str, jax.Array]:
+        """The cores by name, in order of declaration."""
+        return {name: self.params[name] for name in self.map.shapes}
+
+    @property
+    def bias(self) -> jax.Array | None:
+        """A vector of out_features, or None."""
+        return self.params.get("bias")
+
+    def __call__(self, x: Any) -> jax.Array:
+        """Apply the layer to vectors of shape (..., in_features)."""
+        return self.apply(self.params, x)
+
+    def init(self, key: jax.Array) -> dict[str, jax.Array]:
+        """Fresh parameters, drawn as `tnl.build` draws them but by jax's generator; works under jit and vmap.
+
+        Args:
+            key: As `jax.random.key(0)` makes it.
+
+        Returns:
+            Cores by name, and "bias" where the spec has one, in the dtype that the layer was built with.
+        """
+        names, shapes = list(self.map.shapes), list(self.map.shapes.values())
+        norms = layer_norms(self.map.graphs, default_variance(self.spec.in_features))
+        wide = jnp.promote_types(self.map.dtype, jnp.float32)  # half precision is rounded once, at the end
+        for_cores, for_bias = jax.random.split(key)
+        # One draw for all cores: each draw adds seconds to compilation.
+        entries = jax.random.normal(for_cores, (sum(map(prod, shapes)),), wide)
+        parts = jnp.split(entries, list(accumulate(map(prod, shapes)))[:-1])
+        params = {name: norms[name] / jnp.linalg.norm(part) * part for name, part in zip(names, parts, strict=True)}
+        params = {name: params[name].reshape(shape) for name, shape in zip(names, shapes, strict=True)}
+        if self.spec.bias:
+            params["bias"] = _draw_bias(for_bias, self.spec, wide)
+        return {name: array.astype(self.map.dtype) for name, array in params.items()}
+
+    def apply(self, params: Mapping[str, Any], x: Any) -> jax.Array:
+        """Apply the layer with these parameters in place of its own: a pure function of both.
+
+        Args:
+            params: Cores by name, and "bias" where the spec has one, as `init` gives them.
+            x: Vectors of shape (..., in_features).
+
+        Returns:
+            Vectors of shape (..., out_features).
+
+        Raises:
+            TNLayersError: If the parameters are others than the layer's, or `x` has another last dimension.
+        """
+        cores, bias = self._take(params)
+        x = jnp.asarray(x)
+        y: jax.Array = self.map.apply(OPS, x, cores, self.plan_for(_batch(x)))
+        return y if bias is None else y + bias
+
+    def to_dense(self) -> jax.Array:
+        """The weight matrix, (out_features, in_features), differentiable."""
+        weight: jax.Array = self.map.weight(OPS, list(self.cores.values()))
+        return weight
+
+    weight = property(to_dense, doc="The weight matrix, (out_features, in_features), rebuilt at each access.")
+
+    def plan_for(self, batch: int, objective: Objective = "training") -> AnyPlan:
+        """The plan that a batch of this size runs.
+
+        It is one for training wherever it runs: a trace does not tell whether it will be differentiated, and such a
+        plan costs inference little.
+        """
+        return self.map.plan_for(batch, objective)
+
+    def use_plan(self, plan: AnyPlan | None) -> JaxLinear:
+        """The same layer that runs every batch by this plan, or chooses by batch size (None); this one stays as it is.
+
+        Raises:
+            TNLayersError: If the plan was made for another network.
+        """
+        return replace(self, map=self.map.with_plan(plan))
+
+    def _take(self, params: Mapping[str, Any]) -> tuple[list[Any], Any]:
+        """Cores in order of declaration (jax sorts the keys of a dict), and the bias."""
+        wanted = dict(self.map.shapes) | ({"bias": (self.spec.out_features,)} if self.spec.bias else {})
+        found = {name: np.shape(array) for name, array in params.items()}
+        if found != wanted:
+            raise TNLayersError(
+                f"{self.spec} takes parameters of shapes {wanted}, got {found}. `layer.init(key)` and `layer.params` "
+                "are such parameters."
+            )
+        return [params[name] for name in self.map.shapes], params.get("bias")
+
+    def __repr__(self) -> str:
+        return f"JaxLinear({str(self.spec)!r})"
+
+
+def _batch(x: jax.Array) -> int:
+    """How many vectors, or what is planned for where that is a symbol."""
+    leading = x.shape[:-1]
+    return prod(leading) if all(isinstance(size, int) for size in leading) else _TRACED_BATCH
+
+
+def _draw_bias(key: jax.Array, spec: Spec, dtype: jnp.dtype[Any]) -> jax.Array:
+    """As `tnlayers.initialise.draw_bias` draws it."""
+    bound = bias_bound(spec.in_features, dtype.name)
+    if not is_complex(dtype.name):
+        return jax.random.uniform(key, (spec.out_features,), dtype, -bound, bound)
+    real, imaginary = jax.random.uniform(key, (2, spec.out_features), jnp.empty(0, dtype).real.dtype, -bound, bound)
+    return jax.lax.complex(real, imaginary)
+
+
+def build(spec: Spec, *, seed: int | None = 0, dtype: Any = "float32", device: Any = None) -> JaxLinear:
+    """A jax layer from a sized spec.
+
+    Args:
+        spec: The declaration.
+        seed: Draws the cores with numpy's Generator; the same numbers on every backend. None takes fresh ones, which
+            jax's own way does not: `layer.init(key)`.
+        dtype: The cores' dtype, by name or as jax has it.
+        device: A device or a sharding that all parameters are put on; jax's default device if None.
+
+    Raises:
+        TNLayersError: If jax has no such dtype, or is not in its 64-bit mode and would silently take another.
+    """
+    name = checked_dtype(dtype)
+    linear = LinearMap(spec, name)
+    rng = np.random.default_rng(seed)
+    params = draw_layer(linear.graphs, default_variance(spec.in_features), rng, name)
+    if spec.bias:
+        params["bias"] = draw_bias(spec.in_features, spec.out_features, rng, name)
+    arrays = {key: jnp.asarray(array, name) for key, array in params.items()}
+    return JaxLinear(jax.device_put(arrays, device), linear)
+
+
+def checked_dtype(dtype: Any) -> str:
+    """The name of a dtype that jax has in its present mode.
+
+    Raises:
+        TNLayersError: If it has not.
+    """
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", getattr(dtype, "__name__", str(dtype)))
+    if name not in DTYPES:
+        raise TNLayersError(f"A jax layer cannot have dtype {name!r}; use one of {', '.join(DTYPES)}.")
+    if jax.dtypes.canonicalize_dtype(name) != jnp.dtype(name):
+        narrow = jax.dtypes.canonicalize_dtype(name).name
+        raise TNLayersError(
+            f"dtype {name!r} was asked, but jax makes {narrow} of it unless its 64-bit mode is on. Turn it on with "
+            "jax.config.update('jax_enable_x64', True) before the first array is made, or with JAX_ENABLE_X64=1 in "
+            f"the environment; or build with dtype={narrow!r}."
+        )
+    return name
+
+
+BACKEND = Backend(name="jax", ops=OPS, build=build)
