@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -41,10 +42,16 @@ def run(layer, x, grad_y):
     return y, pull(grad_y), layer.to_dense()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
-@pytest.mark.parametrize("name", ROWS)
+# All rows in single precision; the other dtypes are compiled for some, and by test_check.py for every network type.
+SOME = ("mpo-bias", "mpo-padded", "monarch", "ring", "traced", "sum-2")
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*product(ROWS, ["float32"]), *product(SOME, ["float64", "complex64", "complex128"])],
+)
 def test_forward_gradients_and_weight(name, dtype):
-    with x64(dtype == "float64"):
+    with x64(dtype in ("float64", "complex128")):
         spec = tnl.spec(ROWS[name])
         layer = tnl.build(spec, backend="jax", seed=5, dtype=dtype)
         x, grad_y = normal((2, 3, spec.in_features), dtype), normal((2, 3, spec.out_features), dtype, seed=2)
@@ -97,7 +104,7 @@ def test_any_leading_dimensions(name, leading):
     [("float16", "numpy"), ("float32", "numpy"), ("complex64", "numpy"), ("float32", "torch"), ("bfloat16", "torch")],
 )
 def test_the_same_seed_gives_the_same_cores(dtype, other):
-    for text in ROWS.values():
+    for text in (ROWS[name] for name in SOME):
         ours, theirs = (tnl.build(text, backend=name, seed=7, dtype=dtype) for name in ("jax", other))
         found = theirs.cores | ({} if theirs.bias is None else {"bias": theirs.bias})
         assert list(ours.cores) == list(theirs.cores)
@@ -226,6 +233,34 @@ def test_use_plan_gives_another_layer():
         layer.use_plan(tnl.plan("mpo(in=3x4, out=2x5, bond=2)", 4))
 
 
+def test_norm_and_canonical_form():
+    layer = tnl.build(BIAS, backend="jax", seed=2)
+    cores, _ = values(layer)
+    weight = oracle_weight(layer.spec, cores)
+    squared = float(np.sum(weight.value**2))
+    assert_close(layer.norm2(), np.asarray(squared), dtype="float32", terms=weight.terms)
+    for other in (layer.canonicalise("core_1"), layer.balance()):
+        assert_close(other.weight, weight, dtype="float32")
+        assert other.bias is layer.bias
+    centre = layer.canonicalise("core_1").cores["core_1"]
+    assert_close(jnp.sum(centre**2), np.asarray(squared), dtype="float32", terms=weight.terms)
+    norms = [float(jnp.linalg.norm(core.ravel())) for core in layer.balance().cores.values()]
+    assert max(norms) < 1.0001 * min(norms)
+    with pytest.raises(tnl.TNLayersError, match="form a loop"):
+        tnl.build(ROWS["ring"], backend="jax").canonicalise()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64"])
+def test_a_saved_layer_loads_again(dtype, tmp_path):
+    layer = tnl.build(BIAS, backend="jax", seed=2, dtype=dtype)
+    tnl.save(layer, tmp_path / "layer.safetensors")
+    twin = tnl.load(tmp_path / "layer.safetensors")
+    assert jax.tree.structure(twin) == jax.tree.structure(layer)
+    assert all(np.array_equal(twin.params[name], p) for name, p in layer.params.items())
+    other = tnl.load(tmp_path / "layer.safetensors", backend="torch")
+    assert other(other.core_0.new_ones(2, 12)).shape == (2, 12)
+
+
 def test_layer_as_printed():
     assert repr(tnl.build(BIAS, backend="jax")) == f"JaxLinear('{BIAS}')"
 
@@ -317,10 +352,10 @@ def test_hessian_times_vector():
     rows = [oracle_gradients(layer.spec, swapped(cores, j, d), x, grad_y)[1:-1] for j, d in enumerate(d_cores)]
     forward_over_reverse = jax.jvp(gradient, (layer,), (v,))[1]
     inner = lambda layer: sum(map(jnp.vdot, jax.tree.leaves(gradient(layer)), jax.tree.leaves(v)))  # noqa: E731
-    for product in (forward_over_reverse, jax.grad(inner)(layer)):
-        for k, found in enumerate(product.cores.values()):
+    for hv in (forward_over_reverse, jax.grad(inner)(layer)):
+        for k, found in enumerate(hv.cores.values()):
             assert_close(found, added(row[k] for j, row in enumerate(rows) if j != k), dtype="float32")
-        assert not np.any(product.bias)
+        assert not np.any(hv.bias)
 
 
 def test_checkpoint_changes_no_gradient():

@@ -1,15 +1,15 @@
 """The facade of the backends: find one by name, or by the arrays it owns, without importing any other framework.
 
-Backends are found through the entry-point group `tnlayers.backends`; the built-in ones are in a table as well, so that
-they work from a source tree that is not installed.
+The built-in backends are in a table, so that they work from a source tree that is not installed and can be named before
+their framework is there. Others come from the entry-point group `tnlayers.backends` ("Write a backend" in
+docs/backends.md). One that is broken says so when it is asked for, and hurts no other.
 """
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from tnlayers.errors import TNLayersError
@@ -17,18 +17,22 @@ from tnlayers.errors import TNLayersError
 if TYPE_CHECKING:
     from tnlayers_backends.base import Backend
 
-_BUILT_IN = {name: f"tnlayers_backends.{name}:BACKEND" for name in ("numpy", "torch", "jax")}
+GROUP = "tnlayers.backends"
+
+# Built-in backend, which is also its framework's import name -> root modules of the types of its arrays.
+_BUILT_IN = {"numpy": ("numpy",), "torch": ("torch",), "jax": ("jax", "jaxlib")}
 
 
 def known() -> dict[str, str]:
     """Where each known backend is defined, by name: "module:attribute"."""
-    found = {point.name: point.value for point in entry_points(group="tnlayers.backends")}
-    return found | _BUILT_IN
+    return {name: point.value for name, point in _points().items()}
 
 
 def installed() -> tuple[str, ...]:
-    """Names of the backends whose framework can be imported; none is imported to find out."""
-    return tuple(name for name in sorted(known()) if importlib.util.find_spec(name) is not None)
+    """Names of the backends that can be imported, as far as that is seen without importing one."""
+    points = _points().items()
+    needed = {name: name if name in _BUILT_IN else point.module.partition(".")[0] for name, point in points}
+    return tuple(name for name in sorted(needed) if importlib.util.find_spec(needed[name]) is not None)
 
 
 @cache
@@ -36,17 +40,56 @@ def backend(name: str) -> Backend:
     """The backend of that name; its framework is imported now.
 
     Raises:
-        TNLayersError: If there is no such backend, or its framework is not installed.
+        TNLayersError: If there is no such backend, its framework is not installed, or it is broken.
 
     Example:
         >>> backend("numpy").name
         'numpy'
     """
-    if name not in known():
-        raise TNLayersError(f"There is no backend {name!r}. Known backends: {', '.join(sorted(known()))}.")
-    module, _, attribute = known()[name].partition(":")
+    points = _points()
+    if name not in points:
+        raise TNLayersError(f"There is no backend {name!r}. Known backends: {', '.join(sorted(points))}.")
+    return _load_built_in(name, points[name]) if name in _BUILT_IN else _load_foreign(name, points[name])
+
+
+def backend_of(array: Any) -> Backend:
+    """The backend that an array belongs to, judged by the module that defines its type.
+
+    Backends of others are imported only where no built-in one owns the array.
+
+    Raises:
+        TNLayersError: If no known backend owns such arrays.
+    """
+    kind = type(array)
+    return _owner(kind.__module__.partition(".")[0], f"{kind.__module__}.{kind.__qualname__}")
+
+
+@cache
+def _owner(root: str, kind: str) -> Backend:
+    for name, roots in _BUILT_IN.items():
+        if root in roots:
+            return backend(name)
+    broken = []
+    for name in sorted(_points().keys() - _BUILT_IN.keys()):
+        try:
+            found = backend(name)
+        except TNLayersError as error:
+            broken.append(str(error))
+            continue
+        if root in found.arrays:
+            return found
+    raise TNLayersError(" ".join([f"No backend takes a {kind}; pass arrays of {' or '.join(installed())}.", *broken]))
+
+
+def _points() -> dict[str, EntryPoint]:
+    """All backends by name; nobody can replace a built-in one."""
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    return found | {name: EntryPoint(name, f"tnlayers_backends.{name}:BACKEND", GROUP) for name in _BUILT_IN}
+
+
+def _load_built_in(name: str, point: EntryPoint) -> Backend:
     try:
-        found: Backend = getattr(importlib.import_module(module), attribute)
+        found: Backend = point.load()
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
@@ -56,16 +99,20 @@ def backend(name: str) -> Backend:
     return found
 
 
-def backend_of(array: Any) -> Backend:
-    """The backend that an array belongs to, judged by the module that defines its type.
+def _load_foreign(name: str, point: EntryPoint) -> Backend:
+    """A backend of others, whose code may do anything: whatever goes wrong is told as theirs."""
+    from tnlayers_backends.base import Backend
 
-    Raises:
-        TNLayersError: If no known backend owns such arrays.
-    """
-    root = type(array).__module__.partition(".")[0]
-    if root not in known():
+    package = point.dist.name if point.dist is not None else "an unknown package"
+    try:
+        found = point.load()
+    except Exception as error:
         raise TNLayersError(
-            f"No backend takes a {type(array).__module__}.{type(array).__qualname__}; pass arrays of "
-            f"{' or '.join(installed())}."
+            f"Backend {name!r} of {package} ({point.value}) cannot be imported: {type(error).__name__}: {error}. "
+            f"Install what it needs or update {package}; without it: {', '.join(n for n in installed() if n != name)}."
+        ) from error
+    if not isinstance(found, Backend) or found.name != name:
+        raise TNLayersError(
+            f"{point.value} of {package} is {found!r:.80}, not a tnlayers_backends.base.Backend named {name!r}."
         )
-    return backend(root)
+    return found

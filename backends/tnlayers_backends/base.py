@@ -1,4 +1,8 @@
-"""What a backend is: a few primitives on its arrays, and a way to build a layer that lives in its framework."""
+"""What a backend is: a few primitives on its arrays, and how a layer lives in its framework.
+
+Third parties write one as the built-in ones are written, and name it in the entry-point group `tnlayers.backends`:
+"Write a backend" in docs/backends.md has a whole one, on exact fractions.
+"""
 
 from __future__ import annotations
 
@@ -50,17 +54,24 @@ class Backend:
     """One numerical framework.
 
     Attributes:
-        name: The framework's import name, which is also the root module of its array type.
+        name: What `tnl.build(..., backend=name)` asks for, and the name of the entry point.
+        arrays: Root modules of the types of its arrays: `jaxlib` for a `jaxlib._jax.ArrayImpl`.
+        dtypes: Names of the dtypes that its layers can have.
         ops: The primitives that programs run on.
         build: Builds a layer: `build(spec, seed=0, dtype="float32")`, and further keywords of its own. The same seed
             draws the same cores on every backend; None takes the framework's own generator.
         storage: How its layers are saved, loaded and moved to another backend.
+        gradients: `gradients(layer, x, grad_y)`: the gradients of sum(layer(x) * grad_y) by "x", by each core's name
+            and by "bias" where there is one, without conjugation. None where the framework does not differentiate.
     """
 
     name: str
+    arrays: tuple[str, ...]
+    dtypes: tuple[str, ...]
     ops: Primitives
     build: Callable[..., Any]
     storage: Storage
+    gradients: Callable[[Any, Array, Array], Mapping[str, Array]] | None = None
 
 
 def check_linear(parts: Parts, backend: str) -> None:

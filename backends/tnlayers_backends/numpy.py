@@ -18,6 +18,8 @@ from tnlayers_backends.base import Backend, Parts, Storage, check_linear
 
 Array = npt.NDArray[Any]
 
+DTYPES = ("float16", "float32", "float64", "complex64", "complex128")
+
 
 class NumpyOps:
     """The primitives, each one call of numpy."""
@@ -66,10 +68,8 @@ class NumpyLinear:
     """
 
     def __init__(self, spec: Spec, *, seed: int | None = 0, dtype: str = "float32") -> None:
-        if dtype == "bfloat16":
-            raise TNLayersError(
-                "numpy has no dtype 'bfloat16'; use float32, float64, float16, complex64 or complex128."
-            )
+        if dtype not in DTYPES:
+            raise TNLayersError(f"A numpy layer cannot have dtype {dtype!r}; use one of {', '.join(DTYPES)}.")
         self._map = LinearMap(spec, dtype)
         rng = np.random.default_rng(seed)
         drawn = draw_layer(self._map.graphs, default_variance(spec.in_features), rng, dtype)
@@ -184,6 +184,8 @@ def from_bytes(data: bytes | bytearray, dtype: str, shape: tuple[int, ...]) -> A
 OPS = NumpyOps()
 BACKEND = Backend(
     name="numpy",
+    arrays=("numpy",),
+    dtypes=DTYPES,
     ops=OPS,
     build=NumpyLinear,
     storage=Storage(take_apart=take_apart, put_together=put_together, to_bytes=to_bytes, from_bytes=from_bytes),

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from tnlayers_backends.base import Backend
+from tnlayers_backends.torch.gradients import gradients
 from tnlayers_backends.torch.linear import from_spec
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.storage import STORAGE
 
-BACKEND = Backend(name="torch", ops=OPS, build=from_spec, storage=STORAGE)
+BACKEND = Backend(
+    name="torch",
+    arrays=("torch",),
+    dtypes=("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+    ops=OPS,
+    build=from_spec,
+    storage=STORAGE,
+    gradients=gradients,
+)
 
 __all__ = ["BACKEND"]

@@ -1,4 +1,4 @@
-"""The jax backend: a layer is a frozen pytree whose leaves are its cores, and two pure functions `init` and `apply`.
+"""`JaxLinear`: a frozen pytree whose leaves are its cores, and two pure functions `init` and `apply`.
 
 Nothing here needs Equinox or Flax, and both take it as it stands:
 
@@ -26,52 +26,17 @@ import numpy as np
 from tnlayers.errors import TNLayersError
 from tnlayers.initialise import bias_bound, default_variance, draw_bias, draw_layer, is_complex, layer_norms
 from tnlayers.layer import LinearMap
+from tnlayers.norm import norm2
 from tnlayers.plan import Objective
 from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
-from tnlayers_backends.base import Backend
+from tnlayers.sweep import balanced_terms, canonical_terms
+from tnlayers_backends.jax.ops import OPS
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 
 # The batch that is planned for where the trace does not know it: `jax.export` with a symbolic batch.
 _TRACED_BATCH = 128
-
-
-class JaxOps:
-    """The primitives, each one call of `jax.numpy`."""
-
-    def reshape(self, array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        """As `jax.numpy.reshape`; sizes may be symbolic."""
-        return jnp.reshape(array, shape)
-
-    def permute(self, array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-        """As `jax.numpy.transpose`; compiled code fuses it into its reader."""
-        return jnp.transpose(array, axes)
-
-    def matmul(self, left: jax.Array, right: jax.Array) -> jax.Array:
-        """As `jax.numpy.matmul`, with the precision that `jax.default_matmul_precision` asks for."""
-        product: jax.Array = jnp.matmul(left, right)
-        return product
-
-    def sum(self, array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-        """As `jax.numpy.sum`."""
-        return jnp.sum(array, axis=axes, dtype=array.dtype)
-
-    def diagonal(self, array: jax.Array, axis1: int, axis2: int) -> jax.Array:
-        """As `jax.numpy.diagonal`."""
-        found: jax.Array = jnp.diagonal(array, axis1=axis1, axis2=axis2)
-        return found
-
-    def pad(self, array: jax.Array, count: int) -> jax.Array:
-        """`count` zeros behind the last axis."""
-        return jnp.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, count)])
-
-    def eye(self, size: int, like: jax.Array) -> jax.Array:
-        """The identity matrix in the dtype of `like`."""
-        return jnp.eye(size, dtype=like.dtype)
-
-
-OPS = JaxOps()
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["map"])
@@ -169,6 +134,31 @@ class JaxLinear:
 
     weight = property(to_dense, doc="The weight matrix, (out_features, in_features), rebuilt at each access.")
 
+    def norm2(self) -> jax.Array:
+        """||W||^2, the sum of the squared entries of the weight, without building it; differentiable."""
+        total: jax.Array = norm2(OPS, self.map, list(self.cores.values()))
+        return total
+
+    def canonicalise(self, centre: str | None = None) -> JaxLinear:
+        """The layer with every core but `centre` (the first if None) an isometry towards it, and the same W.
+
+        Raises:
+            TNLayersError: If the network has a loop, a hyperedge or a trace, or no core of that name.
+        """
+        return self._with_cores(canonical_terms(OPS, self.map.graphs, self._single(), centre))
+
+    def balance(self) -> JaxLinear:
+        """The layer with the cores of each network scaled to equal norms, and the same W; not under a trace."""
+        return self._with_cores(balanced_terms(OPS, self.map.graphs, self._single()))
+
+    def _single(self) -> list[jax.Array]:
+        """The cores in at least single precision, which LAPACK needs."""
+        return [core.astype(jnp.promote_types(core.dtype, jnp.float32)) for core in self.cores.values()]
+
+    def _with_cores(self, cores: list[jax.Array]) -> JaxLinear:
+        new = {name: core.astype(self.params[name].dtype) for name, core in zip(self.map.shapes, cores, strict=True)}
+        return replace(self, params=self.params | new)
+
     def plan_for(self, batch: int, objective: Objective = "training") -> AnyPlan:
         """The plan that a batch of this size runs.
 
@@ -238,6 +228,13 @@ def build(spec: Spec, *, seed: int | None = 0, dtype: Any = "float32", device: A
     return JaxLinear(jax.device_put(arrays, device), linear)
 
 
+@jax.jit
+def gradients(layer: JaxLinear, x: jax.Array, grad_y: jax.Array) -> dict[str, jax.Array]:
+    """The gradients of sum(layer(x) * grad_y) by "x" and by each parameter's name."""
+    by_layer, by_x = jax.vjp(lambda layer, x: layer(x), layer, x)[1](grad_y)
+    return {"x": by_x, **by_layer.params}
+
+
 def checked_dtype(dtype: Any) -> str:
     """The name of a dtype that jax has in its present mode.
 
@@ -255,6 +252,3 @@ def checked_dtype(dtype: Any) -> str:
             f"the environment; or build with dtype={narrow!r}."
         )
     return name
-
-
-BACKEND = Backend(name="jax", ops=OPS, build=build)

@@ -1,0 +1,20 @@
+"""The jax backend: layers are pytrees whose leaves are the cores."""
+
+from __future__ import annotations
+
+from tnlayers_backends.base import Backend
+from tnlayers_backends.jax.linear import DTYPES, JaxLinear, build, gradients
+from tnlayers_backends.jax.ops import OPS
+from tnlayers_backends.jax.storage import STORAGE
+
+BACKEND = Backend(
+    name="jax",
+    arrays=("jax", "jaxlib"),
+    dtypes=DTYPES,
+    ops=OPS,
+    build=build,
+    storage=STORAGE,
+    gradients=gradients,
+)
+
+__all__ = ["BACKEND", "JaxLinear"]

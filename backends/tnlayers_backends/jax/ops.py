@@ -1,0 +1,48 @@
+"""The primitives on jax arrays: plain operations that every transformation of jax sees through."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+class JaxOps:
+    """The primitives, each one call of `jax.numpy`."""
+
+    def reshape(self, array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """As `jax.numpy.reshape`; sizes may be symbolic."""
+        return jnp.reshape(array, shape)
+
+    def permute(self, array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+        """As `jax.numpy.transpose`; compiled code fuses it into its reader."""
+        return jnp.transpose(array, axes)
+
+    def matmul(self, left: jax.Array, right: jax.Array) -> jax.Array:
+        """As `jax.numpy.matmul`, with the precision that `jax.default_matmul_precision` asks for."""
+        product: jax.Array = jnp.matmul(left, right)
+        return product
+
+    def sum(self, array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+        """As `jax.numpy.sum`."""
+        return jnp.sum(array, axis=axes, dtype=array.dtype)
+
+    def diagonal(self, array: jax.Array, axis1: int, axis2: int) -> jax.Array:
+        """As `jax.numpy.diagonal`."""
+        found: jax.Array = jnp.diagonal(array, axis1=axis1, axis2=axis2)
+        return found
+
+    def pad(self, array: jax.Array, count: int) -> jax.Array:
+        """`count` zeros behind the last axis."""
+        return jnp.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, count)])
+
+    def eye(self, size: int, like: jax.Array) -> jax.Array:
+        """The identity matrix in the dtype of `like`."""
+        return jnp.eye(size, dtype=like.dtype)
+
+    def qr(self, matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """As `jax.numpy.linalg.qr`."""
+        q, r = jnp.linalg.qr(matrix)
+        return q, r
+
+
+OPS = JaxOps()
