@@ -94,16 +94,35 @@ class CountingOps:
         return Strided(tuple(array.shape[a] for a in axes), tuple(array.strides[a] for a in axes))
 
     def matmul(self, left, right):
-        assert left.ndim == right.ndim
-        assert left.ndim in (2, 3)
+        assert {left.ndim, right.ndim} <= {2, 3}
         *stack, rows, summed = left.shape
         *stack2, summed2, columns = right.shape
-        assert (stack, summed) == (stack2, summed2)
+        assert summed == summed2
+        assert stack == stack2 or not stack or not stack2
+        stack = stack or stack2  # a single matrix is read once, however long the other's stack
         result = Strided.new(*stack, rows, columns)
         self.flops += 2 * prod(stack) * rows * summed * columns
         self._move(left.size, right.size, result.size)
         self.products.append((left, right))
         return result
+
+    def matmul_into(self, out, left, right):
+        result = self.matmul(left, right)
+        assert out.shape == result.shape
+        assert view_strides(out, (out.size,)) == (1,) or out.size == 1, f"{out} is not what a product writes"
+
+    def add_product(self, total, left, right):
+        *stack, rows, summed = left.shape
+        assert right.shape[:-1] == (*stack, summed)
+        assert total.shape in ((rows, right.shape[-1]), (*stack, rows, right.shape[-1]))
+        self.flops += 2 * prod(stack) * rows * summed * right.shape[-1]
+        self._move(left.size, right.size, total.size, total.size)  # reads and writes the sum
+        self.products.append((left, right))
+
+    def copy_into(self, out, array):
+        assert out.shape == array.shape
+        self._move(array.size, array.size)
+        self.copied += 2 * array.size * self.itemsize
 
     def sum(self, array, axes):
         result = Strided.new(*(n for axis, n in enumerate(array.shape) if axis not in axes))

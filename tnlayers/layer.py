@@ -7,11 +7,11 @@ choosing a plan for the batch at hand, running it on any leading dimensions, and
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import reduce
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 from tnlayers.backends import backend as get_backend
 from tnlayers.errors import TNLayersError
@@ -24,6 +24,10 @@ from tnlayers.spec import spec as make_spec
 
 # Plans made when a layer is built: one vector, and a batch that most training uses.
 _BUCKETS_AT_BUILD = (1, 128)
+
+
+# How a backend runs a plan on vectors and cores.
+Runner: TypeAlias = Callable[[Plan, Array, Sequence[Array]], Array]
 
 
 def bucket(batch: int) -> int:
@@ -101,7 +105,9 @@ class LinearMap:
                 f"tnl.plan({str(self.spec)!r}, batch=...)."
             )
 
-    def apply(self, ops: Primitives, x: Array, cores: Sequence[Array], plan: AnyPlan) -> Array:
+    def apply(
+        self, ops: Primitives, x: Array, cores: Sequence[Array], plan: AnyPlan, run: Runner | None = None
+    ) -> Array:
         """Multiply vectors by the weight.
 
         Args:
@@ -109,6 +115,7 @@ class LinearMap:
             x: Vectors of shape (..., in_features).
             cores: The cores, in order of declaration.
             plan: A plan of this layer.
+            run: How the backend runs a plan; its program's steps one by one if None.
 
         Returns:
             Vectors of shape (..., out_features).
@@ -125,7 +132,7 @@ class LinearMap:
         return reduce(
             operator.add,
             (
-                _apply(ops, x, term, part, own)
+                _apply(ops, x, term, part, own, run)
                 for term, part, own in zip(plan.terms, self.spec.parts, self.split(cores), strict=True)
             ),
         )
@@ -162,12 +169,12 @@ class LinearMap:
             start += len(graph.cores)
 
 
-def _apply(ops: Primitives, x: Array, plan: Plan, part: Spec, cores: Sequence[Array]) -> Array:
+def _apply(ops: Primitives, x: Array, plan: Plan, part: Spec, cores: Sequence[Array], run: Runner | None) -> Array:
     """One network applied to vectors: padding, its program, and the cut."""
     leading = x.shape[:-1]
     if part.pad_in:
         x = ops.pad(x, part.pad_in)
-    y = plan.program.run(ops, [x, *cores])  # (batch, *out_modes)
+    y = plan.program.run(ops, [x, *cores]) if run is None else run(plan, x, cores)  # (batch, *out_modes)
     y = ops.reshape(y, (*leading, part.out_features + part.pad_out))
     return y[..., : part.out_features] if part.pad_out else y
 

@@ -1,36 +1,42 @@
 """Layouts: turn a contraction path into a program whose operands need as few copies as possible.
 
 The result of a matrix product has its axes in the order (batch, rows, columns). Exchanging the operands exchanges rows
-and columns, and the summed axes may follow either operand's order; so each step leaves four choices. They decide
+and columns, and the summed axes may follow either operand's order. Where the axes that a core contracts lie side by
+side in the array that carries the batch, the core's own axes can also take their place in the middle, in any order,
+since the small core is laid out as the step wants: (before, run, after) -> (before, new, after). These choices decide
 whether the next step can view the result as a matrix or has to copy it. A beam search over the steps keeps the few
-choices with the fewest copied entries so far.
+partial programs of the least estimated time so far.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 from typing import TypeAlias
 
 from tnlayers.lower import Contraction, repeated
+from tnlayers.machine import Machine
 from tnlayers.program import Arrange, Multiply, Program, Reduce, Step, View
 
 Path: TypeAlias = tuple[tuple[int, int], ...]
 Indices: TypeAlias = tuple[int, ...]
 
 _BEAM = 4
+_MACHINE = Machine()  # the default rates, whatever machine this is: a path means one program everywhere
 
 
 @dataclass(frozen=True, slots=True)
 class _Partial:
-    """A program under construction: the steps so far, each register's axes, and the entries copied."""
+    """A program under construction: the steps so far, each register's axes, and the seconds that rank it."""
 
     steps: tuple[Step, ...]
     indices: tuple[Indices, ...]
-    copied: int
+    seconds: float
 
 
+@lru_cache(maxsize=1024)
 def assemble(contraction: Contraction, path: Path) -> Program:
     """Lower a path to a program.
 
@@ -39,7 +45,7 @@ def assemble(contraction: Contraction, path: Path) -> Program:
         path: Pairs of registers to contract; operand `k` is register `k`, each pair makes the next register.
 
     Returns:
-        The program with the fewest copied entries that the beam search finds.
+        The program of the least estimated time that the beam search finds.
     """
     start = _reduce_operands(contraction)
     # Where an operand went after its reduction; the pairs of `path` count operands and pairs only.
@@ -47,21 +53,39 @@ def assemble(contraction: Contraction, path: Path) -> Program:
     for number, step in enumerate(start.steps):
         place[step.registers[0]] = len(contraction.operands) + number
     beam = [start]
-    for pair in path:
-        left, right = place[pair[0]], place[pair[1]]
-        others = [place[k] for k in range(len(place)) if k not in pair and place[k] >= 0]
-        grown = [longer for partial in beam for longer in _choices(contraction, partial, left, right, others)]
-        beam = sorted(grown, key=lambda partial: partial.copied)[:_BEAM]
-        place[pair[0]] = place[pair[1]] = -1
+    layouts = _Layouts(contraction, _ends(contraction, start.indices, place, path), len(path))
+    for number, pair in enumerate(path):
+        best: dict[tuple[Indices, ...], _Partial] = {}  # what follows depends on the order of axes alone
+        for partial in beam:
+            for longer in layouts.choices(partial, place[pair[0]], place[pair[1]], number):
+                known = best.get(longer.indices)
+                if known is None or longer.seconds < known.seconds:
+                    best[longer.indices] = longer
+        beam = sorted(best.values(), key=lambda partial: partial.seconds)[:_BEAM]
         place.append(len(beam[0].indices) - 1)
-    finished = min((_arrange(contraction, partial) for partial in beam), key=lambda partial: partial.copied)
+    finished = min((layouts.arrange(partial) for partial in beam), key=lambda partial: partial.seconds)
     shape = _shape(contraction, [(i,) for i in contraction.output])
     return Program(len(contraction.operands), finished.steps, finished.indices, shape)
 
 
+def _ends(contraction: Contraction, indices: Sequence[Indices], place: Sequence[int], path: Path) -> dict[int, int]:
+    """The number of the pair that sums each index; outputs follow all pairs, in their order."""
+    below = [set(indices[k]) for k in place]
+    alive = set(range(len(place)))
+    ends = {i: len(path) + k for k, i in enumerate(contraction.output)}
+    for number, (a, b) in enumerate(path):
+        alive -= {a, b}
+        others = {*contraction.output}.union(*(below[k] for k in alive))
+        merged = below[a] | below[b]
+        ends.update((i, number) for i in merged - others)
+        alive.add(len(below))
+        below.append(merged & others)
+    return ends
+
+
 def _reduce_operands(contraction: Contraction) -> _Partial:
     """One step for each operand with repeated axes or with axes that nothing else has."""
-    partial = _Partial((), contraction.operands, 0)
+    partial = _Partial((), contraction.operands, 0.0)
     for register, indices in enumerate(contraction.operands):
         kept = {*contraction.output}.union(*contraction.operands[:register], *contraction.operands[register + 1 :])
         axes = list(indices)
@@ -76,66 +100,152 @@ def _reduce_operands(contraction: Contraction) -> _Partial:
         if diagonals or gone:
             left = tuple(i for i in axes if i in kept)
             elements = (contraction.elements(axes), contraction.elements(left))
-            step = Reduce(register, _shape(contraction, [[i] for i in indices]), tuple(diagonals), gone, elements)
+            shape = _shape(contraction, [[i] for i in indices])
+            step = Reduce(register, shape, tuple(diagonals), gone, elements)
             partial = replace(partial, steps=(*partial.steps, step), indices=(*partial.indices, left))
     return partial
 
 
-def _choices(
-    contraction: Contraction, partial: _Partial, left: int, right: int, others: Sequence[int]
-) -> Iterator[_Partial]:
-    """The four ways to contract two registers: operands in either order, summed axes in either's order."""
-    kept = {*contraction.output}.union(*(partial.indices[k] for k in others))
-    for first, second in ((left, right), (right, left)):
-        a, b = partial.indices[first], partial.indices[second]
-        batch = tuple(i for i in a if i in b and i in kept)
-        rows = tuple(i for i in a if i not in b)
-        columns = tuple(i for i in b if i not in a)
-        orders = {tuple(i for i in leader if i in a and i in b and i not in kept): None for leader in (a, b)}
-        for summed in orders:
-            view_a = _matrix_view(contraction, a, batch, rows, summed)
-            view_b = _matrix_view(contraction, b, batch, summed, columns)
-            copied = sum(contraction.elements(x) for x, view in ((a, view_a), (b, view_b)) if view.copies)
-            sizes = tuple(contraction.elements(group) for group in (batch, rows, summed, columns))
-            step = Multiply((first, view_a), (second, view_b), (sizes[0], sizes[1], sizes[2], sizes[3]))
-            yield _Partial(
-                (*partial.steps, step), (*partial.indices, (*batch, *rows, *columns)), partial.copied + copied
-            )
+class _Layouts:
+    """The ways to carry out the pairs of one path; each view is worked out once.
 
-
-def _matrix_view(contraction: Contraction, axes: Indices, batch: Indices, rows: Indices, columns: Indices) -> View:
-    """View an array as (batch, rows, columns), or as (rows, columns) where there is no batch axis.
-
-    The transposed form (batch, columns, rows) with its last two axes exchanged serves as well; it is taken where it
-    needs no copy and the direct form does.
+    Attributes:
+        contraction: The sizes.
+        ends: The number of the pair that sums each index; outputs follow all pairs, in their order.
+        pairs: How many pairs there are.
+        lasting: The axes whose places decide whether a view copies.
     """
-    stack = [batch] if batch else []
-    direct = _view(contraction, axes, [*stack, rows, columns])
-    if direct.copies:
-        transposed = _view(contraction, axes, [*stack, columns, rows])
-        if not transposed.copies:
-            direct = replace(transposed, swap=True)
-    # A product wants rows or columns side by side in memory. Where the batch is innermost neither is, and BLAS would
-    # copy behind the plan's back: copy here, and count it.
-    present = [i for i in axes if contraction.sizes[i] > 1]
-    if present and present[-1] in batch and any(contraction.sizes[i] > 1 for i in (*rows, *columns)):
-        return replace(direct, copies=True)
-    return direct
+
+    def __init__(self, contraction: Contraction, ends: dict[int, int], pairs: int) -> None:
+        self.contraction = contraction
+        self.ends = ends
+        self.pairs = pairs
+        # Axes of size 1 can stand anywhere; all others decide. The batch is one of them even where 1 is planned for:
+        # the program runs at other sizes too.
+        self.lasting = {i for i, size in enumerate(contraction.sizes) if size > 1 or i == contraction.batch}
+        self._matrices: dict[tuple[Indices, Indices, Indices, Indices], View] = {}
+
+    def choices(self, partial: _Partial, left: int, right: int, number: int) -> Iterator[_Partial]:
+        """The ways to contract two registers, which pair `number` does."""
+        kept = {i for i, end in self.ends.items() if end > number}
+        batch_index = self.contraction.batch
+        for first, second in ((left, right), (right, left)):
+            a, b = partial.indices[first], partial.indices[second]
+            batch = tuple(i for i in a if i in b and i in kept)
+            rows = tuple(i for i in a if i not in b)
+            columns = tuple(i for i in b if i not in a)
+            orders = {tuple(i for i in leader if i in a and i in b and i not in kept): None for leader in (a, b)}
+            for summed in orders:
+                view_a, view_b = self.matrix(a, batch, rows, summed), self.matrix(b, batch, summed, columns)
+                sizes = self.sizes(batch, rows, summed, columns)
+                step = Multiply((first, view_a), (second, view_b), sizes)
+                yield self.grow(partial, step, a, b, (*batch, *rows, *columns))
+            if batch_index in a and batch_index not in b and not batch:
+                yield from self.carry(partial, first, second)
+
+    def carry(self, partial: _Partial, state: int, core: int) -> Iterator[_Partial]:
+        """The ways to put a core's axes in the place of a run of neighbouring axes that it contracts."""
+        z, a = partial.indices[state], partial.indices[core]
+        run = tuple(i for i in z if i in a)
+        lasting, present = [i for i in run if i in self.lasting], [i for i in z if i in self.lasting]
+        if not lasting or not _neighbours(lasting, present):
+            return
+        at = z.index(lasting[0])
+        before = tuple(i for i in z[:at] if i not in run)
+        after = tuple(i for i in z[at:] if i not in run)
+        sizes = self.sizes(before, (), run, after)
+        for new in self.orders(tuple(i for i in a if i not in z)):
+            n = self.contraction.elements(new)
+            if not any(i in self.lasting for i in after):
+                views = self.matrix(z, (), (*before, *after), run), self.matrix(a, (), run, new)
+                step = Multiply((state, views[0]), (core, views[1]), (1, sizes[0] * sizes[3], sizes[2], n))
+                yield self.grow(partial, step, z, a, (*before, *after, *new))
+            elif not any(i in self.lasting for i in before):
+                views = self.matrix(a, (), new, run), self.matrix(z, (), run, (*before, *after))
+                step = Multiply((core, views[0]), (state, views[1]), (1, n, sizes[2], sizes[0] * sizes[3]))
+                yield self.grow(partial, step, a, z, (*new, *before, *after))
+            else:
+                views = self.matrix(a, (), new, run), self.matrix(z, before, run, after)
+                step = Multiply((core, views[0]), (state, views[1]), (sizes[0], n, sizes[2], sizes[3]))
+                yield self.grow(partial, step, a, z, (*before, *new, *after))
+                views = self.matrix(z, before, after, run), self.matrix(a, (), run, new)
+                step = Multiply((state, views[0]), (core, views[1]), (sizes[0], sizes[3], sizes[2], n))
+                yield self.grow(partial, step, z, a, (*before, *after, *new))
+
+    def orders(self, new: Indices) -> dict[Indices, None]:
+        """Orders in which a core's own axes may stand: as they are, and outputs before or after what is summed later.
+
+        What is summed soonest stands at the rim, beside the axes that it is likely to be summed with.
+        """
+        out = tuple(sorted((i for i in new if self.ends[i] >= self.pairs), key=lambda i: self.ends[i]))
+        late = tuple(sorted((i for i in new if self.ends[i] < self.pairs), key=lambda i: -self.ends[i]))
+        return dict.fromkeys((new, (*out, *late), (*reversed(late), *out)))
+
+    def grow(self, partial: _Partial, step: Multiply, left: Indices, right: Indices, result: Indices) -> _Partial:
+        """The partial program with one more product."""
+        pairs = ((left, step.left[1]), (right, step.right[1]))
+        copied = sum(self.contraction.elements(axes) for axes, view in pairs if view.copies)
+        calls = (1 + sum(view.copies for _, view in pairs)) * _MACHINE.seconds_per_call
+        seconds = partial.seconds + _MACHINE.product(step.sizes) + _MACHINE.copy(copied) + calls
+        return _Partial((*partial.steps, step), (*partial.indices, result), seconds)
+
+    def arrange(self, partial: _Partial) -> _Partial:
+        """Add the step that puts the entries into the order of the output, if they do not stand so already."""
+        output = self.contraction.output
+        register = len(partial.indices) - 1 if partial.steps else 0
+        view = self.view(partial.indices[register], [output])
+        if view.order is None:
+            return partial
+        seconds = _MACHINE.copy(self.contraction.elements(output)) if view.copies else 0.0
+        return _Partial(
+            (*partial.steps, Arrange(register, view)), (*partial.indices, output), partial.seconds + seconds
+        )
+
+    def matrix(self, axes: Indices, batch: Indices, rows: Indices, columns: Indices) -> View:
+        """View an array as (batch, rows, columns), or as (rows, columns) where there is no batch axis.
+
+        The transposed form (batch, columns, rows) with its last two axes exchanged serves as well; it is taken where it
+        needs no permutation and the direct form does.
+        """
+        key = (axes, batch, rows, columns)
+        if key not in self._matrices:
+            self._matrices[key] = self._matrix(*key)
+        return self._matrices[key]
+
+    def _matrix(self, axes: Indices, batch: Indices, rows: Indices, columns: Indices) -> View:
+        stack = [batch] if batch else []
+        direct = self.view(axes, [*stack, rows, columns])
+        if direct.order is not None:
+            transposed = self.view(axes, [*stack, columns, rows])
+            if transposed.order is None or (direct.copies and not transposed.copies):
+                direct = replace(transposed, swap=True)
+        # A product wants rows or columns side by side in memory. Where the batch is innermost neither is, and BLAS
+        # would copy behind the plan's back: copy here, and count it.
+        present = [i for i in axes if self.contraction.sizes[i] > 1]
+        if present and present[-1] in batch and any(self.contraction.sizes[i] > 1 for i in (*rows, *columns)):
+            return replace(direct, copies=True)
+        return direct
+
+    def view(self, axes: Indices, groups: Sequence[Indices]) -> View:
+        """View an array with these axes as one axis per group, permuting where the order differs."""
+        wanted = [i for group in groups for i in group]
+        shape = _shape(self.contraction, groups)
+        if [i for i in axes if i in self.lasting] == [i for i in wanted if i in self.lasting]:
+            return View(None, None, shape)
+        present = [i for i in axes if self.contraction.sizes[i] > 1]
+        order = tuple(axes.index(i) for i in wanted)
+        copies = any(not _neighbours([i for i in group if self.contraction.sizes[i] > 1], present) for group in groups)
+        return View(_shape(self.contraction, [[i] for i in axes]), order, shape, copies=copies)
+
+    def sizes(self, *groups: Indices) -> tuple[int, int, int, int]:
+        """The planned size of each of four groups."""
+        a, b, c, d = (self.contraction.elements(group) for group in groups)
+        return a, b, c, d
 
 
-def _view(contraction: Contraction, axes: Indices, groups: Sequence[Indices]) -> View:
-    """View an array with these axes as one axis per group, permuting where the order differs."""
-    wanted = [i for group in groups for i in group]
-    shape = _shape(contraction, groups)
-    # Axes of size 1 can stand anywhere; all others decide. The batch is one of them even where 1 is planned for: the
-    # program runs at other sizes too.
-    lasting = [i for i, size in enumerate(contraction.sizes) if size > 1 or i == contraction.batch]
-    if [i for i in axes if i in lasting] == [i for i in wanted if i in lasting]:
-        return View(None, None, shape)
-    present = [i for i in axes if contraction.sizes[i] > 1]
-    order = tuple(axes.index(i) for i in wanted)
-    copies = any(not _neighbours([i for i in group if contraction.sizes[i] > 1], present) for group in groups)
-    return View(_shape(contraction, [[i] for i in axes]), order, shape, copies=copies)
+def _shape(contraction: Contraction, groups: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """One size per group; -1 for the group that the batch is in."""
+    return tuple(-1 if contraction.batch in group else prod(contraction.sizes[i] for i in group) for group in groups)
 
 
 def _neighbours(group: Sequence[int], axes: Sequence[int]) -> bool:
@@ -144,21 +254,3 @@ def _neighbours(group: Sequence[int], axes: Sequence[int]) -> bool:
         return True
     start = axes.index(group[0])
     return list(axes[start : start + len(group)]) == list(group)
-
-
-def _shape(contraction: Contraction, groups: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """One size per group; -1 for the group that the batch is in."""
-    return tuple(-1 if contraction.batch in group else prod(contraction.sizes[i] for i in group) for group in groups)
-
-
-def _arrange(contraction: Contraction, partial: _Partial) -> _Partial:
-    """Add the step that puts the entries into the order of the output, if they do not stand so already."""
-    register = len(partial.indices) - 1 if partial.steps else 0
-    view = _view(contraction, partial.indices[register], [contraction.output])
-    if view.order is None:
-        return partial
-    return _Partial(
-        (*partial.steps, Arrange(register, view)),
-        (*partial.indices, contraction.output),
-        partial.copied + (contraction.elements(contraction.output) if view.copies else 0),
-    )

@@ -10,23 +10,30 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from tnlayers.cost import NOTHING, Cost, Machine, dense_cost, step_costs
+from tnlayers.backward import Sweep, sweep
+from tnlayers.chain import chain
+from tnlayers.cost import NOTHING, Cost, backward_cost, dense_cost, step_costs
 from tnlayers.errors import TNLayersError
+from tnlayers.estimate import Estimator, chunk_sizes
 from tnlayers.layout import Path, assemble
 from tnlayers.lower import Contraction
-from tnlayers.program import Multiply, Program
+from tnlayers.machine import machine
+from tnlayers.program import Program
 from tnlayers.search import Optimizer, candidates, linear_path
 from tnlayers.tree import print_plan
 
 if TYPE_CHECKING:
     from tnlayers.planning import AnyPlan
 
-Objective: TypeAlias = Literal["forward", "training"]
+Objective: TypeAlias = Literal["forward", "training", "inference"]
 
 ITEMSIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16}
-_MACHINE = Machine()
+
+# What an inference plan may keep prepared from the cores, in bytes: a float32 weight of 4096 x 4096.
+PREPARED_LIMIT = 2**26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +43,16 @@ class Plan:
     Attributes:
         contraction: What is computed, with the batch size planned for.
         path: Pairs of registers to contract, in order; `linear_path` is opt_einsum's form of it.
-        objective: What was minimised: the time of the "forward" pass, or of a "training" step.
+        objective: What was minimised: the time of the "forward" pass, of a "training" step, or of "inference", a
+            forward pass that finds everything prepared that does not depend on the input.
         dtype: The dtype that bytes are counted for.
+        chunk: How many rows of the batch are carried at a time through memory that is used again, with the states
+            computed anew in the backward pass; None for all rows at once, states kept.
         found_by: The optimizer that proposed the path.
         title: What the plan is for, in words.
         features: (in_features, out_features) of the layer, for the comparison with a dense one; None for an einsum.
         program: The steps, derived from contraction and path.
+        sweep: The steps that carry the batch, with their places in the workspace; None for an einsum.
         steps: The exact cost of each step of the program, forward pass.
     """
 
@@ -49,16 +60,28 @@ class Plan:
     path: Path
     objective: Objective = "forward"
     dtype: str = "float32"
+    chunk: int | None = None
     found_by: str = field(default="given", compare=False)
     title: str = field(default="", compare=False)
     features: tuple[int, int] | None = None
     program: Program = field(init=False, compare=False)
+    sweep: Sweep | None = field(init=False, compare=False)
     steps: tuple[Cost, ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         program = assemble(self.contraction, self.path)
+        links = chain(program, self.contraction)
+        if self.chunk is not None and (links is None or self.chunk < 1):
+            raise TNLayersError(f"chunk={self.chunk} needs a batch to walk through, and at least one row at a time.")
         object.__setattr__(self, "program", program)
-        object.__setattr__(self, "steps", step_costs(program, self.contraction, ITEMSIZES[self.dtype]))
+        object.__setattr__(self, "sweep", None if links is None else sweep(links))
+        costs = step_costs(program, self.contraction, self.itemsize, links, self.chunk)
+        object.__setattr__(self, "steps", costs)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per entry."""
+        return ITEMSIZES[self.dtype]
 
     @property
     def terms(self) -> tuple[Plan, ...]:
@@ -76,11 +99,37 @@ class Plan:
         return reduce(Cost.__add__, self.steps, NOTHING)
 
     @property
+    def backward(self) -> Cost:
+        """Exact counts of the backward pass for the gradients of `x` and all cores."""
+        links = None if self.sweep is None else self.sweep.chain
+        return backward_cost(self.program, self.contraction, self.itemsize, links, self.chunk)
+
+    @property
     def flops(self) -> int:
-        """Flops of the objective: of the forward pass, or with both products of the backward pass per product."""
-        pairs = zip(self.program.steps, self.steps, strict=True)
-        products = sum(cost.flops for step, cost in pairs if isinstance(step, Multiply))
-        return self.cost.flops + (2 * products if self.objective == "training" else 0)
+        """Flops of the objective: of the forward pass, or of forward and backward pass."""
+        return self.cost.flops + (self.backward.flops if self.objective == "training" else 0)
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of memory that chunks run in; it is used again by every call and every layer."""
+        if self.sweep is None or self.chunk is None:
+            return 0
+        rows = min(self.chunk, self.batch or 1)
+        return self.itemsize * rows * (self.sweep.both if self.objective == "training" else self.sweep.forward)
+
+    @property
+    def prepared(self) -> int:
+        """Bytes of what is made from the cores before the batch is carried, cores themselves not counted."""
+        if self.sweep is None:
+            return 0
+        cores = (link.core for link in self.sweep.chain.links)
+        made = [view.copies or register >= self.program.operands for register, view in cores]
+        return self.itemsize * sum(link.matrix for link, new in zip(self.sweep.chain.links, made, strict=True) if new)
+
+    @property
+    def memory(self) -> int:
+        """Bytes in use at most, beyond input, output, cores and their gradients."""
+        return memory(self)
 
     @property
     def dense(self) -> Cost | None:
@@ -96,10 +145,8 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """The estimate that plans are ranked by; no promise of a run time."""
-        training = self.objective == "training"
-        pairs = zip(self.program.steps, self.steps, strict=True)
-        return sum(_MACHINE.seconds(step, cost, training) for step, cost in pairs)
+        """The estimate that plans are ranked by, with this machine's rates; no promise of a run time."""
+        return Estimator(self.program, self.contraction, self.itemsize, self.objective, machine()).seconds(self.chunk)
 
     def __str__(self) -> str:
         return print_plan(self)
@@ -121,9 +168,14 @@ class Plan:
             "dtype": self.dtype,
             "found_by": self.found_by,
             "path": self.path,
+            "chunk": self.chunk,
             "batch": self.batch,
             "flops": self.flops,
             "forward": _counts(total),
+            "backward": _counts(self.backward),
+            "workspace": self.workspace,
+            "prepared": self.prepared,
+            "memory": self.memory,
             "dense_forward": None if dense is None else _counts(dense),
         }
 
@@ -175,10 +227,30 @@ class Plan:
             path=path,
             objective=_objective(data["objective"]),
             dtype=_dtype(data["dtype"]),
+            chunk=None if data.get("chunk") is None else int(data["chunk"]),
             found_by=str(data["found_by"]),
             title=str(data["title"]),
             features=None if features is None else (int(features[0]), int(features[1])),
         )
+
+
+def memory(plan: Plan) -> int:
+    """Bytes that a plan uses at most, beyond input, output, cores and their gradients."""
+    training = plan.objective == "training"
+    links = () if plan.sweep is None else plan.sweep.chain.links
+    linked = {link.step for link in links}
+    made = sum(cost.result + cost.copied // 2 for k, cost in enumerate(plan.steps) if k not in linked)
+    made += plan.itemsize * sum(link.matrix for link in links if link.core[1].copies)
+    gradients = 2 * plan.itemsize * sum(link.matrix for link in links) if training else 0
+    if plan.chunk is not None:
+        return made + gradients + plan.workspace
+    rows = plan.itemsize * (plan.batch or 1)
+    before = [link.before * (2 if link.state.copies else int(k > 0)) for k, link in enumerate(links)]
+    after = [link.after if k < len(links) - 1 else 0 for k, link in enumerate(links)]
+    if training:
+        kept = sum(n for n, link in zip(before, links, strict=True) if n)
+        return made + gradients + rows * (kept + 2 * max(before, default=0))
+    return made + rows * max((a + b for a, b in zip(before, after, strict=True)), default=0)
 
 
 def plan_contraction(
@@ -187,15 +259,20 @@ def plan_contraction(
     objective: Objective = "forward",
     optimize: Optimizer = "auto",
     dtype: str = "float32",
+    memory_limit: int | None = None,
     title: str = "",
     features: tuple[int, int] | None = None,
 ) -> Plan:
-    """Find the cheapest path for any contraction; found once per set of equal arguments.
+    """Find the fastest path and chunk size for any contraction; found once per set of equal arguments.
 
     Optimizers that are objects may be random or keep state: their plans are searched anew each time.
+
+    Raises:
+        TNLayersError: If no plan keeps `memory_limit` (bytes, see `Plan.memory`); the message names the least.
     """
     search = _search if callable(optimize) else _cached_search
-    return search(contraction, _objective(objective), _hashable(optimize), _dtype(dtype), title, features)
+    asked = _objective(objective), _hashable(optimize), _dtype(dtype), memory_limit
+    return search(contraction, *asked, title, features)
 
 
 def _search(
@@ -203,22 +280,43 @@ def _search(
     objective: Objective,
     optimize: Optimizer,
     dtype: str,
+    memory_limit: int | None,
     title: str,
     features: tuple[int, int] | None,
 ) -> Plan:
-    plans = (
-        Plan(
-            contraction=contraction,
-            path=path,
-            objective=objective,
-            dtype=dtype,
-            found_by=label,
-            title=title,
-            features=features,
+    best, least, smallest = None, (True, inf), inf
+    rates, itemsize = machine(), ITEMSIZES[dtype]
+    found_paths = candidates(contraction, optimize, objective=objective, itemsize=itemsize, machine=rates)
+    for label, path in found_paths:
+        program = assemble(contraction, path)
+        estimator = Estimator(program, contraction, itemsize, objective, rates)
+        for seconds, chunk in sorted(
+            (estimator.seconds(chunk), chunk or 0) for chunk in chunk_sizes(chain(program, contraction), contraction)
+        ):
+            if best is not None and (False, seconds) >= least:
+                break
+            found = Plan(
+                contraction=contraction,
+                path=path,
+                objective=objective,
+                dtype=dtype,
+                chunk=chunk or None,
+                found_by=label,
+                title=title,
+                features=features,
+            )
+            needed = found.memory if memory_limit is not None else 0
+            smallest = min(smallest, needed)
+            too_much = objective == "inference" and found.prepared > PREPARED_LIMIT
+            if (memory_limit is None or needed <= memory_limit) and (too_much, seconds) < least:
+                best, least = found, (too_much, seconds)
+                break
+    if best is None:
+        raise TNLayersError(
+            f"No plan for {title or 'this contraction'} keeps memory_limit={memory_limit} bytes: the least that is "
+            f"feasible is {smallest} bytes beyond input, output and cores. Raise the limit, or take smaller batches."
         )
-        for label, path in candidates(contraction, optimize)
-    )
-    return min(plans, key=lambda plan: plan.seconds)
+    return best
 
 
 _cached_search: Callable[..., Plan] = lru_cache(maxsize=4096)(_search)

@@ -5,9 +5,11 @@ matrices (or stacks of matrices), multiplies them and leaves the product as it c
 
     left  (batch, rows, summed)  @  right  (batch, summed, columns)  ->  (batch, rows, columns)
 
-`batch` are the axes that both operands and the result have (hyperedges), `summed` those that end here. Whether an
-operand can be viewed so without copying depends on the order of its axes; `layout.py` chooses orders that need the
-fewest copies.
+`batch` are the axes that both operands and the result have (hyperedges), `summed` those that end here. An operand
+without the batch axis is one matrix, used for every matrix of the other's stack: so a core is carried along a run of
+neighbouring axes in the middle of an array, (before, run, after) -> (before, new, after), and nothing is permuted.
+Whether an operand can be viewed so without copying depends on the order of its axes; `layout.py` chooses orders that
+need the fewest copies.
 
 Invariant: a program holds ints and tuples only, and one size may be unknown: the batch index, written -1 in shapes. The
 same program therefore runs at every batch size, on every backend, and traces into a graph without branches.
@@ -33,7 +35,7 @@ class Primitives(Protocol):
         """A view with the axes in another order."""
 
     def matmul(self, left: Array, right: Array) -> Array:
-        """The product of two matrices, or of two stacks of equally many matrices."""
+        """The product of two matrices, of two stacks of equally many matrices, or of one matrix and each of a stack."""
 
     def sum(self, array: Array, axes: Shape) -> Array:
         """The sum over some axes, which disappear."""
@@ -85,7 +87,8 @@ class Multiply:
 
     Attributes:
         left: Register and view of the left operand, (batch, rows, summed) or (rows, summed).
-        right: Register and view of the right operand, (batch, summed, columns) or (summed, columns).
+        right: Register and view of the right operand, (batch, summed, columns) or (summed, columns). Where only one
+            of the two has a batch axis, the other is used for each of its matrices.
         sizes: (batch, rows, summed, columns) at the planned batch size.
     """
 

@@ -2,8 +2,8 @@
 
 "Carry the input through the cores", "merge some cores first" and "rebuild the weight, then multiply" are contraction
 trees of one graph, since the batch is an index like any other. opt_einsum's optimizers minimise flops or sizes of the
-forward pass; the candidates they find under different aims, and the tree that rebuilds the weight first, are all
-lowered, and the one with the least estimated time for the asked objective is taken.
+forward pass; beside them stand the tree that rebuilds the weight and sweeps over groups of cores (`grouping.py`). The
+best few sweeps by a rough estimate are lowered too, and the least estimated time for the asked objective decides.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Any, TypeAlias
 from opt_einsum import paths
 
 from tnlayers.errors import TNLayersError
+from tnlayers.grouping import Groups, Rough, orders
 from tnlayers.layout import Path
 from tnlayers.lower import Contraction
+from tnlayers.machine import Machine
 
 # A name known to opt_einsum, one of its optimizer objects (any callable of the same signature), or a path by hand.
 Optimizer: TypeAlias = "str | Callable[..., Sequence[tuple[int, ...]]] | Sequence[tuple[int, int]]"
@@ -24,36 +26,51 @@ Optimizer: TypeAlias = "str | Callable[..., Sequence[tuple[int, ...]]] | Sequenc
 # `optimal` tries every tree: a millisecond at 5 operands, a second at 8. `dp` is as good on trees without outer
 # products.
 _OPTIMAL_UP_TO = 5
-_DP_UP_TO = 20
+_DP_UP_TO = 12
+_LOWERED = 5  # lowering a path takes a few milliseconds
 
 
-def candidates(contraction: Contraction, optimize: Optimizer) -> Iterator[tuple[str, Path]]:
+def candidates(
+    contraction: Contraction, optimize: Optimizer, *, objective: str, itemsize: int, machine: Machine
+) -> list[tuple[str, Path]]:
     """Contraction paths worth lowering, each with the name of what found it; no tree twice.
 
     Args:
         contraction: What to compute.
-        optimize: "auto" for all of opt_einsum's aims and the rebuilt weight; else the one optimizer or path asked for.
+        optimize: "auto" for opt_einsum's paths, the rebuilt weight, and cores in groups; else the one optimizer or
+            path asked for.
+        objective: What is to be fast.
+        itemsize: Bytes per entry.
+        machine: The rates that rank paths before they are lowered.
 
     Raises:
         TNLayersError: If opt_einsum does not know the name, or a path leaves more than two operands to one step.
     """
     if optimize != "auto":
-        yield _label(optimize), _ask(contraction, optimize)
-        return
-    seen: set[frozenset[frozenset[int]]] = set()
-    for label, finder in _auto(len(contraction.operands)):
+        return [(_label(optimize), _ask(contraction, optimize))]
+    found: dict[frozenset[frozenset[int]], tuple[str, Path]] = {}
+    operands = len(contraction.operands)
+    for label, finder in _auto(operands):
         path = finder(contraction)
-        if path is not None and (tree := _tree(len(contraction.operands), path)) not in seen:
-            seen.add(tree)
-            yield label, path
+        if path is not None:
+            found.setdefault(_tree(operands, path), (label, path))
+    if contraction.batch is None:
+        return list(found.values())
+    rough = Rough(contraction, objective, itemsize, machine)
+    swept = [
+        path for order in orders(operands, [p for _, p in found.values()]) for path in Groups(rough, order).sweeps()
+    ]
+    for path in sorted(swept, key=rough.path):
+        if len(found) < _LOWERED:
+            found.setdefault(_tree(operands, path), ("groups", path))
+    return list(found.values())
 
 
 def _auto(operands: int) -> Iterator[tuple[str, Callable[[Contraction], Path | None]]]:
     if operands <= _OPTIMAL_UP_TO:
         yield "optimal", partial(_ask, optimize="optimal")
     if operands <= _DP_UP_TO:
-        for aim in ("flops", "write", "combo"):
-            yield f"dp ({aim})", partial(_ask, optimize=paths.DynamicProgramming(minimize=aim))
+        yield "dp", partial(_ask, optimize="dp")
     yield "greedy", partial(_ask, optimize="greedy")
     yield "rebuild", _rebuild
 

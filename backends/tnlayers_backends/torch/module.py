@@ -16,6 +16,7 @@ from tnlayers.layer import LinearMap
 from tnlayers.norm import norm2
 from tnlayers.spec import Spec
 from tnlayers.sweep import balanced_terms, canonical_terms
+from tnlayers_backends.torch import planned
 from tnlayers_backends.torch.dropout import BondDropout
 from tnlayers_backends.torch.ops import OPS
 
@@ -171,7 +172,7 @@ class TNModule(nn.Module):
         else:
             batch = x.numel() // max(x.shape[-1], 1) if x.ndim else 1
             plan = self._map.plan_for(batch, "training" if torch.is_grad_enabled() else "forward")
-        return self._contract(lambda x, cores: self._map.apply(OPS, x, cores, plan), x)
+        return self._contract(lambda x, cores: self._map.apply(OPS, x, cores, plan, planned.run), x)
 
     def _contract(self, run: Callable[[Tensor, list[Tensor]], Tensor], x: Tensor) -> Tensor:
         """Run a contraction of an input with the cores as training asks: bonds dropped, states kept or recomputed."""

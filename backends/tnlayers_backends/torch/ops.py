@@ -19,7 +19,34 @@ class TorchOps:
 
     def matmul(self, left: Tensor, right: Tensor) -> Tensor:
         """`mm` or `bmm`: `torch.matmul` would fold and copy behind the plan's back."""
-        return torch.mm(left, right) if left.ndim == 2 else torch.bmm(left, right)
+        if left.ndim == 2 and right.ndim == 2:
+            return torch.mm(left, right)
+        return torch.bmm(*_stacks(left, right))
+
+    def matmul_into(self, out: Tensor, left: Tensor, right: Tensor) -> None:
+        """As `matmul`, into memory at hand; no gradients."""
+        if left.ndim == 2 and right.ndim == 2:
+            torch.mm(left, right, out=out)
+        else:
+            torch.bmm(*_stacks(left, right), out=out)
+
+    def add_product(self, total: Tensor, left: Tensor, right: Tensor) -> None:
+        """Add `left @ right` to `total`, summed over the stack where `total` is one matrix."""
+        if total.dtype != left.dtype:  # half precision: one product over the stack and the sum, added up in single
+            if total.ndim < left.ndim:
+                left = left.transpose(0, 1).reshape(len(total), -1)  # (rows, stack * summed)
+                right = right.reshape(-1, total.shape[1])
+            total.add_(self.matmul(left, right))
+        elif left.ndim == 2:
+            total.addmm_(left, right)
+        elif total.ndim == 2:
+            total.addbmm_(left, right)
+        else:
+            total.baddbmm_(left, right)
+
+    def copy_into(self, out: Tensor, array: Tensor) -> None:
+        """Copy in the order of the axes."""
+        out.copy_(array)
 
     def sum(self, array: Tensor, axes: tuple[int, ...]) -> Tensor:
         """As `torch.sum`."""
@@ -41,6 +68,13 @@ class TorchOps:
         """As `torch.linalg.qr`."""
         q, r = torch.linalg.qr(matrix)
         return q, r
+
+
+def _stacks(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Both operands as stacks: a single matrix is repeated by a stride of zero, which copies nothing."""
+    if left.ndim == 2:
+        return left.expand(right.shape[0], -1, -1), right
+    return left, right.expand(left.shape[0], -1, -1) if right.ndim == 2 else right
 
 
 OPS = TorchOps()

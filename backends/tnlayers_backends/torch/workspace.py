@@ -1,0 +1,64 @@
+"""Kept memory: one flat buffer per thread, device, dtype and inference mode, in which chunks of a batch are carried.
+
+Touching new memory costs more than the arithmetic of a small product, so chunks run in memory that is used again by
+every call and every layer. A buffer is never returned and never saved for backward: whoever takes it is done with it
+before the next one in the same thread takes it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable
+
+import torch
+from torch import Tensor
+
+from tnlayers.backward import Place
+
+# A larger buffer is let go of after use: it would not stay in any cache, and nobody expects a layer to keep it.
+KEPT_BYTES = 2**26
+
+
+class _Kept(threading.local):
+    """The buffers of one thread."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[Hashable, Tensor] = {}
+
+
+_KEPT = _Kept()
+
+
+def buffer(entries: int, like: Tensor) -> Tensor:
+    """A flat buffer of at least so many entries, of the dtype and on the device of `like`, whatever it contains."""
+    stream = None
+    if like.is_cuda:
+        if torch.cuda.is_current_stream_capturing():  # memory born in a capture belongs to the captured graph
+            return like.new_empty(entries)
+        stream = torch.cuda.current_stream(like.device)
+    # A buffer born in inference mode may not be written to outside it.
+    key = (like.device, like.dtype, torch.is_inference_mode_enabled(), stream)
+    found = _KEPT.buffers.get(key)
+    if found is None or found.numel() < entries:
+        found = torch.empty(entries, dtype=like.dtype, device=like.device)
+        if found.nbytes <= KEPT_BYTES:
+            _KEPT.buffers[key] = found
+    return found
+
+
+def release() -> None:
+    """Let go of the buffers of this thread; the next call makes new ones."""
+    _KEPT.buffers.clear()
+
+
+class Rows:
+    """A buffer divided for some rows: places are given in entries per row."""
+
+    def __init__(self, memory: Tensor, rows: int) -> None:
+        self.memory = memory
+        self.rows = rows
+
+    def take(self, place: Place) -> Tensor:
+        """The flat part of the buffer that a place means."""
+        start, entries = place
+        return self.memory.narrow(0, start * self.rows, entries * self.rows)

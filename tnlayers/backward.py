@@ -1,0 +1,229 @@
+"""The planned sweep: some rows of the batch carried along a chain, and back with the gradients of `x` and all matrices.
+
+The backward sweep carries the gradient g of the state against the chain. A link z' = A z (or z A) gives
+
+    gradient of A  +=  g z^T,  summed over the stack of matrices that A was used for,
+    gradient of z   =  A^T g,
+
+on the same views as the forward sweep: the gradient stands in memory as the state does, and only where the forward
+pass permuted a state does the backward pass permute its gradient. States are not kept from forward to backward: the
+sweep computes them again, a few rows at a time, while they are in cache. Everything but the results is written into one
+workspace, so nothing is allocated.
+
+`carry` and `carry_back` name places in the workspace in entries per row; `Sweep` holds them and is derived once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from tnlayers.chain import Chain, Link
+from tnlayers.program import Array, Primitives, View
+
+Place: TypeAlias = tuple[int, int]  # where in the workspace, and how much, in entries per row
+
+
+class SweepPrimitives(Primitives, Protocol):
+    """What a backend has to offer beside the primitives of programs for sweeps to run in kept memory."""
+
+    def matmul_into(self, out: Array, left: Array, right: Array) -> None:
+        """`out = left @ right`, as `matmul` otherwise."""
+
+    def add_product(self, total: Array, left: Array, right: Array) -> None:
+        """`total += left @ right`, summed over the stack where `total` is one matrix."""
+
+    def copy_into(self, out: Array, array: Array) -> None:
+        """`out[...] = array`."""
+
+
+class Workspace(Protocol):
+    """Memory for some rows."""
+
+    def take(self, place: Place) -> Array:
+        """A flat array of the place's entries, times the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A chain with the places of its states in a workspace.
+
+    Attributes:
+        chain: The chain.
+        copies: Where each link's state is copied to, None where it is viewed.
+        results: Where each link's result stands; the last one only where the output is another arrangement of it.
+        gradients: Two places that the gradients of states alternate between.
+        forward: Entries per row of the workspace that `carry` uses.
+        both: Entries per row of the workspace that `carry_back` uses.
+    """
+
+    chain: Chain
+    copies: tuple[Place | None, ...]
+    results: tuple[Place, ...]
+    gradients: tuple[Place, Place]
+    forward: int
+    both: int
+
+
+def sweep(chain: Chain) -> Sweep:
+    """Assign places to a chain's states."""
+    top = 0
+    copies: list[Place | None] = []
+    results: list[Place] = []
+    for k, link in enumerate(chain.links):
+        copies.append((top, link.before) if link.state.copies else None)
+        top += link.before if link.state.copies else 0
+        lasting = k < len(chain.links) - 1 or chain.arrange is not None
+        results.append((top, link.after if lasting else 0))
+        top += link.after if lasting else 0
+    widths = _gradient_widths(chain)
+    gradients = ((top, widths[0]), (top + widths[0], widths[1]))
+    return Sweep(chain, tuple(copies), tuple(results), gradients, top, top + sum(widths))
+
+
+def _gradient_widths(chain: Chain) -> tuple[int, int]:
+    """Entries per row of the two places that `carry_back` writes gradients of states to, in turns."""
+    widths, free = [0, 0], 0
+    if chain.arrange is not None:
+        widths[0], free = chain.links[-1].after, 1
+    for k in reversed(range(len(chain.links))):
+        link, permuted, last = chain.links[k], chain.links[k].state.order is not None, k == 0
+        if permuted or not last:
+            widths[free] = max(widths[free], link.before)
+        if permuted and not last:
+            widths[1 - free] = max(widths[1 - free], link.before)
+        free = free if permuted else 1 - free
+    return widths[0], widths[1]
+
+
+def carry(ops: SweepPrimitives, sweep: Sweep, x: Array, matrices: Sequence[Array], space: Workspace, y: Array) -> None:
+    """Carry rows along the chain.
+
+    Args:
+        ops: The backend's primitives.
+        sweep: The chain and its places.
+        x: Some rows of the input.
+        matrices: The prepared matrices.
+        space: The workspace, for as many rows.
+        y: The same rows of the output, written to.
+    """
+    chain = sweep.chain
+    states = _states(ops, sweep, x, matrices, space)
+    link = chain.links[-1]
+    out = y if chain.arrange is None else space.take(sweep.results[-1])
+    _product_into(ops, link, out, states[-1], matrices[-1])
+    if chain.arrange is not None:
+        view = chain.arrange
+        array = _permuted(ops, view, out)
+        ops.copy_into(ops.reshape(y, array.shape), array)
+
+
+def carry_back(
+    ops: SweepPrimitives,
+    sweep: Sweep,
+    x: Array,
+    matrices: Sequence[Array],
+    space: Workspace,
+    gy: Array,
+    gx: Array | None,
+    totals: Sequence[Array | None],
+) -> None:
+    """Carry rows along the chain again, and their gradient back.
+
+    Args:
+        ops: The backend's primitives.
+        sweep: The chain and its places.
+        x: Some rows of the input.
+        matrices: The prepared matrices.
+        space: The workspace, for as many rows.
+        gy: The same rows of the output's gradient, contiguous.
+        gx: The same rows of the input's gradient, written to; None if nobody asks for it.
+        totals: The gradients of the matrices, added to; None where nobody asks.
+    """
+    chain = sweep.chain
+    states = _states(ops, sweep, x, matrices, space)
+    places, free = sweep.gradients, 0  # the gradient stands in one of two places; the next is written to the free one
+    g = gy
+    if chain.arrange is not None:
+        g = space.take((places[free][0], chain.links[-1].after))
+        _copy_back(ops, chain.arrange, gy, g)
+        free = 1 - free
+    for k in reversed(range(len(chain.links))):
+        link, total = chain.links[k], totals[k]
+        g = ops.reshape(g, link.shape)
+        if total is not None:
+            _add_gradient(ops, link, total, states[k], g)
+        if gx is None and all(earlier is None for earlier in totals[:k]):
+            return
+        permuted, last = link.state.order is not None, k == 0
+        out = gx if last and not permuted else space.take((places[free][0], link.before))
+        _state_gradient(ops, link, out, g, matrices[k])
+        if permuted:
+            g = gx if last else space.take((places[1 - free][0], link.before))
+            _copy_back(ops, link.state, out, g)
+        else:
+            g, free = out, 1 - free
+
+
+def _states(ops: SweepPrimitives, sweep: Sweep, x: Array, matrices: Sequence[Array], space: Workspace) -> list[Array]:
+    """The state before each link, viewed as its matrix; the last product is left to the caller."""
+    z, states = x, []
+    for k, link in enumerate(sweep.chain.links):
+        states.append(_as_matrix(ops, link.state, z, sweep.copies[k], space))
+        if k < len(sweep.chain.links) - 1:
+            z = space.take(sweep.results[k])
+            _product_into(ops, link, z, states[-1], matrices[k])
+    return states
+
+
+def _as_matrix(ops: SweepPrimitives, view: View, z: Array, place: Place | None, space: Workspace) -> Array:
+    """As `view.apply`, the copy written into the workspace."""
+    if place is None:
+        return view.apply(ops, z)
+    array, out = _permuted(ops, view, z), space.take(place)
+    ops.copy_into(ops.reshape(out, array.shape), array)
+    matrix = ops.reshape(out, view.shape)
+    return _transposed(ops, matrix) if view.swap else matrix
+
+
+def _permuted(ops: Primitives, view: View, array: Array) -> Array:
+    assert view.axes is not None
+    assert view.order is not None
+    return ops.permute(ops.reshape(array, view.axes), view.order)
+
+
+def _copy_back(ops: SweepPrimitives, view: View, array: Array, out: Array) -> None:
+    """The adjoint of a permuted view: from the order that a step wanted to the order in memory, into `out`."""
+    assert view.axes is not None
+    assert view.order is not None
+    inverse = tuple(view.order.index(axis) for axis in range(len(view.order)))
+    array = ops.permute(ops.reshape(array, tuple(view.axes[axis] for axis in view.order)), inverse)
+    ops.copy_into(ops.reshape(out, array.shape), array)
+
+
+def _product_into(ops: SweepPrimitives, link: Link, out: Array, state: Array, matrix: Array) -> None:
+    left, right = (state, matrix) if link.state_left else (matrix, state)
+    ops.matmul_into(ops.reshape(out, link.shape), left, right)
+
+
+def _add_gradient(ops: SweepPrimitives, link: Link, total: Array, state: Array, g: Array) -> None:
+    """The gradient of the prepared matrix."""
+    state = _transposed(ops, state)
+    left, right = (state, g) if link.state_left else (g, state)
+    ops.add_product(total, left, right)
+
+
+def _state_gradient(ops: SweepPrimitives, link: Link, out: Array, g: Array, matrix: Array) -> None:
+    """The gradient of a link's state, written in the order in which the state stands in memory."""
+    if link.state.swap:  # the state is viewed transposed, so its gradient is computed transposed
+        g = _transposed(ops, g)
+    else:
+        matrix = _transposed(ops, matrix)
+    left, right = (g, matrix) if link.state_left != link.state.swap else (matrix, g)
+    ops.matmul_into(ops.reshape(out, link.state.shape), left, right)
+
+
+def _transposed(ops: Primitives, array: Array) -> Array:
+    n = array.ndim
+    return ops.permute(array, (*range(n - 2), n - 1, n - 2))

@@ -1,0 +1,127 @@
+"""Estimates: how long a program takes on a machine, in chunks of a given size, and the chunk size that is fastest.
+
+The estimate adds up arithmetic by the shape of each product, data moved at the rate of where it lies, and calls. It
+ranks programs and chunk sizes; the counts that a plan states are exact and do not depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tnlayers.backward import sweep
+from tnlayers.chain import Chain, chain
+from tnlayers.lower import Contraction
+from tnlayers.machine import Machine
+from tnlayers.program import Multiply, Program
+
+
+@dataclass(frozen=True, slots=True)
+class Estimator:
+    """The seconds of one program.
+
+    Attributes:
+        program: The steps.
+        contraction: The sizes.
+        itemsize: Bytes per entry.
+        objective: "forward", "training", or "inference", where what is prepared from the cores is at hand already.
+        machine: The rates.
+    """
+
+    program: Program
+    contraction: Contraction
+    itemsize: int
+    objective: str
+    machine: Machine
+
+    def seconds(self, chunk: int | None) -> float:
+        """The seconds of the objective with this many rows at a time, None for all rows at once."""
+        found = chain(self.program, self.contraction)
+        prepared = range(len(self.program.steps)) if found is None else found.prepared
+        total = 0.0 if self.objective == "inference" else sum(self._prepared(number) for number in prepared)
+        return total + (0.0 if found is None else self._carried(found, chunk))
+
+    def _prepared(self, number: int) -> float:
+        """One step on the cores alone, with its backward pass in training."""
+        step, machine = self.program.steps[number], self.machine
+        passes = 3 if self.objective == "training" else 1
+        registers = (*step.registers, self.program.operands + number)
+        entries = [self.contraction.elements(self.program.indices[register]) for register in registers]
+        cached = self.itemsize * sum(entries) <= machine.cache_bytes
+        moved = machine.move(sum(entries), self.itemsize, cached=cached, fresh=True) + machine.seconds_per_call
+        arithmetic = machine.product(step.sizes) if isinstance(step, Multiply) else 0.0
+        return passes * (arithmetic + moved) + min(passes, 2) * self._copies(number, entries)
+
+    def _copies(self, number: int, entries: list[int]) -> float:
+        step = self.program.steps[number]
+        if not isinstance(step, Multiply):
+            return 0.0
+        copied = [n for n, (_, view) in zip(entries, (step.left, step.right), strict=False) if view.copies]
+        return sum(self.machine.copy(n, self.itemsize) + self.machine.seconds_per_call for n in copied)
+
+    def _carried(self, found: Chain, chunk: int | None) -> float:
+        """The chain over the whole batch."""
+        contraction = self.contraction
+        assert contraction.batch is not None
+        batch = contraction.sizes[contraction.batch]
+        rows = batch if chunk is None else min(chunk, batch)
+        places, training = sweep(found), self.objective == "training"
+        per_row = places.both if training else places.forward
+        state_bytes = self.itemsize * (rows * per_row + sum(link.matrix for link in found.links))
+        cached = state_bytes <= self.machine.cache_bytes
+        fresh = chunk is None
+        forward = self._pass(found, batch, rows, cached=cached, fresh=fresh)
+        backward = self._back(found, batch, rows, cached=cached, fresh=fresh) if training else 0.0
+        # Matrices laid out for the chain: copied once, unless at hand.
+        laid = [link.matrix for link in found.links if link.core[1].copies]
+        passes = {"inference": 0, "forward": 1}.get(self.objective, 2)
+        copies = sum(self.machine.copy(n, self.itemsize) + self.machine.seconds_per_call for n in laid)
+        entered = 0.0 if chunk is None else (2 if training else 1) * self.machine.seconds_per_function
+        return -(-batch // rows) * (forward + backward) + passes * copies + entered
+
+    def _pass(self, found: Chain, batch: int, rows: int, *, cached: bool, fresh: bool) -> float:
+        """Some rows through the chain once; the result goes to new memory."""
+        machine, last = self.machine, len(found.links) - 1
+        total = 0.0
+        for k, link in enumerate(found.links):
+            at_hand = cached and k > 0
+            total += machine.product(link.sizes(batch, rows)) + machine.seconds_per_call
+            total += machine.move(rows * link.before + link.matrix, self.itemsize, cached=at_hand)
+            total += machine.move(
+                rows * link.after, self.itemsize, cached=cached and k < last, fresh=fresh or k == last
+            )
+            total += self._permutes(rows * link.before, link.state.copies)
+        if found.arrange is not None:
+            total += self._permutes(rows * found.links[-1].after, found.arrange.copies)
+        return total
+
+    def _back(self, found: Chain, batch: int, rows: int, *, cached: bool, fresh: bool) -> float:
+        """Some rows back, with the states computed again unless the pass was fresh."""
+        machine = self.machine
+        total = 0.0
+        for k, link in enumerate(found.links):
+            sizes = link.sizes(batch, rows)
+            again = not fresh and k < len(found.links) - 1
+            total += machine.product(sizes) * (2 if again else 1) + machine.summed_product(sizes)
+            total += machine.seconds_per_call * (3 if again else 2)
+            moved = (3 if again else 2) * rows * (link.before + link.after) + 3 * link.matrix
+            total += machine.move(moved, self.itemsize, cached=cached, fresh=False)
+            if fresh and sizes[0] > 1 and link.spread:  # autograd makes one gradient per matrix of the stack, and adds
+                total += machine.move(sizes[0] * link.matrix, self.itemsize, cached=cached, fresh=True)
+            total += machine.move(rows * link.before, self.itemsize, cached=cached and k > 0, fresh=fresh or k == 0)
+            total += self._permutes(rows * link.before, link.state.order is not None)
+        return total
+
+    def _permutes(self, entries: int, copies: bool) -> float:
+        return self.machine.copy(entries, self.itemsize) + self.machine.seconds_per_call if copies else 0.0
+
+
+def chunk_sizes(found: Chain | None, contraction: Contraction) -> Iterator[int | None]:
+    """Chunk sizes worth trying: all rows at once, and where there are states to keep small, each power of two."""
+    yield None
+    if found is not None and contraction.batch is not None and len(found.links) > 1:
+        batch, rows = contraction.sizes[contraction.batch], 1
+        while rows < batch:
+            yield rows
+            rows *= 2
+        yield batch

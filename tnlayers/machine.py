@@ -1,0 +1,82 @@
+"""Rates of a machine: what turns counts into an estimate of seconds, by which programs are ranked.
+
+A product of matrices runs at the peak rate times s / (s + side) for each of its three sides s: short sides starve the
+processor. Data moves at one rate within the cache, at another from memory, and slowest into memory that was never
+touched. Each call, each matrix of a stack, and each matrix added into an accumulated gradient costs its own constant.
+
+`tnlayers calibrate` measures these rates; `Machine()` holds defaults, so that plans are the same everywhere unless a
+machine is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Sizes: TypeAlias = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Rates of one core of a processor, in float32. They rank programs; they promise no run time.
+
+    The defaults are rounded from measurements on AVX-512 servers.
+
+    Attributes:
+        flops_per_second: The rate of a large product of matrices.
+        side: The length at which a side of a product halves its rate.
+        cached_bytes_per_second: Reading and writing within the cache.
+        bytes_per_second: Reading from memory, and writing into memory in use.
+        fresh_bytes_per_second: Writing into memory that was never touched.
+        fresh_bytes: From this size on an allocation is such memory; smaller ones are likely to come back from a free.
+        permuted_bytes_per_second: Copying in another order of axes, bytes read and written together.
+        cached_permuted_bytes_per_second: The same within the cache.
+        cache_bytes: How much one core keeps at hand.
+        seconds_per_function: Entering a planned sweep, forward or backward.
+        seconds_per_call: One operation of the framework, with the views around it.
+        seconds_per_matrix: Each matrix of a stack in a product.
+        seconds_per_sum: Each matrix of a stack whose product is added to one sum.
+    """
+
+    flops_per_second: float = 150e9
+    side: float = 8.0
+    cached_bytes_per_second: float = 50e9
+    bytes_per_second: float = 20e9
+    fresh_bytes_per_second: float = 3e9
+    fresh_bytes: int = 2**25
+    permuted_bytes_per_second: float = 3.5e9
+    cached_permuted_bytes_per_second: float = 14e9
+    cache_bytes: int = 2**21
+    seconds_per_function: float = 3e-5
+    seconds_per_call: float = 5e-6
+    seconds_per_matrix: float = 5e-8
+    seconds_per_sum: float = 9e-7
+
+    def product(self, sizes: Sizes) -> float:
+        """Seconds of the arithmetic of one product of sizes (batch, rows, summed, columns)."""
+        batch, rows, summed, columns = sizes
+        full = 2.0 * batch * (rows + self.side) * (summed + self.side) * (columns + self.side)
+        return full / self.flops_per_second + (batch * self.seconds_per_matrix if batch > 1 else 0.0)
+
+    def summed_product(self, sizes: Sizes) -> float:
+        """Seconds of a stack of products that are added up into one matrix."""
+        extra = self.seconds_per_sum - self.seconds_per_matrix
+        return self.product(sizes) + (sizes[0] * extra if sizes[0] > 1 else 0.0)
+
+    def copy(self, entries: int, itemsize: int = 4) -> float:
+        """Seconds of copying entries in another order."""
+        moved = 2 * itemsize * entries
+        cached = moved <= self.cache_bytes
+        return moved / (self.cached_permuted_bytes_per_second if cached else self.permuted_bytes_per_second)
+
+    def move(self, entries: int, itemsize: int, *, cached: bool, fresh: bool = False) -> float:
+        """Seconds of reading or writing entries once."""
+        moved = entries * itemsize
+        if fresh and moved >= self.fresh_bytes:
+            return moved / self.fresh_bytes_per_second
+        return moved / (self.cached_bytes_per_second if cached else self.bytes_per_second)
+
+
+def machine() -> Machine:
+    """The rates that plans are made with."""
+    return Machine()
