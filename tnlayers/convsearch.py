@@ -17,7 +17,8 @@ from tnlayers.convplan import Convolution, ConvPlan, ConvStep, Route, conv_cost
 from tnlayers.cost import NOTHING, Cost
 from tnlayers.kernel import Kernel
 from tnlayers.lower import Contraction
-from tnlayers.plan import ITEMSIZES, Objective, Plan, plan_contraction
+from tnlayers.optimise import plan_contraction
+from tnlayers.plan import ITEMSIZES, Objective, Plan
 from tnlayers.window import Window
 
 _BEAM = 24

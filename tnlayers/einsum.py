@@ -12,7 +12,8 @@ from opt_einsum.parser import parse_einsum_input
 from tnlayers.backends import backend_of
 from tnlayers.errors import TNLayersError
 from tnlayers.lower import Contraction
-from tnlayers.plan import Plan, plan_contraction
+from tnlayers.optimise import plan_contraction
+from tnlayers.plan import Plan
 from tnlayers.search import Optimizer
 
 

@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 from tnlayers.backends import backend as get_backend
 from tnlayers.errors import TNLayersError
 from tnlayers.lower import Graph, forward, weight
-from tnlayers.plan import Objective, Plan, plan_contraction
+from tnlayers.optimise import plan_contraction
+from tnlayers.plan import Objective, Plan
 from tnlayers.planning import AnyPlan, plan_graphs
 from tnlayers.program import Array, Primitives
 from tnlayers.spec import Spec

@@ -16,8 +16,8 @@ from math import prod
 
 from tnlayers.layer import LinearMap
 from tnlayers.lower import Core, Graph
+from tnlayers.optimise import plan_contraction
 from tnlayers.overlap import Below, Overlap, overlap
-from tnlayers.plan import plan_contraction
 from tnlayers.program import Array, Primitives
 
 # A doubled network has many hyperedges (open indices with masks on them); `dp` takes ten seconds at 16 such operands.

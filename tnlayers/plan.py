@@ -7,22 +7,22 @@ layers alike share them, and asking twice costs nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, reduce
-from math import inf
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from tnlayers.backward import Sweep, sweep
 from tnlayers.chain import chain
 from tnlayers.cost import NOTHING, Cost, backward_cost, dense_cost, step_costs
 from tnlayers.errors import TNLayersError
-from tnlayers.estimate import Estimator, chunk_sizes
+from tnlayers.estimate import Estimator
 from tnlayers.layout import Path, assemble
 from tnlayers.lower import Contraction
 from tnlayers.machine import machine
+from tnlayers.memory import memory, prepared, workspace
 from tnlayers.program import Program
-from tnlayers.search import Optimizer, candidates, linear_path
+from tnlayers.search import linear_path
 from tnlayers.tree import print_plan
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 Objective: TypeAlias = Literal["forward", "training", "inference"]
 
 ITEMSIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16}
-
-# What an inference plan may keep prepared from the cores, in bytes: a float32 weight of 4096 x 4096.
-PREPARED_LIMIT = 2**26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,19 +109,12 @@ class Plan:
     @property
     def workspace(self) -> int:
         """Bytes of memory that chunks run in; it is used again by every call and every layer."""
-        if self.sweep is None or self.chunk is None:
-            return 0
-        rows = min(self.chunk, self.batch or 1)
-        return self.itemsize * rows * (self.sweep.both if self.objective == "training" else self.sweep.forward)
+        return workspace(self)
 
     @property
     def prepared(self) -> int:
         """Bytes of what is made from the cores before the batch is carried, cores themselves not counted."""
-        if self.sweep is None:
-            return 0
-        cores = (link.core for link in self.sweep.chain.links)
-        made = [view.copies or register >= self.program.operands for register, view in cores]
-        return self.itemsize * sum(link.matrix for link, new in zip(self.sweep.chain.links, made, strict=True) if new)
+        return prepared(self)
 
     @property
     def memory(self) -> int:
@@ -225,8 +215,8 @@ class Plan:
         return cls(
             contraction=contraction,
             path=path,
-            objective=_objective(data["objective"]),
-            dtype=_dtype(data["dtype"]),
+            objective=objective_name(data["objective"]),
+            dtype=dtype_name(data["dtype"]),
             chunk=None if data.get("chunk") is None else int(data["chunk"]),
             found_by=str(data["found_by"]),
             title=str(data["title"]),
@@ -234,116 +224,19 @@ class Plan:
         )
 
 
-def memory(plan: Plan) -> int:
-    """Bytes that a plan uses at most, beyond input, output, cores and their gradients."""
-    training = plan.objective == "training"
-    links = () if plan.sweep is None else plan.sweep.chain.links
-    linked = {link.step for link in links}
-    made = sum(cost.result + cost.copied // 2 for k, cost in enumerate(plan.steps) if k not in linked)
-    made += plan.itemsize * sum(link.matrix for link in links if link.core[1].copies)
-    gradients = 2 * plan.itemsize * sum(link.matrix for link in links) if training else 0
-    if plan.chunk is not None:
-        return made + gradients + plan.workspace
-    rows = plan.itemsize * (plan.batch or 1)
-    before = [link.before * (2 if link.state.copies else int(k > 0)) for k, link in enumerate(links)]
-    after = [link.after if k < len(links) - 1 else 0 for k, link in enumerate(links)]
-    if training:
-        kept = sum(n for n, link in zip(before, links, strict=True) if n)
-        return made + gradients + rows * (kept + 2 * max(before, default=0))
-    return made + rows * max((a + b for a, b in zip(before, after, strict=True)), default=0)
-
-
-def plan_contraction(
-    contraction: Contraction,
-    *,
-    objective: Objective = "forward",
-    optimize: Optimizer = "auto",
-    dtype: str = "float32",
-    memory_limit: int | None = None,
-    title: str = "",
-    features: tuple[int, int] | None = None,
-) -> Plan:
-    """Find the fastest path and chunk size for any contraction; found once per set of equal arguments.
-
-    Optimizers that are objects may be random or keep state: their plans are searched anew each time.
-
-    Raises:
-        TNLayersError: If no plan keeps `memory_limit` (bytes, see `Plan.memory`); the message names the least.
-    """
-    search = _search if callable(optimize) else _cached_search
-    asked = _objective(objective), _hashable(optimize), _dtype(dtype), memory_limit
-    return search(contraction, *asked, title, features)
-
-
-def _search(
-    contraction: Contraction,
-    objective: Objective,
-    optimize: Optimizer,
-    dtype: str,
-    memory_limit: int | None,
-    title: str,
-    features: tuple[int, int] | None,
-) -> Plan:
-    best, least, smallest = None, (True, inf), inf
-    rates, itemsize = machine(), ITEMSIZES[dtype]
-    found_paths = candidates(contraction, optimize, objective=objective, itemsize=itemsize, machine=rates)
-    for label, path in found_paths:
-        program = assemble(contraction, path)
-        estimator = Estimator(program, contraction, itemsize, objective, rates)
-        for seconds, chunk in sorted(
-            (estimator.seconds(chunk), chunk or 0) for chunk in chunk_sizes(chain(program, contraction), contraction)
-        ):
-            if best is not None and (False, seconds) >= least:
-                break
-            found = Plan(
-                contraction=contraction,
-                path=path,
-                objective=objective,
-                dtype=dtype,
-                chunk=chunk or None,
-                found_by=label,
-                title=title,
-                features=features,
-            )
-            needed = found.memory if memory_limit is not None else 0
-            smallest = min(smallest, needed)
-            too_much = objective == "inference" and found.prepared > PREPARED_LIMIT
-            if (memory_limit is None or needed <= memory_limit) and (too_much, seconds) < least:
-                best, least = found, (too_much, seconds)
-                break
-    if best is None:
-        raise TNLayersError(
-            f"No plan for {title or 'this contraction'} keeps memory_limit={memory_limit} bytes: the least that is "
-            f"feasible is {smallest} bytes beyond input, output and cores. Raise the limit, or take smaller batches."
-        )
-    return best
-
-
-_cached_search: Callable[..., Plan] = lru_cache(maxsize=4096)(_search)
-
-
 def _counts(cost: Cost) -> dict[str, int]:
     return {name: getattr(cost, name) for name in ("flops", "bytes", "copied", "kept", "result")}
 
 
-def _hashable(optimize: Any) -> Any:
-    if isinstance(optimize, str) or callable(optimize):
-        return optimize
-    try:
-        return tuple(tuple(int(k) for k in step) for step in optimize)
-    except (TypeError, ValueError) as error:
-        raise TNLayersError(
-            f"optimize={optimize!r} is no optimizer of opt_einsum, no name of one, no path such as [(0, 1), (0, 1)]."
-        ) from error
-
-
-def _objective(name: str) -> Objective:
+def objective_name(name: str) -> Objective:
+    """A known objective, or a refusal."""
     if name not in get_args(Objective):
         raise TNLayersError(f"There is no objective {name!r}; plans minimise {' or '.join(get_args(Objective))}.")
     return name  # type: ignore[return-value]  # checked just above
 
 
-def _dtype(name: str) -> str:
+def dtype_name(name: str) -> str:
+    """A known dtype, or a refusal."""
     if not isinstance(name, str) or name not in ITEMSIZES:
         raise TNLayersError(f"Bytes cannot be counted for dtype {name!r}; known: {', '.join(ITEMSIZES)}.")
     return name

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 from tnlayers.cost import NOTHING, Cost, dense_cost
 from tnlayers.errors import TNLayersError
 from tnlayers.lower import Graph, forward
-from tnlayers.plan import ITEMSIZES, Objective, Plan, plan_contraction
+from tnlayers.optimise import plan_contraction
+from tnlayers.plan import ITEMSIZES, Objective, Plan
 from tnlayers.search import Optimizer
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec

@@ -1,0 +1,42 @@
+"""How much memory a plan holds: what it prepares from the cores, what chunks run in, and the most it has at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tnlayers.plan import Plan
+
+
+def workspace(plan: Plan) -> int:
+    """Bytes of memory that chunks run in; it is used again by every call and every layer."""
+    if plan.sweep is None or plan.chunk is None:
+        return 0
+    rows = min(plan.chunk, plan.batch or 1)
+    return plan.itemsize * rows * (plan.sweep.both if plan.objective == "training" else plan.sweep.forward)
+
+
+def prepared(plan: Plan) -> int:
+    """Bytes of the matrices that the batch is carried through, where they are not views of cores."""
+    links = () if plan.sweep is None else plan.sweep.chain.links
+    made = (link for link in links if link.core[1].copies or link.core[0] >= plan.program.operands)
+    return plan.itemsize * sum(link.matrix for link in made)
+
+
+def memory(plan: Plan) -> int:
+    """Bytes that a plan uses at most, beyond input, output, cores and their gradients."""
+    training = plan.objective == "training"
+    links = () if plan.sweep is None else plan.sweep.chain.links
+    linked = {link.step for link in links}
+    made = sum(cost.result + cost.copied // 2 for k, cost in enumerate(plan.steps) if k not in linked)
+    made += plan.itemsize * sum(link.matrix for link in links if link.core[1].copies)
+    gradients = 2 * plan.itemsize * sum(link.matrix for link in links) if training else 0
+    if plan.chunk is not None:
+        return made + gradients + plan.workspace
+    rows = plan.itemsize * (plan.batch or 1)
+    before = [link.before * (2 if link.state.copies else int(k > 0)) for k, link in enumerate(links)]
+    after = [link.after if k < len(links) - 1 else 0 for k, link in enumerate(links)]
+    if training:
+        kept = sum(n for n, link in zip(before, links, strict=True) if n)
+        return made + gradients + rows * (kept + 2 * max(before, default=0))
+    return made + rows * max((a + b for a, b in zip(before, after, strict=True)), default=0)
