@@ -119,7 +119,8 @@ def test_function_transforms():
         stacked = {name: torch.stack([p, p + 1]) for name, p in parameters.items()}
         yield torch.func.vmap(call, in_dims=(0, None))(stacked, x)
         with torch.no_grad():
-            yield torch.func.vmap(layer)(x)
+            inferred = torch.func.vmap(layer)(x)
+        yield inferred
 
     for ours, theirs in zip(outcomes(layer), outcomes(plain), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-11)
