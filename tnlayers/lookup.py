@@ -15,7 +15,8 @@ from math import prod
 
 from tnlayers.layer import LinearMap, bucket
 from tnlayers.lower import Contraction, Graph
-from tnlayers.plan import Objective, Plan, plan_contraction
+from tnlayers.optimise import plan_contraction
+from tnlayers.plan import Objective, Plan
 
 
 @dataclass(frozen=True, slots=True)
