@@ -148,10 +148,7 @@ class LinearMap:
     def term_weight(self, ops: Primitives, term: int, cores: Sequence[Array]) -> Array:
         """The weight matrix of one of the networks alone, rebuilt from its own cores."""
         graph, part = self.graphs[term], self.spec.parts[term]
-        plan = self.weight_plan(term)
-        identities = [ops.eye(graph.sizes[i], cores[0]) for i in graph.shared]
-        w = plan.program.run(ops, [*cores, *identities])
-        w = ops.reshape(w, (prod(graph.out_modes), prod(graph.in_modes)))
+        w = rebuild(ops, graph, cores, self.weight_plan(term))
         return w[: part.out_features, : part.in_features] if part.pad_in or part.pad_out else w
 
     def weight_plan(self, term: int) -> Plan:
@@ -168,6 +165,21 @@ class LinearMap:
         for graph in self.graphs:
             yield cores[start : start + len(graph.cores)]
             start += len(graph.cores)
+
+
+def rebuild(ops: Primitives, graph: Graph, cores: Sequence[Array], plan: Plan | None = None) -> Array:
+    """The weight of one network, (product of out modes, product of in modes), padded features included.
+
+    Args:
+        ops: The primitives of the cores' backend.
+        graph: The network.
+        cores: Its cores, in order of declaration.
+        plan: How, for the contraction `weight(graph)`; searched if None.
+    """
+    plan = plan or plan_contraction(weight(graph), title="weight")
+    identities = [ops.eye(graph.sizes[i], cores[0]) for i in graph.shared]
+    w = plan.program.run(ops, [*cores, *identities])
+    return ops.reshape(w, (prod(graph.out_modes), prod(graph.in_modes)))
 
 
 def _apply(ops: Primitives, x: Array, plan: Plan, part: Spec, cores: Sequence[Array], run: Runner | None) -> Array:

@@ -58,6 +58,15 @@ class NumpyOps:
         q, r = np.linalg.qr(matrix)
         return q, r
 
+    def svd(self, matrix: Array) -> tuple[Array, Array, Array]:
+        """As `numpy.linalg.svd`, reduced; of a stack, each matrix by itself."""
+        u, s, vh = np.linalg.svd(matrix, full_matrices=False)
+        return u, s, vh
+
+    def like(self, values: Array, array: Array) -> Array:
+        """An array in the dtype of another."""
+        return values.astype(array.dtype)
+
 
 class NumpyLinear:
     """A linear layer on numpy: `layer(x)`, (..., in_features) -> (..., out_features).

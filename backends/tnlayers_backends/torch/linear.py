@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from tnlayers.compress.decompose import Decomposition, decompose
 from tnlayers.errors import TNLayersError
 from tnlayers.plan import Objective
 from tnlayers.planning import AnyPlan
@@ -28,7 +30,6 @@ class TNLinear(TNModule):
         in_modes: Factors of in_features, one per core; balanced ones if None.
         out_modes: Factors of out_features, likewise.
         seed: Draws the parameters; None takes torch's global generator, so `torch.manual_seed` decides.
-        variance: What E[W^2] is initialised to; 1 / (3 in_features), as in `nn.Linear`, if None.
         **keywords: The network type's own, such as `bond_dim`, and `cores`.
 
     Shape:
@@ -47,6 +48,8 @@ class TNLinear(TNModule):
         ['bias', 'core_0', 'core_1', 'core_2', 'core_3']
     """
 
+    delivered: Decomposition | None = None  # what `from_linear` made of the dense weight
+
     def __init__(
         self,
         in_features: int,
@@ -59,12 +62,11 @@ class TNLinear(TNModule):
         in_modes: tuple[int, ...] | None = None,
         out_modes: tuple[int, ...] | None = None,
         seed: int | None = None,
-        variance: float | None = None,
         **keywords: Any,
     ) -> None:
         given = {"in_modes": in_modes, "out_modes": out_modes, "bias": bias} | keywords
         asked = {key: value for key, value in given.items() if value is not None}
-        super().__init__(make_spec(network, in_features, out_features, **asked), device, dtype, seed, variance=variance)
+        super().__init__(make_spec(network, in_features, out_features, **asked), device, dtype, seed)
 
     @property
     def in_features(self) -> int:
@@ -87,6 +89,69 @@ class TNLinear(TNModule):
             TNLayersError: If the plan was made for another network.
         """
         self._map = self._map.with_plan(plan)
+
+    @classmethod
+    @torch.no_grad()
+    def from_linear(
+        cls,
+        dense: nn.Linear,
+        network: str | Spec = "mpo",
+        *,
+        bond_dim: int | tuple[int, ...] | None = None,
+        max_params: int | None = None,
+        ratio: float | None = None,
+        error: float | None = None,
+        strict: bool = False,
+        **keywords: Any,
+    ) -> Self:
+        """The layer that comes closest to a dense one within a budget or an error; the dense layer stays as it is.
+
+        The weight is decomposed in double precision; the result has the dense layer's dtype and device and its bias.
+        `layer.delivered` tells what came of it.
+
+        Args:
+            dense: The layer whose weight is taken.
+            network: A network type or a template.
+            bond_dim: The size of every bond, or one per bond.
+            max_params: At most so many parameters in all cores.
+            ratio: At most this share of the weight's parameters.
+            error: At most this relative error of the weight, ||W - W'|| / ||W||; 0 keeps all of it.
+            strict: Refuse a budget that is met only more than 2 % below it.
+            **keywords: The network type's own, and `cores`, `in_modes`, `out_modes`.
+
+        Raises:
+            TNLayersError: As `tnlayers.compress.decompose`; or `dense` is no `nn.Linear`.
+
+        Example:
+            >>> import torch
+            >>> import tnlayers as tnl
+            >>> dense = torch.nn.Linear(64, 32)
+            >>> layer = tnl.nn.MPOLinear.from_linear(dense, error=0)
+            >>> x = torch.randn(5, 64)
+            >>> torch.allclose(layer(x), dense(x), atol=1e-5)
+            True
+        """
+        if not isinstance(dense, nn.Linear):
+            raise TNLayersError(f"from_linear takes an nn.Linear, got a {type(dense).__name__}.")
+        weight = dense.weight.detach()
+        found = decompose(
+            weight.to(torch.promote_types(weight.dtype, torch.float64)),
+            make_spec(network, **keywords),
+            bond_dim=bond_dim,
+            max_params=max_params,
+            ratio=ratio,
+            error=error,
+            strict=strict,
+        )
+        layer = cls.__new__(cls)
+        spec = replace(found.spec, bias=dense.bias is not None)
+        TNModule.__init__(layer, spec, weight.device, weight.dtype, 0)
+        for name, core in layer.cores.items():
+            core.copy_(found.cores[name])
+        if layer.bias is not None:
+            layer.bias.copy_(dense.bias)
+        layer.delivered = replace(found, cores={})
+        return layer
 
     @torch.no_grad()
     def to_linear(self) -> nn.Linear:

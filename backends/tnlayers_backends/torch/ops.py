@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,6 +69,15 @@ class TorchOps:
         """As `torch.linalg.qr`."""
         q, r = torch.linalg.qr(matrix)
         return q, r
+
+    def svd(self, matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `torch.linalg.svd`, reduced; of a stack, each matrix by itself."""
+        u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+        return u, s, vh
+
+    def like(self, values: np.ndarray, array: Tensor) -> Tensor:
+        """A numpy array in the dtype and on the device of a tensor."""
+        return torch.from_numpy(values).to(dtype=array.dtype, device=array.device)
 
 
 def _stacks(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

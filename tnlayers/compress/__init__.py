@@ -1,0 +1,12 @@
+"""From trained weights: dense weights as networks, within a budget or an error.
+
+Example:
+    >>> import numpy as np
+    >>> from tnlayers.compress import decompose
+    >>> decompose(np.eye(16), "mpo(cores=2)", bond_dim=1).error < 1e-12
+    True
+"""
+
+from tnlayers.compress.decompose import Decomposition, decompose
+
+__all__ = ["Decomposition", "decompose"]
