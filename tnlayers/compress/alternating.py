@@ -18,7 +18,7 @@ from tnlayers.compress.splitting import Splitting
 from tnlayers.errors import TNLayersError
 from tnlayers.layer import rebuild
 from tnlayers.lower import Contraction, Graph, repeated
-from tnlayers.plan import plan_contraction
+from tnlayers.optimise import plan_contraction
 from tnlayers.program import Array
 
 # A core with more bond values than this is improved by conjugate gradients: N would be larger than what it is good for.
