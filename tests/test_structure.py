@@ -106,8 +106,17 @@ def test_public_names():
         assert getattr(tnl, name) is not None
     with pytest.raises(AttributeError, match="'compres'"):
         _ = tnl.compres
-    layers = {"MPOLinear", "TNConv1d", "TNConv2d", "TNConv3d", "TNEmbedding", "TNLinear"}
-    assert set(tnl.nn.__all__) == {*layers, "bond_dropout", "checkpointed"}
+    convolutions = {"TNConv1d", "TNConv2d", "TNConv3d"}
+    layers = {
+        "MPOLinear",
+        "TNEmbedding",
+        "TNLinear",
+        "TNMultiheadAttention",
+        "TNTensorLinear",
+        "TNGRUCell",
+        "TNLSTMCell",
+    }
+    assert set(tnl.nn.__all__) == {*layers, *convolutions, "bond_dropout", "checkpointed"}
 
 
 def test_functions_are_not_hidden_by_the_modules_of_their_name():

@@ -7,12 +7,28 @@ from tnlayers.errors import TNLayersError
 
 backend("torch")  # without torch this refuses and names the extra to install, before the imports below fail
 
+from tnlayers_backends.torch.attention import TNMultiheadAttention  # noqa: E402
 from tnlayers_backends.torch.conv import TNConv1d, TNConv2d, TNConv3d  # noqa: E402
 from tnlayers_backends.torch.embedding import TNEmbedding  # noqa: E402
 from tnlayers_backends.torch.linear import MPOLinear, TNLinear  # noqa: E402
+from tnlayers_backends.torch.recurrent import TNGRUCell, TNLSTMCell  # noqa: E402
+from tnlayers_backends.torch.tensor_linear import TNTensorLinear  # noqa: E402
 from tnlayers_backends.torch.training import bond_dropout, checkpointed  # noqa: E402
 
-__all__ = ["MPOLinear", "TNConv1d", "TNConv2d", "TNConv3d", "TNEmbedding", "TNLinear", "bond_dropout", "checkpointed"]
+__all__ = [
+    "MPOLinear",
+    "TNConv1d",
+    "TNConv2d",
+    "TNConv3d",
+    "TNEmbedding",
+    "TNGRUCell",
+    "TNLSTMCell",
+    "TNLinear",
+    "TNMultiheadAttention",
+    "TNTensorLinear",
+    "bond_dropout",
+    "checkpointed",
+]
 
 
 class _Absent(TNLayersError, AttributeError):

@@ -30,6 +30,7 @@ class TNLinear(TNModule):
         in_modes: Factors of in_features, one per core; balanced ones if None.
         out_modes: Factors of out_features, likewise.
         seed: Draws the parameters; None takes torch's global generator, so `torch.manual_seed` decides.
+        variance: What E[W^2] is initialised to; 1 / (3 in_features), as in `nn.Linear`, if None.
         **keywords: The network type's own, such as `bond_dim`, and `cores`.
 
     Shape:
@@ -62,11 +63,12 @@ class TNLinear(TNModule):
         in_modes: tuple[int, ...] | None = None,
         out_modes: tuple[int, ...] | None = None,
         seed: int | None = None,
+        variance: float | None = None,
         **keywords: Any,
     ) -> None:
         given = {"in_modes": in_modes, "out_modes": out_modes, "bias": bias} | keywords
         asked = {key: value for key, value in given.items() if value is not None}
-        super().__init__(make_spec(network, in_features, out_features, **asked), device, dtype, seed)
+        super().__init__(make_spec(network, in_features, out_features, **asked), device, dtype, seed, variance=variance)
 
     @property
     def in_features(self) -> int:
@@ -145,7 +147,7 @@ class TNLinear(TNModule):
         )
         layer = cls.__new__(cls)
         spec = replace(found.spec, bias=dense.bias is not None)
-        TNModule.__init__(layer, spec, weight.device, weight.dtype, 0)
+        TNModule.__init__(layer, spec, weight.device, weight.dtype, seed=0)
         for name, core in layer.cores.items():
             core.copy_(found.cores[name])
         if layer.bias is not None:

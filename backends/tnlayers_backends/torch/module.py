@@ -33,6 +33,7 @@ class TNModule(nn.Module):
         dtype: Their dtype; torch's default dtype if None.
         seed: Draws the parameters; None takes torch's global generator, so `torch.manual_seed` decides.
         linear: Whether `forward` multiplies vectors by the weight: then the usual batch sizes are planned for here.
+        variance: What E[W^2] is initialised to, the bias within the root of three times that; None for the kind's own.
 
     Raises:
         TNLayersError: If a core has a name that torch modules use themselves.
@@ -50,8 +51,10 @@ class TNModule(nn.Module):
         seed: int | None,
         *,
         linear: bool = True,
+        variance: float | None = None,
     ) -> None:
         super().__init__()
+        self._asked_variance = variance
         self.bond_dropout = None
         self.checkpoint = False
         dtype = dtype or torch.get_default_dtype()
@@ -72,7 +75,7 @@ class TNModule(nn.Module):
 
     def _variance(self) -> float:
         """What E[W^2] is initialised to."""
-        return default_variance(self.spec.in_features)
+        return default_variance(self.spec.in_features) if self._asked_variance is None else self._asked_variance
 
     @torch.no_grad()
     def reset_parameters(self, seed: int | None = None) -> None:
@@ -100,6 +103,8 @@ class TNModule(nn.Module):
             core.copy_(torch.from_numpy(drawn[name]))
         if self.bias is not None:
             self.bias.copy_(torch.from_numpy(draw_bias(self.spec.in_features, self.spec.out_features, rng, dtype)))
+            if self._asked_variance is not None:
+                self.bias.mul_((3 * self._asked_variance * self.spec.in_features) ** 0.5)
 
     @property
     def spec(self) -> Spec:
