@@ -196,6 +196,31 @@ def test_compiles_exports_and_autocasts(rebuilt):
         assert_close(layer(x), expected, dtype="bfloat16")
 
 
+def test_notes_tell_what_was_adjusted():
+    layer = tnl.nn.TNConv2d(7, 12, 3, network="mpo(cores=3, bond=8)", seed=0)
+    assert layer.spec.in_modes == (3, 3, 1, 7, 1)  # seven channels are not padded: that would cut positions too
+    assert any("in_channels: 7 has fewer than 3 useful factors" in note for note in layer.spec.notes)
+    assert any("clipped from 8 to 3" in note for note in layer.spec.notes)
+
+
+def test_training_tools_reach_convolutions():
+    layer = small(dtype=torch.float64)
+    x = torch.from_numpy(inputs(layer, dtype="float64"))
+    torch.testing.assert_close(layer.norm2(), layer.weight.square().sum())
+    before = layer(x)
+    layer.canonicalise_()
+    torch.testing.assert_close(layer(x), before)
+    tnl.nn.checkpointed(layer)
+    for plan in (layer._conv.rebuilt, forced(layer, x.numpy())):
+        layer.use_plan(plan)
+        torch.testing.assert_close(layer(x), before)
+        assert all(grad is not None for grad in torch.autograd.grad(layer(x).sum(), tuple(layer.cores.values())))
+    tnl.nn.bond_dropout(layer, 0.5)
+    torch.manual_seed(0)
+    assert not torch.allclose(layer(x), before)
+    torch.testing.assert_close(layer.eval()(x), before)
+
+
 def test_vmap_over_images():
     layer = small()
     x = torch.from_numpy(inputs(layer))
@@ -221,6 +246,7 @@ def test_flat_is_one_linear_map_of_the_flattened_maps(dims):
     assert "view=flat (no weights shared over positions), in_size=" in str(layer)
     assert layer.plan_for(x.shape).batch == 4
     assert layer.view == "flat"
+    assert "view 'flat': no weights are shared over positions" in layer.spec.notes
 
 
 def test_flat_keeps_the_variance_of_its_outputs():

@@ -123,6 +123,18 @@ def test_compiles_exports_and_maps(name):
     torch.testing.assert_close(exported(larger), layer(larger))
 
 
+def test_training_tools_reach_embeddings():
+    layer = embedding(MARKET["mpo-3"], dtype=torch.float64)
+    ids = ids_for(layer)
+    before = layer(ids)
+    torch.testing.assert_close(layer.norm2(), layer.weight.square().sum())
+    torch.testing.assert_close(tnl.nn.checkpointed(layer)(ids), before)
+    tnl.nn.bond_dropout(layer, 0.5)
+    torch.manual_seed(0)
+    assert not torch.allclose(layer(ids), before)
+    torch.testing.assert_close(layer.eval()(ids), before)
+
+
 def test_a_tied_decoder_reads_the_weight():
     layer = embedding(MARKET["mpo-3"], dtype=torch.float64)
     h = torch.randn(5, 12, dtype=torch.float64)

@@ -35,6 +35,7 @@ class ConvMap:
         )
         self.matrix = matrix
         self._pinned: ConvPlan | None = None
+        self._plans: dict[tuple[int, tuple[int, ...], Objective], ConvPlan] = {}
         # Traced code runs this one where no plan is pinned: it is right, and rarely slow, at every size of input.
         self.rebuilt = ConvPlan(
             convolution=self.convolution,

@@ -71,7 +71,8 @@ def _split(term: Spec, kernel: Sequence[int], in_channels: int, out_channels: in
     if kind.split is not None:  # modes bound to each other: the type splits the whole, and `kernel_of` sees if it fits
         return make_spec(term, prod(kernel) * in_channels, groups * out_channels)
     order = term.cores or kind.cores
-    channels = zip(factorise(in_channels, order, pad=False), factorise(out_channels, order, pad=False), strict=True)
+    i, o = (factorise(size, order, pad=False) for size in (in_channels, out_channels))
+    channels = zip(i, o, strict=True)
     sites = [*((size, 1) for size in kernel), (1, groups), *channels]
     kept = [site for site in sites if prod(site) > 1] or [(1, 1)]
     ins, outs = zip(*kept, strict=True)
@@ -80,7 +81,7 @@ def _split(term: Spec, kernel: Sequence[int], in_channels: int, out_channels: in
         # room". The printed spec and its notes still tell it.
         warnings.simplefilter("ignore", TNLayersWarning)
         try:
-            return make_spec(replace(term, cores=None), in_modes=ins, out_modes=outs)
+            made = make_spec(replace(term, cores=None), in_modes=ins, out_modes=outs)
         except TNLayersError as error:
             raise TNLayersError(
                 f"{error} These are the modes of a kernel {' x '.join(map(str, kernel))} from {in_channels} to "
@@ -88,6 +89,8 @@ def _split(term: Spec, kernel: Sequence[int], in_channels: int, out_channels: in
                 f"takes written modes: in_modes that multiply to {prod(kernel) * in_channels}, kernel first, and "
                 f"out_modes that multiply to {groups * out_channels}."
             ) from error
+    told = [f"{side}_channels: {modes.note}" for side, modes in (("in", i), ("out", o)) if modes.note]
+    return replace(made, notes=(*told, *made.notes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ Two ways to see a convolution as a layer of this library, both by name:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -107,6 +108,7 @@ class TNConv(TNModule):
             spatial = flat_size(self.dims, in_size, groups, padding_mode)
             features = prod(spatial) * in_channels, prod(moves.out_sizes(spatial)) * out_channels
             spec = make_spec(network, *features, **asked)
+            spec = replace(spec, notes=(*spec.notes, "view 'flat': no weights are shared over positions"))
         elif view != "kernel" or in_size is not None:
             raise TNLayersError(
                 f"view={view!r}, in_size={in_size!r}: there are view='kernel', which takes inputs of any size, and "
