@@ -116,7 +116,7 @@ def test_public_names():
         "TNGRUCell",
         "TNLSTMCell",
     }
-    assert set(tnl.nn.__all__) == {*layers, *convolutions, "bond_dropout", "checkpointed"}
+    assert set(tnl.nn.__all__) == {*layers, *convolutions, "bond_dropout", "bond_penalty", "checkpointed"}
 
 
 def test_functions_are_not_hidden_by_the_modules_of_their_name():

@@ -14,7 +14,7 @@ from tnlayers.networks.registry import declare, network_type
 if TYPE_CHECKING:
     from tnlayers.spec import Spec
 
-_SIZES = ("bond_dim", "rank", "terms")  # keywords that size bonds, and may therefore be clipped
+SIZES = ("bond_dim", "rank", "terms")  # keywords that size bonds, and may therefore be clipped
 
 
 def declared(spec: Spec) -> Graph:
@@ -26,7 +26,7 @@ def declared(spec: Spec) -> Graph:
 def clipped(asked: Spec) -> Spec:
     """Tell what was clipped or padded, and let the spec's own numbers show what is built."""
     graph, notes = clip(declared(asked))
-    told = _even(_show_clipped(asked, graph) if notes else asked)
+    told = even(_show_clipped(asked, graph) if notes else asked)
     larger: tuple[str, ...] = ()
     if told.rho > 1:
         larger = (f"{told.parameters} parameters, more than the {told.dense_parameters} of the dense weight",)
@@ -39,7 +39,7 @@ def clipped(asked: Spec) -> Spec:
     return told
 
 
-def _even(spec: Spec) -> Spec:
+def even(spec: Spec) -> Spec:
     """The spec with one number where every bond has that size: specs that say the same are equal."""
     pairs = ((k, v[0] if isinstance(v, tuple) and len(set(v)) == 1 else v) for k, v in spec.options)
     return replace(spec, options=tuple(pairs))
@@ -50,7 +50,7 @@ def _show_clipped(asked: Spec, graph: Graph) -> Spec:
     kind = network_type(asked.network)
     sizes = tuple(graph.sizes[i] for i in graph.summed)
     shown = asked
-    for key in _SIZES:
+    for key in SIZES:
         value = dict(asked.options).get(key, kind.keywords.get(key))
         if not isinstance(value, (int, tuple)):
             continue

@@ -11,6 +11,7 @@ from tnlayers_backends.torch.attention import TNMultiheadAttention  # noqa: E402
 from tnlayers_backends.torch.conv import TNConv1d, TNConv2d, TNConv3d  # noqa: E402
 from tnlayers_backends.torch.embedding import TNEmbedding  # noqa: E402
 from tnlayers_backends.torch.linear import MPOLinear, TNLinear  # noqa: E402
+from tnlayers_backends.torch.penalty import bond_penalty  # noqa: E402
 from tnlayers_backends.torch.recurrent import TNGRUCell, TNLSTMCell  # noqa: E402
 from tnlayers_backends.torch.tensor_linear import TNTensorLinear  # noqa: E402
 from tnlayers_backends.torch.training import bond_dropout, checkpointed  # noqa: E402
@@ -27,6 +28,7 @@ __all__ = [
     "TNMultiheadAttention",
     "TNTensorLinear",
     "bond_dropout",
+    "bond_penalty",
     "checkpointed",
 ]
 

@@ -40,25 +40,35 @@ def norm2(ops: Primitives, layer: LinearMap, cores: Sequence[Array]) -> Array:
         True
     """
     own = list(layer.split(cores))
-    squares = [bond_norms2(ops, layer, term, own[term]) for term in range(len(own))]
+    features = _features(layer)
+    squares = [
+        bond_norms2(ops, graph, its, features, layer.dtype) for graph, its in zip(layer.graphs, own, strict=True)
+    ]
     mixed = [2 * _between(ops, layer, pair, [own[k] for k in pair]) for pair in combinations(range(len(own)), 2)]
     return reduce(operator.add, [*squares, *mixed])
 
 
-def bond_norms2(ops: Primitives, layer: LinearMap, term: int, cores: Sequence[Array], bond: int | None = None) -> Array:
+def bond_norms2(
+    ops: Primitives,
+    graph: Graph,
+    cores: Sequence[Array],
+    features: tuple[int, int],
+    dtype: str,
+    bond: int | None = None,
+) -> Array:
     """||W_i||^2 for each value `i` of a bond, W_i being what the network is with the bond held at `i`; W = sum of W_i.
 
     Args:
         ops: The primitives of the arrays' backend.
-        layer: The layer's framework-free half.
-        term: Which of its networks.
-        cores: That network's cores.
-        bond: A summed index of its graph; None sums all, which gives the scalar ||W||^2 of this network.
+        graph: The network.
+        cores: Its cores.
+        features: (in_features, out_features) that count; the modes hold padding beyond.
+        dtype: The name of the dtype to plan for.
+        bond: A summed index of the graph; None sums all, which gives the scalar ||W||^2.
     """
-    graph = layer.graphs[term]
-    itself = overlap(graph, graph, _features(layer), bond)
+    itself = overlap(graph, graph, features, bond)
     assert itself is not None  # equal modes refine each other; a shared index is split alike on both sides
-    return _run(ops, itself, cores, cores, layer.dtype)
+    return _run(ops, itself, cores, cores, dtype)
 
 
 def _between(ops: Primitives, layer: LinearMap, pair: tuple[int, int], cores: Sequence[Sequence[Array]]) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from tnlayers.errors import TNLayersError
 from tnlayers.initialise import default_variance, draw_bias, draw_layer
 from tnlayers.layer import LinearMap
 from tnlayers.norm import norm2
+from tnlayers.prune import Pruned, pruned
 from tnlayers.spec import Spec
 from tnlayers.sweep import balanced_terms, canonical_terms
 from tnlayers_backends.torch import planned
@@ -156,6 +158,32 @@ class TNModule(nn.Module):
     def balance_(self) -> None:
         """Scale the cores of each network to equal norms, in place: W is unchanged."""
         self._rewrite(balanced_terms(OPS, self._map.graphs, self._single()))
+
+    @torch.no_grad()
+    def prune_(self, tolerance: float) -> Pruned:
+        """Remove the values of bonds that carry (almost) nothing of W, in place: cores, bonds and spec become smaller.
+
+        Cores that change their shape are new parameters: build the optimizer anew afterwards.
+
+        Args:
+            tolerance: How much of ||W|| the removed values may carry together; 0 removes what is exactly zero.
+
+        Returns:
+            The bonds before and after, and a bound on the change of W; print it.
+
+        Raises:
+            TNLayersError: If the tolerance is not in [0, 1), or the network type is not declared here.
+        """
+        spec, cores, report = pruned(OPS, self._map, self._single(), tolerance)
+        for (name, old), new in zip(self.cores.items(), cores, strict=True):
+            if new.shape == old.shape:
+                old.copy_(new)
+            else:
+                self.register_parameter(name, nn.Parameter(new.to(old.dtype).contiguous(), old.requires_grad))
+        self._map = replace(self._map, spec=spec, graphs=spec.graphs, pinned=None)
+        if self.bond_dropout is not None:
+            self.bond_dropout = BondDropout(spec.graphs, self.bond_dropout.p).train(self.training)
+        return report
 
     def _single(self) -> list[Tensor]:
         """The cores in at least single precision, which factorisations need."""
