@@ -21,6 +21,7 @@ from tnlayers.convmap import ConvMap
 from tnlayers.convplan import ConvPlan
 from tnlayers.errors import TNLayersError
 from tnlayers.kernel import check_channels, flat_size, kernel_spec
+from tnlayers.layer import LinearMap
 from tnlayers.plan import Objective
 from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
@@ -123,6 +124,11 @@ class TNConv(TNModule):
         self.padding_mode, self.in_size = padding_mode, spatial if view == "flat" else None
         self._window = moves
         self._conv = ConvMap(self._map, moves, in_channels, out_channels, groups) if view == "kernel" else None
+
+    def _set_map(self, smaller: LinearMap) -> None:
+        super()._set_map(smaller)
+        if self._conv is not None:
+            self._conv = ConvMap(smaller, self._window, self.in_channels, self.out_channels, self.groups)
 
     @property
     def view(self) -> View:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tnlayers.errors import TNLayersError
+from tnlayers.layer import LinearMap
 from tnlayers.lookup import LookupMap, Slices, strides
 from tnlayers.lower import Graph
 from tnlayers.plan import Objective, Plan
@@ -100,6 +101,18 @@ class TNEmbedding(TNModule):
         self._map.weight_plan(0)
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
         self.norm_type, self.unique = norm_type, unique
+
+    def _set_map(self, smaller: LinearMap) -> None:
+        super()._set_map(smaller)
+        self._lookup = LookupMap(smaller)
+
+    def norm2(self) -> Tensor:
+        """The sum of the squared entries of the table, exact and differentiable; the row of `padding_idx` is zero."""
+        if self.padding_idx is None:
+            return super().norm2()
+        ids = torch.tensor([self.padding_idx], device=next(self.parameters()).device)
+        row = self._look_up(ids, list(self.cores.values()), self._lookup.plans_for(1))
+        return super().norm2() - row.abs().square().sum()
 
     def _variance(self) -> float:
         """Rows of `nn.Embedding` are standard normal."""

@@ -180,10 +180,14 @@ class TNModule(nn.Module):
                 old.copy_(new)
             else:
                 self.register_parameter(name, nn.Parameter(new.to(old.dtype).contiguous(), old.requires_grad))
-        self._map = replace(self._map, spec=spec, graphs=spec.graphs, pinned=None)
+        self._set_map(replace(self._map, spec=spec, graphs=spec.graphs, pinned=None))
         if self.bond_dropout is not None:
             self.bond_dropout = BondDropout(spec.graphs, self.bond_dropout.p).train(self.training)
         return report
+
+    def _set_map(self, smaller: LinearMap) -> None:
+        """Go on as another network of the same sizes; layer kinds that derive plans from the map renew them."""
+        self._map = smaller
 
     def _single(self) -> list[Tensor]:
         """The cores in at least single precision, which factorisations need."""
