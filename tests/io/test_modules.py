@@ -203,8 +203,8 @@ def tied_scale(net):
     [
         (without_head, r"2 of the file not in the model \(head.bias, head.weight\)"),
         (other_head, r"'head.bias' has shape \(3,\) in the file, \(4,\) here"),
-        (conv_inside, r"'blocks.0.inner.2' takes the place of an nn.Linear, but there is a Conv1d"),
-        (own_subclass, r"'blocks.1.inner.0' takes the place of an nn.Linear, but there is a Mine"),
+        (conv_inside, r"'blocks.0.inner.2' takes the place of a Linear, but there is a Conv1d"),
+        (own_subclass, r"'blocks.1.inner.0' takes the place of a Linear, but there is a Mine"),
         (narrow, r"in_features, out_features = \(12, 24\), but the module there has \(12, 25\)"),
         (without_block, r"'blocks.1.inner.0', but this Net has no module of that name; it has \['blocks.0.inner.0'"),
         (one_more, r"2 tensors of the model are not in the file \(tail.bias, tail.weight\)"),
