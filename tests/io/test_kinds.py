@@ -7,6 +7,7 @@ import torch
 from tnlayers_backends.torch.module import TNModule
 from tnlayers_backends.torch.storage import KINDS
 from torch import nn
+from torch.nn.utils import prune
 
 import tnlayers as tnl
 from tnlayers.io.container import read, write
@@ -122,9 +123,9 @@ def test_keywords_that_lie_are_refused(tmp_path, name):
 
 def test_a_pruned_layer_is_refused(tmp_path):
     layer = tnl.nn.TNLinear(12, 10, network="mpo(cores=2)")
-    nn.utils.prune.l1_unstructured(layer, "core_0", 0.5)
+    prune.l1_unstructured(layer, "core_0", 0.5)
     with pytest.raises(tnl.TNLayersError, match=r"core_0_orig, .* Remove the pruning first"):
         tnl.save(layer, tmp_path / "layer")
-    nn.utils.prune.remove(layer, "core_0")
+    prune.remove(layer, "core_0")
     tnl.save(layer, tmp_path / "layer")
     assert torch.equal(tnl.load(tmp_path / "layer").core_0, layer.core_0)
