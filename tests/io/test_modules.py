@@ -307,6 +307,13 @@ def test_layers_that_a_file_could_not_bring_back_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_of_a_compiled_model_the_model_is_saved(tmp_path):
+    model = tnl.models.build("fc2", network="mpo(bond=2)", seed=0)
+    tnl.save(torch.compile(model), tmp_path / "compiled")
+    tnl.save(model, tmp_path / "plain")
+    assert (tmp_path / "compiled").read_bytes() == (tmp_path / "plain").read_bytes()
+
+
 def test_a_drop_in_class_loads_as_what_it_is(tmp_path):
     layer = tnl.nn.MPOLinear(12, 10, cores=2, bond_dim=2)
     tnl.save(layer, tmp_path / "layer")
