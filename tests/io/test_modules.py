@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from specs import MARKET
 from tnlayers_backends.torch.modules import layers_of
 from torch import nn
+from torch_cases import torch_blames_itself
 
 import tnlayers as tnl
 
@@ -307,6 +308,7 @@ def test_layers_that_a_file_could_not_bring_back_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@torch_blames_itself
 def test_of_a_compiled_model_the_model_is_saved(tmp_path):
     model = tnl.models.build("fc2", network="mpo(bond=2)", seed=0)
     tnl.save(torch.compile(model), tmp_path / "compiled")
