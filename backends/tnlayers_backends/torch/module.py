@@ -65,6 +65,7 @@ class TNModule(nn.Module):
         dtype = dtype or torch.get_default_dtype()
         name = str(dtype).removeprefix("torch.")
         self._map = LinearMap(spec, name) if linear else LinearMap(spec, name, buckets=())
+        self._names = tuple(self._map.shapes)  # asked at every call
         for name, shape in self._map.shapes.items():
             if hasattr(type(self), name) or name in self.__dict__:
                 raise TNLayersError(
@@ -119,7 +120,7 @@ class TNModule(nn.Module):
     @property
     def cores(self) -> dict[str, nn.Parameter]:
         """The cores by name, in order of declaration."""
-        return {name: getattr(self, name) for name in self._map.shapes}
+        return {name: getattr(self, name) for name in self._names}
 
     @property
     def weight(self) -> Tensor:
