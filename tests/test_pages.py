@@ -45,7 +45,24 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(registry, "_TYPES", dict(registry._TYPES))  # a page's own networks stay on it
     names: dict[str, Any] = {"__name__": page.stem}
     for line, code in python_blocks(page):
-        exec(compile("\n" * line + code, str(page), "exec"), names)
+        if code.startswith(">>>"):
+            names = printed_as_shown(page, line, code, names)
+        else:
+            exec(compile("\n" * line + code, str(page), "exec"), names)
+
+
+def printed_as_shown(page: Path, line: int, code: str, names: dict[str, Any]) -> dict[str, Any]:
+    """Run a block of `>>>` examples and return the names that it leaves."""
+    example = doctest.DocTestParser().get_doctest(code, names, page.name, str(page), line)
+    told: list[str] = []
+    result = doctest.DocTestRunner(optionflags=SAME).run(example, out=told.append, clear_globs=False)
+    assert not result.failed, "".join(told)
+    return example.globs
+
+
+def test_the_comparison_sees_another_number() -> None:
+    with pytest.raises(AssertionError, match=r"Got:\s+3"):
+        printed_as_shown(ROOT / "README.md", 0, ">>> 1 + 2\n4\n", {})
 
 
 @pytest.mark.parametrize(("command", "shown"), commands())
