@@ -116,7 +116,8 @@ def test_public_names():
         "TNGRUCell",
         "TNLSTMCell",
     }
-    assert set(tnl.nn.__all__) == {*layers, *convolutions, "bond_dropout", "bond_penalty", "checkpointed"}
+    tools = {"bond_dropout", "bond_penalty", "checkpointed", "parameter_groups"}
+    assert set(tnl.nn.__all__) == {*layers, *convolutions, *tools}
 
 
 def test_functions_are_not_hidden_by_the_modules_of_their_name():

@@ -10,6 +10,7 @@ backend("torch")  # without torch this refuses and names the extra to install, b
 from tnlayers_backends.torch.attention import TNMultiheadAttention  # noqa: E402
 from tnlayers_backends.torch.conv import TNConv1d, TNConv2d, TNConv3d  # noqa: E402
 from tnlayers_backends.torch.embedding import TNEmbedding  # noqa: E402
+from tnlayers_backends.torch.groups import parameter_groups  # noqa: E402
 from tnlayers_backends.torch.linear import MPOLinear, TNLinear  # noqa: E402
 from tnlayers_backends.torch.penalty import bond_penalty  # noqa: E402
 from tnlayers_backends.torch.recurrent import TNGRUCell, TNLSTMCell  # noqa: E402
@@ -30,6 +31,7 @@ __all__ = [
     "bond_dropout",
     "bond_penalty",
     "checkpointed",
+    "parameter_groups",
 ]
 
 
