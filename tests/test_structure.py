@@ -20,6 +20,7 @@ PUBLIC = {
     "TNLayersWarning",
     "__version__",
     "build",
+    "draw",
     "factorise",
     "from_einsum",
     "io",

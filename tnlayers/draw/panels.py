@@ -1,0 +1,221 @@
+"""From what is asked to a picture: each thing as a panel with its heading, panels side by side, one legend."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tnlayers.draw.contraction import contraction
+from tnlayers.draw.network import network
+from tnlayers.draw.picture import Picture
+from tnlayers.draw.scene import Circle, Group, Line, Shape, Text, groups, text_width
+from tnlayers.draw.theme import Theme, check_theme
+from tnlayers.draw.steps import byte_text
+from tnlayers.draw.timeline import HEIGHT, highest, timeline
+from tnlayers.errors import TNLayersError
+from tnlayers.lower import Graph
+from tnlayers.plan import Plan
+from tnlayers.planning import AnyPlan, SumPlan
+from tnlayers.spec import Spec
+from tnlayers.spec import spec as make_spec
+from tnlayers.tree import amount
+
+_MARGIN = 20.0
+_BETWEEN = 44.0
+_WIDEST = 1500.0  # panels that together are wider stand below each other
+_HEADING = 13.0
+_LEGEND = 10.5
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One drawing with its heading: the first line in bold, the others in grey."""
+
+    heading: tuple[str, ...]
+    drawing: Group
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A layer to draw: its graphs, one per term of a sum, and what they are called."""
+
+    name: str
+    graphs: tuple[Graph, ...]
+    spec: Spec | None = None
+
+
+def picture(things: Sequence[Any], theme: str) -> Picture:
+    """Draw things side by side.
+
+    Raises:
+        TNLayersError: If there are none, or one cannot be drawn.
+    """
+    checked = check_theme(theme)
+    if not things:
+        raise TNLayersError("tnl.draw needs something to draw: a spec, a layer, or a plan such as tnl.plan(spec, 128).")
+    known = [_known(thing) for thing in things]
+    tops = highest([term for thing in known if isinstance(thing, Plan | SumPlan) for term in thing.terms])
+    rows = [
+        _network_panels(thing) if isinstance(thing, Network) else [_plan_panel(term, tops) for term in thing.terms]
+        for thing in known
+    ]
+    panels = [panel for row in rows for panel in row]
+    plus = {sum(map(len, rows[:k])) + n for k, row in enumerate(rows) for n in range(1, len(row))}
+    drawing = _side_by_side(panels, plus)
+    x, y, right, bottom = drawing.box
+    legend = _legend([panel.drawing for panel in panels]).moved(_MARGIN, 0)
+    size = (
+        max(right - x, legend.box[2] - _MARGIN) + 2 * _MARGIN,
+        bottom - y + 3 * _MARGIN + legend.box[3] - legend.box[1],
+    )
+    legend = legend.moved(0, size[1] - _MARGIN - legend.box[3])
+    scene = Group(shapes=(drawing.moved(_MARGIN - x, _MARGIN - y), legend))
+    words = ". ".join(", ".join(panel.heading) for panel in panels) + "."
+    return Picture(scene=scene, size=size, theme=checked, title=_title(known), description=words)
+
+
+def _known(thing: Any) -> Network | AnyPlan:
+    """What is to be drawn of a thing: a plan itself, or a network.
+
+    Raises:
+        TNLayersError: If it is nothing that has a picture.
+    """
+    if isinstance(thing, Plan | SumPlan):
+        return thing
+    if isinstance(thing, Graph):
+        return Network(f"graph of {len(thing.cores)} cores", (thing,))
+    held = getattr(thing, "_map", thing)  # layers hold their graphs: the code that declared them may not be here
+    spec = make_spec(held) if isinstance(held, str | Spec) else getattr(held, "spec", None)
+    if isinstance(spec, Spec):
+        graphs: tuple[Graph, ...] = getattr(held, "graphs", None) or spec.graphs
+        return Network(str(spec), graphs, spec)
+    raise TNLayersError(
+        f"There is no picture of {type(thing).__name__!r}. Drawn are specs such as 'mpo(in=4x7, out=2x5, bond=3)', "
+        "graphs, layers and plans; a file to write is given as path='picture.svg'."
+    )
+
+
+def _title(known: Sequence[Network | AnyPlan]) -> str:
+    plans = [thing for thing in known if not isinstance(thing, Network)]
+    if len(plans) == len(known):
+        names = list(dict.fromkeys(plan.title or "an einsum" for plan in plans))
+        batches = [str(plan.batch) for plan in plans if plan.batch is not None]
+        size = f" for batch {_and(batches)}" if batches else ""
+        return f"Plan{'s' if len(plans) > 1 else ''} of {_and(names)}{size}"
+    return _and([thing.name if isinstance(thing, Network) else f"plan of {thing.title}" for thing in known])
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _network_panels(thing: Network) -> list[Panel]:
+    """One panel, or one per term of a sum."""
+    if thing.spec is None:
+        return [Panel((thing.name, f"{graph.parameters:,} parameters"), network(graph)) for graph in thing.graphs]
+    panels = []
+    for part, graph in zip(thing.spec.parts, thing.graphs, strict=True):
+        told = (
+            f"{part.in_features:,} \u2192 {part.out_features:,}, {graph.parameters:,} parameters"
+            f"{' and a bias' if part.bias else ''}, rho = {graph.parameters / part.dense_parameters:.3g}"
+        )
+        prefix = _prefix(part, graph) if thing.spec.terms else ""
+        if prefix:
+            told += f"; cores {prefix}*"
+        panels.append(Panel((str(part), told), network(graph, prefix)))
+    return panels
+
+
+def _prefix(part: Spec, graph: Graph) -> str:
+    """What the names of a term's cores begin with: its type, and a number where another term has the same."""
+    found = re.match(rf"{part.network}\d*_", graph.cores[0].name)
+    return found[0] if found else ""
+
+
+def _plan_panel(plan: Plan, tops: Sequence[int]) -> Panel:
+    """The tree over the timeline, columns aligned."""
+    tree, bars = contraction(plan), timeline(plan, tops)
+    below = bars.moved(0, tree.box[3] + HEIGHT / 2)
+    batch = "" if plan.batch is None else f", batch {plan.batch}"
+    cost, dense = plan.cost, plan.dense
+    told = [
+        f"forward: {amount(cost.flops)} flops, {byte_text(cost.bytes)} moved, {byte_text(cost.kept)} kept for backward"
+    ]
+    if dense is not None:
+        told.append(
+            f"{cost.flops / dense.flops:.3g} of the dense layer's flops, {cost.bytes / dense.bytes:.3g} of its bytes"
+        )
+    first = f"{plan.title or 'einsum'}{batch}"
+    return Panel(
+        (first, f"{plan.dtype}, path by {plan.found_by} for {plan.objective}", *told), Group(shapes=(tree, below))
+    )
+
+
+def _headed(panel: Panel) -> Group:
+    """The drawing below its heading, both from the left."""
+    lines: list[Shape] = [
+        Text(
+            at=(0, k * 1.45 * _HEADING),
+            text=text,
+            size=_HEADING if k == 0 else _HEADING - 2,
+            anchor="start",
+            bold=k == 0,
+            fill="ink" if k == 0 else "muted",
+        )
+        for line in (panel.heading[0],)
+        for k, text in enumerate((line, *panel.heading[1:]))
+    ]
+    words = Group(shapes=tuple(lines), kind="heading")
+    x, y, right, _ = panel.drawing.box
+    shift = max((words.box[2] - (right - x)) / 2, 0) if right - x < 300 else 0  # a small drawing stands in the middle
+    return Group(shapes=(words, panel.drawing.moved(shift - x, words.box[3] + 16 - y)), kind="panel")
+
+
+def _side_by_side(panels: Sequence[Panel], plus: Iterable[int]) -> Group:
+    """Panels from left to right with a plus between terms of a sum, or below each other where they are wide."""
+    headed = [_headed(panel) for panel in panels]
+    widths = [each.box[2] - each.box[0] for each in headed]
+    lowest = min(each.box[3] - each.box[1] for each in headed)
+    across = sum(widths) + _BETWEEN * (len(headed) - 1) <= _WIDEST
+    shapes: list[Shape] = []
+    x = y = 0.0
+    for k, each in enumerate(headed):
+        if k in plus:
+            middle = (x - _BETWEEN / 2, lowest / 2) if across else (10.0, y - _BETWEEN / 2)
+            shapes.append(Text(at=middle, text="+", size=22, bold=True))
+        shapes.append(each.moved(x - each.box[0], y - each.box[1]))
+        if across:
+            x += widths[k] + _BETWEEN
+        else:
+            y += each.box[3] - each.box[1] + _BETWEEN
+    return Group(shapes=tuple(shapes))
+
+
+def _legend(drawings: Sequence[Group]) -> Group:
+    """What the signs of these drawings mean, in one line."""
+    kinds = {group.kind for drawing in drawings for group in groups(drawing)}
+    entries: list[tuple[Shape, str]] = []
+    if "network" in kinds:
+        disc = Circle(centre=(7, 0), radius=6, fill="core", stroke="core-line")
+        entries.append((disc, "core (larger: more parameters)"))
+        if "bond" in kinds:
+            entries.append((_dash("bond", 4), "bond (wider: larger)"))
+        if "hyperedge" in kinds:
+            entries.append((Circle(centre=(7, 0), radius=5, fill="hyper", stroke="paper"), "hyperedge"))
+        entries += [(_dash("input", 3), "input mode"), (_dash("output", 3), "output mode")]
+    if "tree" in kinds:
+        entries += [(_dash("batch", 4), "carries the batch"), (_dash("weights", 4), "weights alone")]
+        step = Circle(centre=(7, 0), radius=6, fill="paper", stroke="muted")
+        entries.append((step, "step: its flops above, the bytes of its result below"))
+    shapes: list[Shape] = []
+    x = 0.0
+    for sign, words in entries:
+        shapes += [sign.moved(x, 0), Text(at=(x + 19, 0), text=words, size=_LEGEND, anchor="start", fill="muted")]
+        x += 19 + text_width(words, _LEGEND) + 16
+    return Group(shapes=tuple(shapes), kind="legend")
+
+
+def _dash(role: str, width: float) -> Line:
+    return Line(points=((0, 0), (14, 0)), stroke=role, width=width)
