@@ -13,8 +13,9 @@ from tnlayers.errors import TNLayersError, TNLayersWarning
 
 __version__ = "0.1.0"
 
-# Loaded here although it costs some milliseconds: the functions `spec`, `plan` and `draw` share their names with the modules
-# that define them, and only an import made by the package itself leaves the function, not the module, under the name.
+# Loaded here although it costs some milliseconds: the functions `spec`, `plan` and `draw` share their names with the
+# modules that define them, and only an import made by the package itself leaves the function, not the
+# module, under the name.
 from tnlayers import networks as _networks  # noqa: F401
 from tnlayers.draw import draw
 from tnlayers.modes import Modes, factorise

@@ -19,6 +19,7 @@ from tnlayers import __version__
 from tnlayers.cli.bench import bench
 from tnlayers.cli.calibrate import calibrate
 from tnlayers.cli.describe import describe
+from tnlayers.cli.draw import draw
 from tnlayers.cli.plan import plan
 from tnlayers.cli.train import train
 from tnlayers.errors import TNLayersError, TNLayersWarning
@@ -48,7 +49,7 @@ def _tnlayers(
     """Neural-network layers declared as tensor-network graphs: count them, plan them, train them."""
 
 
-for _command in (describe, plan, train):
+for _command in (describe, plan, draw, train):
     app.command(no_args_is_help=True)(_command)
 app.command()(bench)
 app.command()(calibrate)

@@ -16,6 +16,7 @@ from tnlayers.backward import Sweep, sweep
 from tnlayers.calibrate import machine
 from tnlayers.chain import chain
 from tnlayers.cost import NOTHING, Cost, backward_cost, dense_cost, step_costs
+from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.estimate import Estimator
 from tnlayers.layout import Path, assemble
@@ -26,6 +27,7 @@ from tnlayers.search import linear_path
 from tnlayers.tree import print_plan
 
 if TYPE_CHECKING:
+    from tnlayers.draw.picture import Picture
     from tnlayers.planning import AnyPlan
 
 Objective: TypeAlias = Literal["forward", "training", "inference"]
@@ -137,6 +139,15 @@ class Plan:
     def seconds(self) -> float:
         """The estimate that plans are ranked by, with this machine's rates; no promise of a run time."""
         return Estimator(self.program, self.contraction, self.itemsize, self.objective, machine()).seconds(self.chunk)
+
+    def draw(self, **options: Any) -> Picture:
+        """The contraction tree over the timeline of steps; options as for `tnl.draw`."""
+        return draw(self, **options)
+
+    def _repr_html_(self) -> str:
+        from tnlayers.draw.display import plan_html
+
+        return plan_html(self)
 
     def __str__(self) -> str:
         return print_plan(self)

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tnlayers.cost import NOTHING, Cost, dense_cost
+from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.lower import Graph, forward
 from tnlayers.optimise import plan_contraction
@@ -17,6 +18,9 @@ from tnlayers.search import Optimizer
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
 from tnlayers.tree import amount
+
+if TYPE_CHECKING:
+    from tnlayers.draw.picture import Picture
 
 FORMAT = "tnlayers.sumplan/1"
 
@@ -86,6 +90,15 @@ class SumPlan:
     def to_json(self) -> str:
         """The plan as JSON; `Plan.from_json` reads it back to an equal plan."""
         return json.dumps(self.to_dict())
+
+    def draw(self, **options: Any) -> Picture:
+        """The contraction tree over the timeline of steps; options as for `tnl.draw`."""
+        return draw(self, **options)
+
+    def _repr_html_(self) -> str:
+        from tnlayers.draw.display import plan_html
+
+        return plan_html(self)
 
     def __str__(self) -> str:
         total, dense = self.cost, self.dense

@@ -14,17 +14,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from tnlayers.clipping import clipped, declared
+from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.grammar import Value, print_value
 from tnlayers.keywords import EXAMPLE, FIELDS, check, checked, long_names, read, split_terms
 from tnlayers.lower import Graph, clip, renamed
 from tnlayers.networks.registry import SHORT_NAMES, network_type
 from tnlayers.sizes import check_pads, fill
+
+if TYPE_CHECKING:
+    from tnlayers.draw.picture import Picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +211,15 @@ class Spec:
         if not isinstance(other, Spec):
             return NotImplemented
         return _sum((*self.parts, *other.parts), None, None, self.bias or other.bias)
+
+    def draw(self, **options: Any) -> Picture:
+        """The network's picture; options as for `tnl.draw`."""
+        return draw(self, **options)
+
+    def _repr_html_(self) -> str | None:
+        from tnlayers.draw.display import network_html
+
+        return network_html(self, self.graphs, self) if self.sized else None
 
     def __str__(self) -> str:
         if self.terms:

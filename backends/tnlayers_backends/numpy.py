@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.initialise import default_variance, draw_bias, draw_layer
 from tnlayers.layer import LinearMap
@@ -15,6 +16,9 @@ from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
 from tnlayers.sweep import balanced_terms, canonical_terms
 from tnlayers_backends.base import Backend, Parts, Storage, check_linear
+
+if TYPE_CHECKING:
+    from tnlayers.draw.picture import Picture
 
 Array = npt.NDArray[Any]
 
@@ -133,6 +137,15 @@ class NumpyLinear:
     def use_plan(self, plan: AnyPlan | None) -> None:
         """Run every batch by this plan, or choose by batch size again (None)."""
         self._map = self._map.with_plan(plan)
+
+    def draw(self, **options: Any) -> Picture:
+        """The network's picture; options as for `tnl.draw`."""
+        return draw(self, **options)
+
+    def _repr_html_(self) -> str:
+        from tnlayers.draw.display import network_html
+
+        return network_html(self.spec, self._map.graphs, self)
 
     def __repr__(self) -> str:
         return f"NumpyLinear({str(self.spec)!r})"

@@ -1,7 +1,7 @@
 """Pictures: the tensor-network diagram of a layer, and the contraction tree and timeline of a plan.
 
-Pictures are SVG, written here; PNG and PDF are painted by matplotlib (`pip install tnlayers[viz]`). Layouts come from the
-graph alone, so networks of your own are drawn like the built-in ones. The modules, from what is drawn to the file:
+Pictures are SVG, written here; PNG and PDF are painted by matplotlib (`pip install tnlayers[viz]`). Layouts come from
+the graph alone, so networks of your own are drawn like the built-in ones. The modules, from what is drawn to the file:
 
     wiring -> levels, figures -> placement -> room, routing -> network      a graph's diagram
     steps -> contraction, timeline                                          a plan

@@ -105,8 +105,8 @@ def _step(step: PlanStep, result: Register, place: Point) -> Group:
         Text(at=(aside, y + away + 1), text=byte_text(result.bytes), size=9, anchor="start", fill="muted"),
     )
     title = (
-        f"step {step.number}: {step.equation}; {amount(step.cost.flops)} flops, {byte_text(step.cost.bytes)} moved; result "
-        f"{result.shape}, {byte_text(result.bytes)}"
+        f"step {step.number}: {step.equation}; {amount(step.cost.flops)} flops, {byte_text(step.cost.bytes)} moved; "
+        f"result {result.shape}, {byte_text(result.bytes)}"
     )
     return Group(
         shapes=(disc, *words), kind="step", title=title, data={"number": str(step.number), "size": result.shape}

@@ -12,8 +12,8 @@ from tnlayers.draw.wiring import Wiring, wire_width
 if TYPE_CHECKING:
     from tnlayers.lower import Graph
 
-# Each is tried until no label touches anything; the last is taken as it is. A thicket of wires gets one try: there, texts
-# touch lines at any scale.
+# Each is tried until no label touches anything; the last is taken as it is. A thicket of wires gets one try: there,
+# texts touch lines at any scale.
 _SCALES = (1.0, 1.2, 1.45, 1.75, 2.1, 2.6)
 _THICKET = 80
 

@@ -11,8 +11,8 @@ from tnlayers.draw.contraction import contraction
 from tnlayers.draw.network import network
 from tnlayers.draw.picture import Picture
 from tnlayers.draw.scene import Circle, Group, Line, Shape, Text, groups, text_width
-from tnlayers.draw.theme import Theme, check_theme
 from tnlayers.draw.steps import byte_text
+from tnlayers.draw.theme import check_theme
 from tnlayers.draw.timeline import HEIGHT, highest, timeline
 from tnlayers.errors import TNLayersError
 from tnlayers.lower import Graph

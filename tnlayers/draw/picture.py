@@ -7,9 +7,10 @@ from functools import cached_property
 from html import escape
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from tnlayers.draw.raster import save_raster
-from tnlayers.draw.scene import Group, Point
+from tnlayers.draw.scene import Group, Point, groups
 from tnlayers.draw.svg import to_svg
 from tnlayers.draw.theme import Theme
 from tnlayers.errors import TNLayersError
@@ -44,7 +45,8 @@ class Picture:
     def html(self) -> str:
         """The picture as a page of its own, with nothing to load."""
         return (
-            '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<meta name="color-scheme" content="light dark">\n'
+            '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+            '<meta name="color-scheme" content="light dark">\n'
             f"<title>{escape(self.title)}</title>\n<body>\n{self.svg}</body>\n</html>\n"
         )
 
@@ -67,6 +69,15 @@ class Picture:
                 file.write_text(self.svg if file.suffix == ".svg" else self.html, encoding="utf-8")
         except OSError as error:
             raise TNLayersError(f"The picture cannot be written to {path}: {error.strerror or error}.") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """The layout as plain data: each thing drawn with its name, sizes and box (left, top, right, bottom)."""
+        items = [
+            {"kind": group.kind, "title": group.title, **group.data, "box": [round(edge, 1) for edge in group.box]}
+            for group in groups(self.scene)
+            if group.title
+        ]
+        return {"title": self.title, "description": self.description, "size": list(self.size), "items": items}
 
     def _repr_svg_(self) -> str:
         return self.svg

@@ -7,6 +7,7 @@ with open legs come last: below their cores if they are read, above if they are 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from statistics import mean
 
@@ -57,7 +58,7 @@ def _site(wiring: Wiring, vertex: int) -> float:
 
 def _gaps(wiring: Wiring, order: list[int], scale: float) -> list[float]:
     radii = [wiring.vertices[v].radius for v in order]
-    return [a + b + scale * _GAP for a, b in zip(radii, radii[1:], strict=False)]
+    return [a + b + scale * _GAP for a, b in itertools.pairwise(radii)]
 
 
 def _in_row(wiring: Wiring, order: list[int], scale: float) -> dict[int, Point]:
@@ -68,7 +69,7 @@ def _in_row(wiring: Wiring, order: list[int], scale: float) -> dict[int, Point]:
 def _in_rows(wiring: Wiring, heights: Mapping[int, int], sites: Mapping[int, float], scale: float) -> dict[int, Point]:
     rows = [[v for v in heights if heights[v] == k] for k in range(max(heights.values()) + 1)]
     tops = [0.0]
-    for below, over in zip(rows, rows[1:], strict=False):
+    for below, over in itertools.pairwise(rows):
         radii = [max(wiring.vertices[v].radius for v in each) for each in (below, over)]
         legs = not any(all(wiring.vertices[v].dot for v in each) for each in (below, over))
         tops.append(tops[-1] - sum(radii) - scale * (_RISE if legs else _GAP))

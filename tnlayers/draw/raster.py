@@ -72,5 +72,5 @@ def _paint(axes: Axes, shape: Shape, theme: Theme) -> None:
         case Text(at=(x, y), text=text, size=size, fill=fill, anchor=anchor, bold=bold):
             side = {"start": "left", "middle": "center", "end": "right"}[anchor]
             weight = "bold" if bold else "normal"
-            looks = {"color": colour(fill, theme), "fontsize": size, "fontweight": weight, "parse_math": False}
-            axes.text(x, y + 0.35 * size, text, ha=side, va="baseline", zorder=3, **looks)
+            looks = {"color": colour(fill, theme), "fontsize": size, "fontweight": weight}
+            axes.text(x, y + 0.35 * size, text, looks, ha=side, va="baseline", zorder=3, parse_math=False)

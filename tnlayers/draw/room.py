@@ -6,6 +6,7 @@ cheapest candidate wins, the first of equals. Touching text is `SERIOUS`: the di
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from math import ceil, hypot
 
@@ -19,7 +20,7 @@ _MARGIN = 2.0  # pixels to keep between a text and what is not its own
 
 def bezier(points: Sequence[Point]) -> list[Point]:
     """Points along a cubic Bezier curve, given by its four control points, about five pixels apart."""
-    length = sum(hypot(b[0] - a[0], b[1] - a[1]) for a, b in zip(points, points[1:], strict=False))
+    length = sum(hypot(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(points))
     n = max(ceil(length / _PIECE), 2)
     return [at(points, k / n) for k in range(n + 1)]
 
@@ -106,7 +107,7 @@ def _cross(line: list[Point], other: list[Point]) -> bool:
 
 def _pieces(line: list[Point]) -> list[tuple[Point, Point]]:
     few = [line[k * (len(line) - 1) // 4] for k in range(5)]
-    return list(zip(few, few[1:], strict=False))
+    return list(itertools.pairwise(few))
 
 
 def _pieces_cross(a: Point, b: Point, c: Point, d: Point) -> bool:

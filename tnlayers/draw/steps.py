@@ -1,4 +1,4 @@
-"""A plan's steps as the pictures want them: what each reads and makes, what it costs, and what memory holds meanwhile."""
+"""A plan's steps as the pictures want them: what each reads and makes, what it costs, and what is in memory."""
 
 from __future__ import annotations
 

@@ -72,10 +72,11 @@ def _shape(shape: Shape, theme: Theme) -> str:
 
 def _paint(shape: Circle | Rectangle | Line | Text, theme: Theme) -> str:
     """Fill and stroke as attributes, and as classes where a style sheet may change them."""
-    fill, stroke = shape.fill, getattr(shape, "stroke", "")
+    fill = shape.fill
+    stroke = shape.stroke if isinstance(shape, Circle | Line) else ""
     text = f' fill="{colour(fill, theme)}"' if fill else ' fill="none"'
-    if stroke:
-        text += f' stroke="{colour(stroke, theme)}" stroke-width="{_n(getattr(shape, "width"))}"'
+    if isinstance(shape, Circle | Line) and stroke:
+        text += f' stroke="{colour(stroke, theme)}" stroke-width="{_n(shape.width)}"'
     if theme == "auto":
         text += (
             ' class="' + " ".join(name for role, name in ((fill, f"f-{fill}"), (stroke, f"s-{stroke}")) if role) + '"'

@@ -1,7 +1,7 @@
 """Colours by role, light and dark, told apart by people with any common colour blindness.
 
-The strong colours are Okabe and Ito's ("Color Universal Design", 2008). Colour is never the only sign: inputs also stand
-below, outputs above, hyperedges are dots, and every size is written out.
+The strong colours are Okabe and Ito's ("Color Universal Design", 2008). Colour is never the only sign: inputs also
+stand below, outputs above, hyperedges are dots, and every size is written out.
 """
 
 from __future__ import annotations

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.initialise import default_variance, draw_bias, draw_layer
 from tnlayers.layer import LinearMap
@@ -23,6 +24,9 @@ from tnlayers_backends.torch import planned
 from tnlayers_backends.torch.dropout import BondDropout
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.prepared import Prepared
+
+if TYPE_CHECKING:
+    from tnlayers.draw.picture import Picture
 
 # The plan that compiled and exported code closes over, unless the user pins another: planning cannot be traced.
 _TRACED_BATCH = 128
@@ -235,6 +239,15 @@ class TNModule(nn.Module):
     def _sizes_repr(self) -> str:
         """The sizes that the layer kind has, for `extra_repr`."""
         return f"in_features={self.spec.in_features}, out_features={self.spec.out_features}"
+
+    def draw(self, **options: Any) -> Picture:
+        """The network's picture; options as for `tnl.draw`."""
+        return draw(self, **options)
+
+    def _repr_html_(self) -> str:
+        from tnlayers.draw.display import network_html
+
+        return network_html(self.spec, self._map.graphs, self)
 
     def extra_repr(self) -> str:
         """Sizes, network, parameters and rho, shown when the module is printed."""
