@@ -34,8 +34,10 @@ def levels(wiring: Wiring, opened: frozenset[int]) -> dict[int, int]:
     above = [v for v in body if d_in[v] == d_out[v] and d_in[v].distance > 0]
     heights = {v: d_in[v].distance - d_out[v].distance for v in body if v not in above}
     walk = _walk(wiring, frozenset(above))
-    for v in sorted(above, key=lambda v: walk[v]):
-        below = [heights[u] for u in wiring.neighbours[v] if u in heights and walk[u] < walk[v]]
+    # Of a core and a dot that are level the dot goes up: side by side, its wires would go around the core.
+    steps = {v: (walk[v], wiring.vertices[v].dot) for v in body}
+    for v in sorted(above, key=lambda v: steps[v]):
+        below = [heights[u] for u in wiring.neighbours[v] if u in heights and steps[u] < steps[v]]
         heights[v] = 1 + max(below, default=0)
     rank = {height: k for k, height in enumerate(sorted(set(heights.values())))}
     return {v: rank[height] for v, height in heights.items()}

@@ -18,6 +18,7 @@ from tnlayers.draw.wiring import Wiring
 
 _GAP = 46.0  # between the outlines of neighbours in a row: room for a wire with its size
 _RISE = 74.0  # between the outlines of rows: room for open legs with their sizes
+_SLOPE = 0.42  # the least of a wire between rows: flatter ones would touch the cores that they pass
 _STEP = 118.0  # a bond in rings, grids and between springs
 
 
@@ -67,26 +68,25 @@ def _in_row(wiring: Wiring, order: list[int], scale: float) -> dict[int, Point]:
 
 
 def _in_rows(wiring: Wiring, heights: Mapping[int, int], sites: Mapping[int, float], scale: float) -> dict[int, Point]:
+    """Rows by level: the longest first, in the order of its modes, then those above and below it."""
     rows = [[v for v in heights if heights[v] == k] for k in range(max(heights.values()) + 1)]
-    tops = [0.0]
-    for below, over in itertools.pairwise(rows):
-        radii = [max(wiring.vertices[v].radius for v in each) for each in (below, over)]
-        legs = not any(all(wiring.vertices[v].dot for v in each) for each in (below, over))
-        tops.append(tops[-1] - sum(radii) - scale * (_RISE if legs else _GAP))
     base = max(range(len(rows)), key=lambda k: len(rows[k]))
     order = sorted(rows[base], key=lambda v: (sites[v], v))
     xs = {v: x for v, (x, _) in _in_row(wiring, order, scale).items()}
     left, right = min(xs.values()), max(xs.values())
     for k in sorted(range(len(rows)), key=lambda k: abs(k - base))[1:]:
-        wanted = {}
-        for v in rows[k]:
-            joined = [xs[u] for u in wiring.neighbours[v] if u in xs]
-            by_mode = left + sites[v] * (right - left)
-            wanted[v] = mean(joined) if joined else by_mode
-        own_modes = {v for v in rows[k] if any(wiring.open_legs(v))}
-        key = {v: left + sites[v] * (right - left) if v in own_modes else wanted[v] for v in rows[k]}
+        by_mode = {v: left + sites[v] * (right - left) for v in rows[k]}
+        joined = {v: [xs[u] for u in wiring.neighbours[v] if u in xs] for v in rows[k]}
+        wanted = {v: mean(joined[v]) if joined[v] else by_mode[v] for v in rows[k]}
+        key = {v: by_mode[v] if any(wiring.open_legs(v)) else wanted[v] for v in rows[k]}
         order = sorted(rows[k], key=lambda v: (key[v], v))
         xs |= dict(zip(order, spread([wanted[v] for v in order], _gaps(wiring, order, scale)), strict=True))
+    tops = [0.0]
+    for below, over in itertools.pairwise(rows):
+        radii = [max(wiring.vertices[v].radius for v in each) for each in (below, over)]
+        legs = not any(all(wiring.vertices[v].dot for v in each) for each in (below, over))
+        reach = max((abs(xs[v] - xs[u]) for v in over for u in wiring.neighbours[v] if u in below), default=0)
+        tops.append(tops[-1] - max(sum(radii) + scale * (_RISE if legs else _GAP), _SLOPE * reach))
     return {v: (xs[v], tops[heights[v]]) for v in heights}
 
 
@@ -95,14 +95,15 @@ def _add_open_dots(wiring: Wiring, places: dict[int, Point], dots: list[int], sc
     body = dict(places)
     radius = max(wiring.vertices[v].radius for v in body)
     low, high = max(y for _, y in body.values()), min(y for _, y in body.values())
-    shift = radius + scale * _RISE
     both = [dot for dot in dots if all(wiring.open_legs(dot))]
     for k, dot in enumerate(reversed(both)):
         joined = [body[u] for u in wiring.neighbours[dot] if u in body]
         left = min(x for x, _ in body.values()) - radius - (k + 1) * scale * _GAP
         places[dot] = (left, mean(y for _, y in joined) if joined else low)
-    for side, y in ((0, low + shift), (1, high - shift)):
+    for side in (0, 1):
         rank = [dot for dot in dots if dot not in both and wiring.open_legs(dot)[side]]
         wanted = [mean(body[u][0] for u in wiring.neighbours[dot]) for dot in rank]
-        for dot, x in zip(rank, spread(wanted, [scale * _GAP] * (len(rank) - 1)), strict=True):
-            places[dot] = (x, y)
+        xs = dict(zip(rank, spread(wanted, [scale * _GAP] * (len(rank) - 1)), strict=True))
+        reach = max((abs(xs[dot] - body[u][0]) for dot in rank for u in wiring.neighbours[dot]), default=0)
+        shift = max(radius + scale * _RISE, _SLOPE * reach)
+        places |= {dot: (xs[dot], high - shift if side else low + shift) for dot in rank}

@@ -228,7 +228,7 @@ def _beside(texts: Sequence[str], size: float, centre: Point, radius: float, roo
     """Lines of text outside a vertex, where they touch nothing."""
     width, height = max(text_width(text, size) * 1.08 for text in texts), 1.2 * size * len(texts)
     choices = []
-    for away in (4, 10, 18):
+    for away in (4, 10, 18, 30, 44, 60):
         for degrees in (-35, -145, 35, 145, 0, 180, -60, -120, 60, 120, -90, 90):
             dx, dy = cos(radians(degrees)), sin(radians(degrees))
             x, y = centre[0] + (radius + away) * dx, centre[1] + (radius + away) * dy
