@@ -1,6 +1,7 @@
 """Pictures of plans: every operand and step once, bars that tell the plan's own counts."""
 
 from collections import Counter
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -11,6 +12,7 @@ import tnlayers as tnl
 from tnlayers.draw.scene import Rectangle
 from tnlayers.draw.steps import plan_steps, registers
 from tnlayers.draw.timeline import highest, timeline
+from tnlayers.program import Multiply
 
 SPEC = "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)"
 
@@ -25,7 +27,7 @@ def memory(plan, k):
     used = {register: n for n, step in enumerate(steps) for register in step.registers}
     alive = [r for r in range(first, first + k + 1) if used.get(r, len(steps)) >= k]
     made = sum(4 * plan.contraction.elements(plan.program.indices[r]) for r in alive)
-    return made + plan.steps[k].copied // 2
+    return made + (plan.steps[k].copied // 2 if isinstance(steps[k], Multiply) else 0)
 
 
 @pytest.mark.parametrize("row", ["mpo-1", "mpo-4", "mpo-padded", "star", "monarch", "traced", "repeated", "cp"])
@@ -53,6 +55,22 @@ def test_training_shows_what_is_kept_for_backward():
     assert plan_steps(training)[-1].kept == training.cost.kept
     assert "kept for backward" in timeline(training, highest([training])).shapes[-1].text
     assert forward.draw().svg != training.draw().svg
+
+
+def test_training_shows_forward_next_to_backward():
+    plan = tnl.plan(SPEC, 64, objective="training")
+    root = ElementTree.fromstring(plan.draw().svg)
+    counts = [count for cost in (plan.cost, plan.backward) for count in (cost.flops, cost.bytes)]
+    assert values(root, "pass", "data-value") == Counter(map(str, counts))
+    assert not values(ElementTree.fromstring(tnl.plan(SPEC, 64).draw().svg), "pass", "data-value")
+
+
+def test_chunks_hold_only_their_rows():
+    sweep = [(0, 1), (0, 3), (0, 2), (0, 1)]
+    whole = replace(tnl.plan(SPEC, 64, optimize=sweep), chunk=None)
+    chunked = replace(whole, chunk=16)
+    assert max(step.memory for step in plan_steps(chunked)) < max(step.memory for step in plan_steps(whole))
+    assert "16 rows at a time" in chunked.draw().svg
 
 
 def test_plans_side_by_side_share_their_scale():

@@ -102,11 +102,11 @@ def _step(step: PlanStep, result: Register, place: Point) -> Group:
     words = (
         Text(at=place, text=str(step.number), size=_TEXT, bold=True),
         Text(at=(aside, y - away), text=amount(step.cost.flops), size=9, anchor="start"),
-        Text(at=(aside, y + away + 1), text=byte_text(result.bytes), size=9, anchor="start", fill="muted"),
+        Text(at=(aside, y + away + 1), text=byte_text(step.cost.result), size=9, anchor="start", fill="muted"),
     )
     title = (
         f"step {step.number}: {step.equation}; {amount(step.cost.flops)} flops, {byte_text(step.cost.bytes)} moved; "
-        f"result {result.shape}, {byte_text(result.bytes)}"
+        f"result {result.shape}, {byte_text(step.cost.result)} at once"
     )
     return Group(
         shapes=(disc, *words), kind="step", title=title, data={"number": str(step.number), "size": result.shape}

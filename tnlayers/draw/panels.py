@@ -9,6 +9,7 @@ from typing import Any
 
 from tnlayers.draw.contraction import contraction
 from tnlayers.draw.network import network
+from tnlayers.draw.passes import longest, passes
 from tnlayers.draw.picture import Picture
 from tnlayers.draw.scene import Circle, Group, Line, Shape, Text, groups, text_width
 from tnlayers.draw.steps import byte_text
@@ -56,9 +57,12 @@ def picture(things: Sequence[Any], theme: str) -> Picture:
     if not things:
         raise TNLayersError("tnl.draw needs something to draw: a spec, a layer, or a plan such as tnl.plan(spec, 128).")
     known = [_known(thing) for thing in things]
-    tops = highest([term for thing in known if isinstance(thing, Plan | SumPlan) for term in thing.terms])
+    plans = [term for thing in known if not isinstance(thing, Network) for term in thing.terms]
+    tops, lengths = highest(plans), longest(plans)
     rows = [
-        _network_panels(thing) if isinstance(thing, Network) else [_plan_panel(term, tops) for term in thing.terms]
+        _network_panels(thing)
+        if isinstance(thing, Network)
+        else [_plan_panel(term, tops, lengths) for term in thing.terms]
         for thing in known
     ]
     panels = [panel for row in rows for panel in row]
@@ -134,11 +138,15 @@ def _prefix(part: Spec, graph: Graph) -> str:
     return found[0] if found else ""
 
 
-def _plan_panel(plan: Plan, tops: Sequence[int]) -> Panel:
-    """The tree over the timeline, columns aligned."""
+def _plan_panel(plan: Plan, tops: Sequence[int], lengths: Sequence[int]) -> Panel:
+    """The tree over the timeline, columns aligned; for training both passes below."""
     tree, bars = contraction(plan), timeline(plan, tops)
     below = bars.moved(0, tree.box[3] + HEIGHT / 2)
+    drawing = Group(shapes=(tree, below))
+    if plan.objective == "training":
+        drawing = Group(shapes=(*drawing.shapes, passes(plan, lengths).moved(0, below.box[3] + 22)))
     batch = "" if plan.batch is None else f", batch {plan.batch}"
+    chunk = "" if plan.chunk is None else f", {plan.chunk} rows at a time"
     cost, dense = plan.cost, plan.dense
     told = [
         f"forward: {amount(cost.flops)} flops, {byte_text(cost.bytes)} moved, {byte_text(cost.kept)} kept for backward"
@@ -148,9 +156,7 @@ def _plan_panel(plan: Plan, tops: Sequence[int]) -> Panel:
             f"{cost.flops / dense.flops:.3g} of the dense layer's flops, {cost.bytes / dense.bytes:.3g} of its bytes"
         )
     first = f"{plan.title or 'einsum'}{batch}"
-    return Panel(
-        (first, f"{plan.dtype}, path by {plan.found_by} for {plan.objective}", *told), Group(shapes=(tree, below))
-    )
+    return Panel((first, f"{plan.dtype}, path by {plan.found_by} for {plan.objective}{chunk}", *told), drawing)
 
 
 def _headed(panel: Panel) -> Group:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tnlayers.cost import Cost
 from tnlayers.plan import ITEMSIZES
+from tnlayers.program import Multiply
 from tnlayers.tree import amount
 
 if TYPE_CHECKING:
@@ -82,11 +83,14 @@ def registers(plan: Plan) -> list[Register]:
 def plan_steps(plan: Plan) -> list[PlanStep]:
     """The steps in the order in which they run; operands are the caller's and not counted in `memory`."""
     program, found = plan.program, registers(plan)
+    held = [_held(plan, register, last=k == len(found) - 1) for k, register in enumerate(found)]
     alive: dict[int, int] = {}
     kept, steps = 0, []
     for k, (step, cost) in enumerate(zip(program.steps, plan.steps, strict=True)):
         result = program.operands + k
-        alive[result] = found[result].bytes
+        alive[result] = held[result]
+        operands = (step.left, step.right) if isinstance(step, Multiply) else ()
+        copies = sum(held[register] for register, view in operands if view.copies)
         kept += cost.kept
         parts = [program.indices[register] for register in (*step.registers, result)]
         steps.append(
@@ -96,10 +100,17 @@ def plan_steps(plan: Plan) -> list[PlanStep]:
                 result=result,
                 equation=plan.contraction.equation(*parts),
                 cost=cost,
-                memory=sum(alive.values()) + cost.copied // 2,
+                memory=sum(alive.values()) + copies,
                 kept=kept,
             )
         )
         for register in step.registers:
             alive.pop(register, None)
     return steps
+
+
+def _held(plan: Plan, register: Register, *, last: bool) -> int:
+    """Bytes of a register that are in memory at once: where the batch is walked in chunks, those of a chunk's rows."""
+    if plan.chunk is None or plan.batch is None or not register.batch or last:
+        return register.bytes
+    return register.bytes * min(plan.chunk, plan.batch) // plan.batch
