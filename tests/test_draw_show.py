@@ -82,10 +82,10 @@ def test_plans_show_themselves(text):
     assert repr(plan.draw()).startswith("Picture('Plan of mpo")
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
 def test_layers_show_themselves(backend):
-    if backend == "torch":
-        pytest.importorskip("torch")
+    if backend != "numpy":
+        pytest.importorskip(backend)
     layer = tnl.build(SPEC, backend=backend)
     assert drawn(layer._repr_html_()) == list(layer.cores)
     assert layer.draw(theme="dark").svg == tnl.draw(layer, theme="dark").svg == tnl.draw(SPEC, theme="dark").svg

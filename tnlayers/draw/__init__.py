@@ -38,10 +38,11 @@ def draw(*things: Any, path: str | PathLike[str] | None = None, theme: Theme = "
 
     Example:
         >>> import tnlayers as tnl
-        >>> tnl.draw("mpo(in=4x7x7x4, out=4x4x4x4, bond=16)").svg[:4]
+        >>> from tnlayers.draw import draw  # the same as tnl.draw
+        >>> draw("mpo(in=4x7x7x4, out=4x4x4x4, bond=16)").svg[:4]
         '<svg'
         >>> once, often = (tnl.plan("mpo(in=28x28, out=16x16, bond=8)", batch) for batch in (1, 128))
-        >>> tnl.draw(once, often, theme="dark")
+        >>> draw(once, often, theme="dark")
         Picture('Plans of mpo(in=28x28, out=16x16, bond=8) for batch 1 and 128')
     """
     from tnlayers.draw.panels import picture

@@ -51,4 +51,4 @@ def plan_html(plan: AnyPlan) -> str:
 
 def _html(thing: Any, rows: Sequence[tuple[str, ...]]) -> str:
     lines = "".join("<tr>" + "".join(f"<td {_CELL}>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<div>{picture((thing,), 'auto').svg}<table>{lines}</table></div>"
+    return f"<div>{picture((thing,), 'auto')._repr_html_()}<table>{lines}</table></div>"

@@ -90,7 +90,8 @@ def _known(thing: Any) -> Network | AnyPlan:
         return thing
     if isinstance(thing, Graph):
         return Network(f"graph of {len(thing.cores)} cores", (thing,))
-    held = getattr(thing, "_map", thing)  # layers hold their graphs: the code that declared them may not be here
+    # Layers hold their graphs: the code that declared them may not be here.
+    held = getattr(thing, "_map", getattr(thing, "map", thing))
     spec = make_spec(held) if isinstance(held, str | Spec) else getattr(held, "spec", None)
     if isinstance(spec, Spec):
         graphs: tuple[Graph, ...] = getattr(held, "graphs", None) or spec.graphs

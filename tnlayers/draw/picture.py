@@ -47,7 +47,7 @@ class Picture:
         return (
             '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
             '<meta name="color-scheme" content="light dark">\n'
-            f"<title>{escape(self.title)}</title>\n<body>\n{self.svg}</body>\n</html>\n"
+            f"<title>{escape(self.title)}</title>\n<body>\n{self._repr_html_()}\n</body>\n</html>\n"
         )
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -83,7 +83,7 @@ class Picture:
         return self.svg
 
     def _repr_html_(self) -> str:
-        return f"<div>{self.svg}</div>"
+        return f'<div style="overflow-x:auto">{self.svg}</div>'
 
     def __repr__(self) -> str:
         return f"Picture({self.title!r})"

@@ -26,7 +26,7 @@ def text_width(text: str, size: float) -> float:
 
     Example:
         >>> round(text_width("core_0", 10))
-        36
+        38
     """
     ems = (
         _NARROW_EM if c in _NARROW else _WIDE_EM if c in _WIDE else _CAPITAL_EM if c.isupper() else _USUAL_EM

@@ -34,7 +34,7 @@ def to_svg(scene: Group, size: Point, theme: Theme, title: str, description: str
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" id="{key}" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" role="img" aria-labelledby="{key}-title {key}-desc" '
-        f'font-family={quoteattr(FONT)} style="max-width:100%;height:auto">\n'
+        f"font-family={quoteattr(FONT)}>\n"
         f'<title id="{key}-title">{escape(title)}</title>\n<desc id="{key}-desc">{escape(description)}</desc>\n'
         f"{style}{body}\n</svg>\n"
     )

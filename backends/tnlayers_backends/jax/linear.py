@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.initialise import bias_bound, default_variance, draw_bias, draw_layer, is_complex, layer_norms
 from tnlayers.layer import LinearMap
@@ -32,6 +33,9 @@ from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
 from tnlayers.sweep import balanced_terms, canonical_terms
 from tnlayers_backends.jax.ops import OPS
+
+if TYPE_CHECKING:
+    from tnlayers.draw.picture import Picture
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 
@@ -185,6 +189,15 @@ class JaxLinear:
                 "are such parameters."
             )
         return [params[name] for name in self.map.shapes], params.get("bias")
+
+    def draw(self, **options: Any) -> Picture:
+        """The network's picture; options as for `tnl.draw`."""
+        return draw(self, **options)
+
+    def _repr_html_(self) -> str:
+        from tnlayers.draw.display import network_html
+
+        return network_html(self.spec, self.map.graphs, self)
 
     def __repr__(self) -> str:
         return f"JaxLinear({str(self.spec)!r})"
