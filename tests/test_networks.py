@@ -201,6 +201,16 @@ def test_a_number_too_large_for_some_bonds_only_is_noted_without_a_warning():
     assert spec.notes[0] == "bond leaf_0 - node_0_1 clipped from 6 to 4, its exact maximum"
 
 
+def test_monarch_is_btt_of_two_cores_and_rank_1():
+    monarch = tnl.build("monarch(in=3x4, out=5x2)", "numpy", seed=0, dtype="float64")
+    btt = tnl.build("btt(in=3x4, out=5x2, rank=1)", "numpy", seed=0, dtype="float64")
+    assert monarch.spec.parameters == btt.spec.parameters
+    first, second = monarch.cores.values()
+    btt.cores["core_0"] = second.transpose(1, 2, 0)[..., None]
+    btt.cores["core_1"] = first[None]
+    assert_close(btt.to_dense(), monarch.to_dense(), dtype="float64", terms=50)
+
+
 def test_sizes_are_split_by_the_type_where_it_says_how():
     assert str(tnl.spec("blockdiag(blocks=4)", 28, 20)) == "blockdiag(in=4x7, out=4x5, blocks=4)"
     assert tnl.spec("blockdiag", 12, 18).in_modes == (3, 4)  # 3 is the largest common divisor up to 4

@@ -19,7 +19,7 @@ function under `@tnl.network` would, and its graph is the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +27,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import tnlayers as tnl
-from tnlayers.modes import Modes, factorise
+from tnlayers.modes import factorise
 from tnlayers.networks.registry import SHORT_NAMES, NetworkType, register
 
 if TYPE_CHECKING:
@@ -99,9 +99,22 @@ def load_network(path: str | Path) -> NetworkType:
     path = Path(path)
     content = _read(path)
     modes = {side: _mode_count(path, content, side) for side in ("in", "out")}
+    kind = NetworkType(
+        name=content.network,
+        function=_network_function(path, content, modes),
+        cores=max(modes.values()),
+        split=lambda n, m, **_: (factorise(n, modes["in"]), factorise(m, modes["out"])),
+        keywords={_LONG_NAMES.get(key, key): size for key, size in content.keywords.items()},
+        per_edge=frozenset(),
+        summary=content.summary,
+        source=str(path),
+    )
+    register(kind)
+    return kind
 
-    def split(in_features: int, out_features: int, **_: int) -> tuple[Modes, Modes]:
-        return factorise(in_features, modes["in"]), factorise(out_features, modes["out"])
+
+def _network_function(path: Path, content: NetworkFile, modes: Mapping[str, int]) -> Callable[..., Graph]:
+    """The function that `@tnl.network` would be given; what it refuses is told with the file's name."""
 
     def function(in_modes: tuple[int, ...], out_modes: tuple[int, ...], **keywords: int) -> Graph:
         given = {"in": in_modes, "out": out_modes}
@@ -117,18 +130,7 @@ def load_network(path: str | Path) -> NetworkType:
         except tnl.TNLayersError as error:
             raise tnl.TNLayersError(f"{path}: {error}") from error
 
-    kind = NetworkType(
-        name=content.network,
-        function=function,
-        cores=max(modes.values()),
-        split=split,
-        keywords={_LONG_NAMES.get(key, key): size for key, size in content.keywords.items()},
-        per_edge=frozenset(),
-        summary=content.summary,
-        source=str(path),
-    )
-    register(kind)
-    return kind
+    return function
 
 
 def _read(path: Path) -> NetworkFile:
