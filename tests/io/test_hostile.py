@@ -260,6 +260,42 @@ def test_a_header_that_lies_with_a_right_digest(small, change, part):
     assert len(str(refusal.value)) < 1000
 
 
+def places(node, at=()):
+    """The way to each part of a JSON value, itself included."""
+    yield at
+    keys = node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+    for key in keys:
+        yield from places(node[key], (*at, key))
+
+
+def replaced(node, at, value):
+    """A JSON value with one part replaced."""
+    if not at:
+        return value
+    parts = dict(node) if isinstance(node, dict) else list(node)
+    parts[at[0]] = replaced(parts[at[0]], at[1:], value)
+    return parts
+
+
+VALUES = [None, True, -1, 0, 2, 2**70, 10**400, 1.5, "", "x", "__class__", "mpo", [], [0], [0, 0], [[1]], {}, {"a": 1}]
+
+
+def test_every_part_of_the_header_replaced_with_a_right_digest(small):
+    """No value at any place makes it do anything but load or refuse."""
+    data, _, folder = small
+    length = int.from_bytes(data[:8], "little")
+    outer = json.loads(data[8 : 8 + length])
+    _, arrays = read(folder / "layer")
+    header = json.loads(outer["__metadata__"]["tnlayers"])
+    loaded = 0
+    for at in places(header):
+        for value in VALUES:
+            text = json.dumps(replaced(header, at, value))
+            outer["__metadata__"] = {"tnlayers": text, "sha256": digest(text, arrays)}
+            loaded += load_or_refusal(raw(outer, data[8 + length :]), folder) is not None
+    assert loaded < 60  # an own version, info, a type's name or bond that nobody asks: these are the writer's
+
+
 @pytest.mark.parametrize("name", ["core_2", "fc1.core_0", "other"])
 def test_an_array_too_many(small, name):
     path = forged(small, lambda header: None, {name: Stored(dtype="float32", shape=(1,), data=bytes(4))})

@@ -70,6 +70,24 @@ def test_saved_on_one_backend_loads_on_every_other_without_the_declaring_code(tm
                     assert_close(y + 0.01 * expected.scale, expected, dtype="float32")
 
 
+def test_reading_on_numpy_needs_no_framework(tmp_path, fresh):
+    tnl.save(tnl.build("ladder(in=2x3x2, out=2x2x3, bond=2, bias=true)", backend="torch", seed=0), tmp_path / "layer")
+    code = """
+import sys
+sys.modules["torch"] = sys.modules["jax"] = None  # as if they were not installed
+import numpy as np, tnlayers as tnl
+layer = tnl.load(sys.argv[1], backend="numpy")
+assert layer(np.ones((3, 12), np.float32)).shape == (3, 12)
+tnl.save(layer, sys.argv[1])
+assert "tensornetwork" not in sys.modules  # nothing is declared
+try:
+    tnl.load(sys.argv[1], backend="torch")
+except tnl.TNLayersError as error:
+    print(error)
+"""
+    assert "Backend 'torch' is not installed" in fresh(code, tmp_path / "layer")
+
+
 @pytest.mark.parametrize("name", ["mpo-bias", "ladder", "sum-bias"])
 def test_every_backend_writes_the_same(tmp_path, name):
     """The files differ in the backend's name and hence in the digest, and in nothing else."""
