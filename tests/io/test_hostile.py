@@ -49,7 +49,7 @@ def test_every_byte_flipped(small):
     data = small[0]
     passed = []
     for position in range(len(data)):
-        for mask in (1, 0x80, 0xFF):
+        for mask in (1 << position % 8, 0xFF):
             changed = bytearray(data)
             changed[position] ^= mask
             if not assert_refused_or_same(changed, small):

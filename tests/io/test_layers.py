@@ -18,6 +18,9 @@ SPECS = market() | {
     "sum-bias": tnl.spec("ladder(in=2x3x2, out=2x2x3, bond=2, bias=true) + ring(in=2x3x2, out=2x2x3, bond=2)"),
 }
 
+# On jax every operation of another shape is compiled: there the numbers of all rows are compared, the outputs of these.
+RUN_ON_JAX = ("mpo-padded", "ladder", "monarch", "sum-bias")
+
 LOAD_ALL = """
 import sys
 from pathlib import Path
@@ -34,10 +37,9 @@ for file in sorted(folder.glob("*.safetensors")):
         assert layer.spec.rho > 0 and str(layer.spec) in repr(layer), repr(layer)
         if backend == "torch":
             import torch
-            y = layer(torch.from_numpy(x)).detach().numpy()
-        else:
-            y = np.asarray(layer(x))
-        found[f"{file.stem}.{backend}"] = y
+            found[f"{file.stem}.{backend}"] = layer(torch.from_numpy(x)).detach().numpy()
+        elif backend == "numpy" or file.stem in RUN_ON_JAX:
+            found[f"{file.stem}.{backend}"] = np.asarray(layer(x))
         for name, core in layer.cores.items():
             found[f"{file.stem}.{backend}.{name}"] = np.asarray(core.detach() if backend == "torch" else core)
 np.savez(folder / "found.npz", **found)
@@ -53,7 +55,7 @@ def test_saved_on_one_backend_loads_on_every_other_without_the_declaring_code(tm
         np.save(tmp_path / f"{name}.npy", inputs[name])
         layers[name] = tnl.build(spec, backend=writer, seed=1)
         tnl.save(layers[name], tmp_path / f"{name}.safetensors")
-    fresh(LOAD_ALL, tmp_path, *installed())
+    fresh(f"RUN_ON_JAX = {RUN_ON_JAX}\n{LOAD_ALL}", tmp_path, *installed())
     with np.load(tmp_path / "found.npz") as found:
         for name, layer in layers.items():
             own = arrays(layer)
@@ -64,10 +66,11 @@ def test_saved_on_one_backend_loads_on_every_other_without_the_declaring_code(tm
                     loaded = found[f"{name}.{reader}.{key}"]
                     assert loaded.dtype == own[key].dtype
                     assert loaded.tobytes() == own[key].tobytes(), (name, reader, key)
-                y = found[f"{name}.{reader}"]
-                assert_close(y, expected, dtype="float32")
-                with pytest.raises(AssertionError):  # teeth
-                    assert_close(y + 0.01 * expected.scale, expected, dtype="float32")
+                if reader != "jax" or name in RUN_ON_JAX:
+                    y = found[f"{name}.{reader}"]
+                    assert_close(y, expected, dtype="float32")
+                    with pytest.raises(AssertionError):  # teeth
+                        assert_close(y + 0.01 * expected.scale, expected, dtype="float32")
 
 
 def test_reading_on_numpy_needs_no_framework(tmp_path, fresh):
