@@ -11,7 +11,7 @@ DEMO := runs/demo
 PYTEST_ARGS ?= -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test readme lint types bench wheel clean
+.PHONY: help demo test pages lint types bench wheel clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -24,8 +24,8 @@ demo: $(VENV)/.installed-train  ## Train LeNet-5 as MPO and dense on digits: a t
 test: $(VENV)/.installed-dev  ## Run all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-readme: $(VENV)/.installed-dev  ## Run the code blocks of README.md
-	$(BIN)/python -m pytest -q -rs tests/test_readme.py
+pages: $(VENV)/.installed-dev  ## Run the code blocks of README.md and docs/
+	$(BIN)/python -m pytest -q -rs tests/test_pages.py
 
 lint: $(VENV)/.installed-dev  ## Check style and format
 	$(BIN)/ruff check .

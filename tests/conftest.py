@@ -1,10 +1,14 @@
 """Settings of all tests of the core: modest Hypothesis, and one torch thread."""
 
+import os
 import sys
 
 import absent
 import pytest
 from hypothesis import settings
+
+# Rates that a user has measured must not decide plans here: a folder that does not exist.
+os.environ["TNLAYERS_CACHE"] = os.path.join(os.path.dirname(__file__), "no-cache")
 
 collect_ignore_glob = ["data/*"]  # scripts that run in environments of their own
 

@@ -1,6 +1,7 @@
 """Plans: values that print, travel as JSON, and take every optimizer."""
 
 import dataclasses
+import time
 
 import opt_einsum
 import pytest
@@ -127,9 +128,10 @@ def test_printed_plan():
     assert lines[0] == "mpo(in=2x3, out=3x2, bond=4), batch 2, float32; path by given for forward"
     assert lines[1].split() == ["flops", "bytes", "copied", "result", "kept"]
     assert lines[2].split()[-5:] == ["144", "528", "288", "48", "144"]
-    assert lines[-3].split() == ["total", "432", "864", "288", "144", "144"]
-    assert lines[-2].split() == ["dense", "layer", "144", "240", "0", "48", "0"]
-    assert lines[-1] == "3 of the dense layer's flops, 3.6 of its bytes."
+    assert lines[-1] == "All rows at once; at most 288 bytes in use beyond input, output and cores."
+    assert lines[-4].split() == ["total", "432", "864", "288", "144", "144"]
+    assert lines[-3].split() == ["dense", "layer", "144", "240", "0", "48", "0"]
+    assert lines[-2] == "3 of the dense layer's flops, 3.6 of its bytes."
     assert "x (2x2x3)" in str(plan)
     assert "core_0 (2x3x4)" in str(plan)
     assert "core_1 (4x3x2)" in str(plan)
@@ -178,7 +180,62 @@ def test_plans_of_graphs_and_einsums():
 
 def test_plan_data_for_programs():
     data = tnl.plan(MPO, 16, objective="training").to_dict()
-    assert data["flops"] == 3 * data["forward"]["flops"]
+    assert data["flops"] == data["forward"]["flops"] + data["backward"]["flops"]
     assert set(data["forward"]) == {"flops", "bytes", "copied", "kept", "result"}
     assert data["dense_forward"]["flops"] == 2 * 16 * 784 * 256
     assert (data["batch"], data["dtype"], data["features"]) == (16, "float32", (784, 256))
+
+
+BIG = "mpo(in=8x8x8x8, out=8x8x8x8, bond=16)"
+
+
+@pytest.mark.parametrize("objective", ["forward", "training"])
+def test_a_memory_limit_is_kept_or_refused_with_the_least(objective):
+    free = tnl.plan(BIG, 1024, objective=objective)
+    tight = tnl.plan(BIG, 1024, objective=objective, memory_limit=free.memory - 1)
+    assert tight.memory < free.memory
+    assert tight.seconds >= free.seconds
+    with pytest.raises(
+        tnl.TNLayersError, match=r"memory_limit=1000 bytes: the least that is feasible is \d+ bytes"
+    ) as e:
+        tnl.plan(BIG, 1024, objective=objective, memory_limit=1000)
+    least = int(str(e.value).split("feasible is ")[1].split()[0])
+    assert tnl.plan(BIG, 1024, objective=objective, memory_limit=least).memory == least
+    with pytest.raises(tnl.TNLayersError, match=f"least that is feasible is {least} bytes"):
+        tnl.plan(BIG, 1024, objective=objective, memory_limit=least - 1)
+
+
+def test_large_layers_train_in_chunks_and_keep_little():
+    """4096 x 4096 at batch 128: half of the dense layer's flops, and megabytes where the states would take 34."""
+    plan = tnl.plan(BIG, 128, objective="training")
+    assert plan.chunk is not None
+    assert plan.cost.kept + plan.workspace < 8e6
+    assert plan.memory < 8e6
+    assert dataclasses.replace(plan, chunk=None).cost.kept > 30e6
+    assert f"In chunks of {plan.chunk} rows" in str(plan)
+    assert "Backward: " in str(plan)
+
+
+def test_a_sweep_copies_nothing_large():
+    """For a chain, a ring and a tree the state is never permuted: only the small cores are laid out."""
+    for text in (BIG, "ring(in=8x8x8, out=8x8x8, bond=4)", "tree(in=8x8x8x8, out=8x8x8x8, bond=4)"):
+        plan = tnl.plan(text, 256, objective="training")
+        assert plan.sweep is not None
+        assert [link.state.order for link in plan.sweep.chain.links] == [None] * len(plan.sweep.chain.links), str(plan)
+        assert plan.sweep.chain.arrange is None
+
+
+def test_inference_counts_what_is_kept_instead_of_what_is_prepared():
+    plan = tnl.plan(MPO, 1024, objective="inference")
+    assert len(plan.sweep.chain.links) == 1  # the weight, since it is at hand
+    assert plan.prepared == 4 * 784 * 256
+    assert "Kept between calls" in str(plan)
+    assert plan.seconds < tnl.plan(MPO, 1024).seconds
+
+
+def test_paths_take_milliseconds():
+    spec = tnl.spec("mpo(in=2x3x2x2x3x2x2x2, out=2x2x3x2x2x2x3x2, bond=4)")
+    spec.graph  # noqa: B018
+    begin = time.process_time()
+    tnl.plan(spec, 96, objective="training")
+    assert time.process_time() - begin < 0.5  # about 0.04 on an idle machine

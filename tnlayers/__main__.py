@@ -17,6 +17,7 @@ import typer
 
 from tnlayers import __version__
 from tnlayers.cli.bench import bench
+from tnlayers.cli.calibrate import calibrate
 from tnlayers.cli.describe import describe
 from tnlayers.cli.draw import draw
 from tnlayers.cli.plan import plan
@@ -51,6 +52,7 @@ def _tnlayers(
 for _command in (describe, plan, draw, train):
     app.command(no_args_is_help=True)(_command)
 app.command()(bench)
+app.command()(calibrate)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -23,7 +23,7 @@ from tnlayers.program import Arrange, Multiply, Program, Reduce, Step, View
 Path: TypeAlias = tuple[tuple[int, int], ...]
 Indices: TypeAlias = tuple[int, ...]
 
-_BEAM = 4
+_BEAM = 8
 _MACHINE = Machine()  # the default rates, whatever machine this is: a path means one program everywhere
 
 
@@ -54,13 +54,16 @@ def assemble(contraction: Contraction, path: Path) -> Program:
         place[step.registers[0]] = len(contraction.operands) + number
     beam = [start]
     layouts = _Layouts(contraction, _ends(contraction, start.indices, place, path), len(path))
-    for number, pair in enumerate(path):
-        best: dict[tuple[Indices, ...], _Partial] = {}  # what follows depends on the order of axes alone
+    alive = set(place)
+    for number, (a, b) in enumerate(path):
+        alive = (alive - {place[a], place[b]}) | {len(beam[0].indices)}
+        best: dict[tuple[Indices, ...], _Partial] = {}  # what follows depends on the axes of what is left alone
         for partial in beam:
-            for longer in layouts.choices(partial, place[pair[0]], place[pair[1]], number):
-                known = best.get(longer.indices)
+            for longer in layouts.choices(partial, place[a], place[b], number):
+                left = tuple(longer.indices[k] for k in alive)
+                known = best.get(left)
                 if known is None or longer.seconds < known.seconds:
-                    best[longer.indices] = longer
+                    best[left] = longer
         beam = sorted(best.values(), key=lambda partial: partial.seconds)[:_BEAM]
         place.append(len(beam[0].indices) - 1)
     finished = min((layouts.arrange(partial) for partial in beam), key=lambda partial: partial.seconds)

@@ -75,8 +75,3 @@ class Machine:
         if fresh and moved >= self.fresh_bytes:
             return moved / self.fresh_bytes_per_second
         return moved / (self.cached_bytes_per_second if cached else self.bytes_per_second)
-
-
-def machine() -> Machine:
-    """The rates that plans are made with."""
-    return Machine()

@@ -19,6 +19,8 @@ _PAD_LIMIT = 20
 # The first larger size whose factors come this close to equal ones is taken: little padding before perfect balance.
 _PAD_SLACK = 1.25
 _PAD_WINDOW = 256
+# Divisors are found by trial up to the root: a million steps for the largest size.
+_LARGEST = 2**40
 
 
 class Modes(tuple[int, ...]):
@@ -61,7 +63,7 @@ def factorise(size: int, order: int, *, pad: bool = True) -> Modes:
         factors; `.padding` says by how much and `.note` says so in words. Missing factors are 1.
 
     Raises:
-        TNLayersError: If `size` or `order` is not a positive integer.
+        TNLayersError: If `size` or `order` is not a positive integer, or `size` is above 2^40.
 
     Example:
         >>> factorise(784, order=4)
@@ -74,6 +76,8 @@ def factorise(size: int, order: int, *, pad: bool = True) -> Modes:
     for name, value in (("size", size), ("order", order)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise TNLayersError(f"factorise needs a positive integer {name}, got {value!r}.")
+    if size > _LARGEST:
+        raise TNLayersError(f"factorise finds the factors of sizes up to 2^40, got {size}. Write the modes yourself.")
     factors = _balanced(size, order)
     padded = _padded(size, order, factors) if pad else factors
     if sum(factors) >= _PAD_GAIN * sum(padded):

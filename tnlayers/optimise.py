@@ -7,12 +7,13 @@ from functools import lru_cache
 from math import inf
 from typing import Any
 
+from tnlayers.calibrate import machine
 from tnlayers.chain import chain
 from tnlayers.errors import TNLayersError
 from tnlayers.estimate import Estimator, chunk_sizes
 from tnlayers.layout import assemble
 from tnlayers.lower import Contraction
-from tnlayers.machine import machine
+from tnlayers.machine import Machine
 from tnlayers.plan import ITEMSIZES, Objective, Plan, dtype_name, objective_name
 from tnlayers.search import Optimizer, candidates
 
@@ -39,11 +40,12 @@ def plan_contraction(
     """
     search = _search if callable(optimize) else _cached_search
     asked = objective_name(objective), _hashable(optimize), dtype_name(dtype), memory_limit
-    return search(contraction, *asked, title, features)
+    return search(contraction, machine(), *asked, title, features)
 
 
 def _search(
     contraction: Contraction,
+    rates: Machine,
     objective: Objective,
     optimize: Optimizer,
     dtype: str,
@@ -52,7 +54,7 @@ def _search(
     features: tuple[int, int] | None,
 ) -> Plan:
     best, least, smallest = None, (True, inf), inf
-    rates, itemsize = machine(), ITEMSIZES[dtype]
+    itemsize = ITEMSIZES[dtype]
     found_paths = candidates(contraction, optimize, objective=objective, itemsize=itemsize, machine=rates)
     for label, path in found_paths:
         program = assemble(contraction, path)

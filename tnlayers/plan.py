@@ -13,6 +13,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from tnlayers.backward import Sweep, sweep
+from tnlayers.calibrate import machine
 from tnlayers.chain import chain
 from tnlayers.cost import NOTHING, Cost, backward_cost, dense_cost, step_costs
 from tnlayers.draw import draw
@@ -20,7 +21,6 @@ from tnlayers.errors import TNLayersError
 from tnlayers.estimate import Estimator
 from tnlayers.layout import Path, assemble
 from tnlayers.lower import Contraction
-from tnlayers.machine import machine
 from tnlayers.memory import memory, prepared, workspace
 from tnlayers.program import Program
 from tnlayers.search import linear_path

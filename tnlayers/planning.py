@@ -121,23 +121,29 @@ def plan(
     objective: Objective = "forward",
     optimize: Optimizer = "auto",
     dtype: str = "float32",
+    memory_limit: int | None = None,
 ) -> AnyPlan:
     """Find the cheapest way to apply a layer to a batch.
 
     Args:
         spec: A sized spec, its string, or a graph.
         batch: The number of vectors that go through the layer at once, at least 1.
-        objective: "forward" or "training": what to minimise.
+        objective: What is to be fast: "forward", "training", or "inference", where everything that does not depend on
+            the input is prepared already.
         optimize: "auto"; or any optimizer of opt_einsum by name ("optimal", "dp", "greedy", "random-greedy", ...), any
             object that speaks its protocol, or a path in its form.
         dtype: For counting bytes: float16, bfloat16, float32, float64, complex64 or complex128.
+        memory_limit: Bytes that may be in use beyond input, output, cores and their gradients (`Plan.memory`); kept by
+            walking the batch in chunks with states computed again, or by another path. For a sum, each network has it:
+            they run one after the other.
 
     Returns:
         A plan; printing it shows the tree, each step's equation, flops, bytes, result and what is kept for backward,
         and totals beside the dense layer. A sum has one per term, in a `SumPlan`.
 
     Raises:
-        TNLayersError: If the spec has no sizes, the batch is not a positive integer, or the optimizer is unknown.
+        TNLayersError: If the spec has no sizes, the batch is not a positive integer, the optimizer is unknown, or no
+            plan keeps the memory limit; the message names the least that is feasible.
 
     Example:
         >>> import tnlayers as tnl
@@ -149,10 +155,17 @@ def plan(
         raise TNLayersError(f"batch must be a positive integer, got {batch!r}.")
     if isinstance(spec, Graph):
         return plan_contraction(
-            forward(spec, batch), objective=objective, optimize=optimize, dtype=dtype, title="graph"
+            forward(spec, batch),
+            objective=objective,
+            optimize=optimize,
+            dtype=dtype,
+            memory_limit=memory_limit,
+            title="graph",
         )
     made = make_spec(spec)
-    return plan_graphs(made, made.graphs, batch, objective=objective, optimize=optimize, dtype=dtype)
+    return plan_graphs(
+        made, made.graphs, batch, objective=objective, optimize=optimize, dtype=dtype, memory_limit=memory_limit
+    )
 
 
 def plan_graphs(
@@ -163,6 +176,7 @@ def plan_graphs(
     objective: Objective = "forward",
     optimize: Optimizer = "auto",
     dtype: str = "float32",
+    memory_limit: int | None = None,
 ) -> AnyPlan:
     """Plan a layer whose graphs are at hand: a `Plan`, or a `SumPlan` where there are several.
 
@@ -173,6 +187,7 @@ def plan_graphs(
         objective: As in `tnl.plan`.
         optimize: As in `tnl.plan`.
         dtype: As in `tnl.plan`.
+        memory_limit: As in `tnl.plan`.
     """
     features = (spec.in_features, spec.out_features)
     plans = tuple(
@@ -181,6 +196,7 @@ def plan_graphs(
             objective=objective,
             optimize=optimize,
             dtype=dtype,
+            memory_limit=memory_limit,
             title=str(part),
             features=features,
         )

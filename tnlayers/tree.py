@@ -24,6 +24,7 @@ def print_plan(plan: Plan) -> str:
     if plan.dense is not None:
         lines.append(f"{'dense layer':{width}}{_prices(plan.dense)}")
         lines.append(_verdict(plan, plan.dense))
+    lines += _execution(plan)
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -33,6 +34,25 @@ def _verdict(plan: Plan, dense: Cost) -> str:
     if plan.objective == "training":
         text += f"; a training step takes {amount(plan.flops)} flops ({amount(3 * dense.flops)} dense)"
     return text + "."
+
+
+def _execution(plan: Plan) -> Iterator[str]:
+    """How the batch is walked, what the backward pass takes, and the memory in use."""
+    if plan.sweep is None:
+        return
+    if plan.chunk is None:
+        yield f"All rows at once; at most {amount(plan.memory)} bytes in use beyond input, output and cores."
+    else:
+        again = "; states are computed again in the backward pass" if plan.objective == "training" else ""
+        yield (
+            f"In chunks of {plan.chunk} rows through {amount(plan.workspace)} bytes used again and again{again}; at "
+            f"most {amount(plan.memory)} bytes in use beyond input, output and cores."
+        )
+    if plan.objective == "training":
+        cost = plan.backward
+        yield f"Backward: {amount(cost.flops)} flops, {amount(cost.bytes)} bytes, {amount(cost.copied)} of them copies."
+    if plan.objective == "inference":
+        yield f"Kept between calls, while the cores stay as they are: {amount(plan.prepared)} bytes."
 
 
 def _rows(plan: Plan) -> Iterator[tuple[str, Cost | None]]:

@@ -22,7 +22,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "files.md").read_text()
 def test_the_reader_on_the_page_gives_the_weight(tmp_path, spec):
     layer = tnl.build(spec, backend="numpy", dtype="float64", seed=0)
     tnl.save(layer, tmp_path / "layer")
-    (code,) = re.findall(r"### Reading a file without tnlayers\n+```python\n(.*?)```", PAGE, re.DOTALL)
+    (code,) = re.findall(r"### Reading a file without tnlayers\n+```py\n(.*?)```", PAGE, re.DOTALL)
     assert "tnlayers as" not in code
     command = [sys.executable, "-I", "-c", code, str(tmp_path / "layer")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

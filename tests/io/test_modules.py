@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from specs import MARKET
 from tnlayers_backends.torch.modules import layers_of
 from torch import nn
+from torch_cases import torch_blames_itself
 
 import tnlayers as tnl
 
@@ -203,8 +204,8 @@ def tied_scale(net):
     [
         (without_head, r"2 of the file not in the model \(head.bias, head.weight\)"),
         (other_head, r"'head.bias' has shape \(3,\) in the file, \(4,\) here"),
-        (conv_inside, r"'blocks.0.inner.2' takes the place of an nn.Linear, but there is a Conv1d"),
-        (own_subclass, r"'blocks.1.inner.0' takes the place of an nn.Linear, but there is a Mine"),
+        (conv_inside, r"'blocks.0.inner.2' takes the place of a Linear, but there is a Conv1d"),
+        (own_subclass, r"'blocks.1.inner.0' takes the place of a Linear, but there is a Mine"),
         (narrow, r"in_features, out_features = \(12, 24\), but the module there has \(12, 25\)"),
         (without_block, r"'blocks.1.inner.0', but this Net has no module of that name; it has \['blocks.0.inner.0'"),
         (one_more, r"2 tensors of the model are not in the file \(tail.bias, tail.weight\)"),
@@ -305,6 +306,14 @@ def test_layers_that_a_file_could_not_bring_back_are_refused(tmp_path):
     with pytest.raises(tnl.TNLayersError, match=r"'_extra_state' .* is a dict, not a tensor"):
         tnl.save(Extra(), tmp_path / "x")
     assert not list(tmp_path.iterdir())
+
+
+@torch_blames_itself
+def test_of_a_compiled_model_the_model_is_saved(tmp_path):
+    model = tnl.models.build("fc2", network="mpo(bond=2)", seed=0)
+    tnl.save(torch.compile(model), tmp_path / "compiled")
+    tnl.save(model, tmp_path / "plain")
+    assert (tmp_path / "compiled").read_bytes() == (tmp_path / "plain").read_bytes()
 
 
 def test_a_drop_in_class_loads_as_what_it_is(tmp_path):

@@ -164,6 +164,13 @@ def check_names(path: Path, names: Iterable[str]) -> None:
             )
 
 
+def _plain(value: object) -> bool:
+    """Whether a keyword's value is of a kind that a layer takes: nothing, a number, a text, or a list of integers."""
+    if isinstance(value, list):
+        return all(type(item) is int for item in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
 def _layer(path: Path, data: Any) -> LayerRecord:
     """One entry of "layers"."""
     if not isinstance(data, dict) or set(data) != {"paths", "kind", "keywords", "spec", "graphs", "dtype"}:
@@ -173,7 +180,8 @@ def _layer(path: Path, data: Any) -> LayerRecord:
         refuse(path, f"a layer in its header stands at {str(places)[:60]}")
     if not isinstance(data["kind"], str) or not isinstance(data["dtype"], str):
         refuse(path, "a layer in its header has no kind or no dtype")
-    _texts(path, data["keywords"])
+    if not all(map(_plain, _texts(path, data["keywords"]))):
+        refuse(path, "a keyword of a layer in its header is no number, text or list of numbers")
     where = places[0] or "the layer"
     try:
         spec = spec_from_data(data["spec"], data["graphs"])

@@ -42,6 +42,7 @@ def save(obj: Any, path: str | Path, *, info: Mapping[str, str] | None = None) -
     texts = dict(info or {})
     if not all(isinstance(text, str) for text in (*texts, *texts.values())):
         raise TNLayersError(f"info holds texts by name, got {texts!r}. Write numbers as texts: str(number).")
+    obj = getattr(obj, "_orig_mod", obj)  # what torch.compile wraps
     framework = _backend_of(obj)
     kind, records, arrays, tied = _take_apart(obj, framework)
     stored = {name: _store(name, array, framework) for name, array in arrays.items()}

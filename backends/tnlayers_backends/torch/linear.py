@@ -169,8 +169,8 @@ class TNLinear(TNModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to vectors of shape (..., in_features)."""
-        y = self._apply_map(x)
-        return y if self.bias is None else y + self.bias.to(y.dtype)  # under autocast y is narrower, as nn.Linear's is
+        y, bias = self._apply_map(x), self.bias
+        return y if bias is None else y + bias.to(y.dtype)  # under autocast y is narrower, as nn.Linear's is
 
 
 class MPOLinear(TNLinear):

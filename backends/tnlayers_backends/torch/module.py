@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,12 +16,14 @@ from tnlayers.errors import TNLayersError
 from tnlayers.initialise import default_variance, draw_bias, draw_layer
 from tnlayers.layer import LinearMap
 from tnlayers.norm import norm2
+from tnlayers.plan import Plan
 from tnlayers.prune import Pruned, pruned
 from tnlayers.spec import Spec
 from tnlayers.sweep import balanced_terms, canonical_terms
 from tnlayers_backends.torch import planned
 from tnlayers_backends.torch.dropout import BondDropout
 from tnlayers_backends.torch.ops import OPS
+from tnlayers_backends.torch.prepared import Prepared
 
 if TYPE_CHECKING:
     from tnlayers.draw.picture import Picture
@@ -63,9 +65,11 @@ class TNModule(nn.Module):
         self._asked_variance = variance
         self.bond_dropout = None
         self.checkpoint = False
+        self._prepared = Prepared()
         dtype = dtype or torch.get_default_dtype()
         name = str(dtype).removeprefix("torch.")
         self._map = LinearMap(spec, name) if linear else LinearMap(spec, name, buckets=())
+        self._names = tuple(self._map.shapes)  # asked at every call
         for name, shape in self._map.shapes.items():
             if hasattr(type(self), name) or name in self.__dict__:
                 raise TNLayersError(
@@ -120,7 +124,7 @@ class TNModule(nn.Module):
     @property
     def cores(self) -> dict[str, nn.Parameter]:
         """The cores by name, in order of declaration."""
-        return {name: getattr(self, name) for name in self._map.shapes}
+        return {name: getattr(self, name) for name in self._names}
 
     @property
     def weight(self) -> Tensor:
@@ -205,10 +209,23 @@ class TNModule(nn.Module):
         """The network without bias applied to vectors (..., in_features), by the plan for their number."""
         if is_recorded(x):  # one finished program for every batch size: traced code never plans
             plan = self._map.plan_for(_TRACED_BATCH)
-        else:
-            batch = x.numel() // max(x.shape[-1], 1) if x.ndim else 1
-            plan = self._map.plan_for(batch, "training" if torch.is_grad_enabled() else "forward")
-        return self._contract(lambda x, cores: self._map.apply(OPS, x, cores, plan, planned.run), x)
+            return self._contract(lambda x, cores: self._map.apply(OPS, x, cores, plan, planned.run), x)
+        batch = x.numel() // max(x.shape[-1], 1) if x.ndim else 1
+        if torch.is_grad_enabled():
+            plan = self._map.plan_for(batch, "training")
+            return self._contract(lambda x, cores: self._map.apply(OPS, x, cores, plan, planned.run), x)
+        plan = self._map.plan_for(batch, "inference")
+        return self._contract(lambda x, cores: self._map.apply(OPS, x, cores, plan, self._run_prepared), x)
+
+    def _run_prepared(self, plan: Plan, x: Tensor, cores: Sequence[Tensor]) -> Tensor:
+        return planned.run(plan, x, cores, self._prepared)
+
+    def invalidate(self) -> None:
+        """Forget what inference has prepared from the cores and kept.
+
+        Needed only after changes that torch does not count: through `.data` in the same memory, or by other processes.
+        """
+        self._prepared.clear()
 
     def _contract(self, run: Callable[[Tensor, list[Tensor]], Tensor], x: Tensor) -> Tensor:
         """Run a contraction of an input with the cores as training asks: bonds dropped, states kept or recomputed."""

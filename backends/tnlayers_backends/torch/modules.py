@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -85,9 +85,10 @@ def fill(
     places = dict(module.named_modules(remove_duplicate=False))
     made = []
     for placed in layers:
+        layer = put_together(placed.parts)
         for path in placed.paths:
-            _check_place(module, places, path, placed.parts, adopt)
-        made.append(put_together(placed.parts))
+            _check_place(module, places, path, layer, anything=adopt)
+        made.append(layer)
     inside = tuple(f"{path}." for placed in layers for path in placed.paths)
     own = {name: value for name, value in module.state_dict().items() if not name.startswith(inside)}
     _check_rest(own, rest, adopt)
@@ -103,35 +104,31 @@ def fill(
     _tie(module, tied)
 
 
-def _check_place(module: nn.Module, places: Mapping[str, nn.Module], path: str, parts: Parts, anything: bool) -> None:
-    """Whether a layer can go where a module is."""
+def _check_place(
+    module: nn.Module, places: Mapping[str, nn.Module], path: str, layer: TNModule, *, anything: bool
+) -> None:
+    """Whether a layer can go where a module is: the dense one that it stands in for, or one of its own kind."""
     if path not in places or not path:
         near = get_close_matches(path, places, n=3)
         raise TNLayersError(
-            f"The file has a layer {str(parts.spec)[:120]} at {path!r}, but this {type(module).__name__} has no module "
+            f"The file has a layer {str(layer.spec)[:120]} at {path!r}, but this {type(module).__name__} has no module "
             f"of that name{f'; it has {near}' if near else ''}. Give into= the kind of model that was saved."
         )
-    old, kind = places[path], KINDS.get(parts.kind)
-    if anything or kind is None:  # an unknown kind is refused where the layer is put together
+    if anything:
         return
-    if type(old) is not kind.replaces and not (isinstance(old, TNModule) and kind_of(old) == parts.kind):
+    old, name = places[path], kind_of(layer)
+    kind = KINDS[name]
+    if type(old) is not kind.replaces and not (isinstance(old, TNModule) and kind_of(old) == name):
         raise TNLayersError(
-            f"The layer at {path!r} takes the place of an nn.{kind.replaces.__name__}, but there is a "
+            f"The {type(layer).__name__} at {path!r} takes the place of a {kind.replaces.__name__}, but there is a "
             f"{type(old).__name__}. Give into= the model as it was before its layers were replaced."
         )
-    has = tuple(getattr(old, size) for size in kind.sizes)
-    needs = _sizes(parts, kind.sizes)
+    needs, has = (tuple(getattr(one, size) for size in kind.sizes) for one in (layer, old))
     if has != needs:
         raise TNLayersError(
-            f"The layer at {path!r} has {', '.join(kind.sizes)} = {needs}, but the module there has {has}. Give into= "
-            "a model of the sizes that were saved."
+            f"The {type(layer).__name__} at {path!r} has {', '.join(kind.sizes)} = {needs}, but the module there has "
+            f"{has}. Give into= a model of the sizes that were saved."
         )
-
-
-def _sizes(parts: Parts, names: Iterable[str]) -> tuple[object, ...]:
-    """Sizes of a layer taken apart, by the names that its class has for them."""
-    keywords = {key: tuple(v) if isinstance(v, list) else v for key, v in parts.keywords.items()}
-    return tuple(keywords[name] if name in keywords else getattr(parts.spec, name) for name in names)
 
 
 def _check_rest(own: Mapping[str, Tensor], rest: Mapping[str, Tensor], adopt: bool) -> None:

@@ -17,21 +17,27 @@ from torch import Tensor
 from tnlayers.backward import Sweep, carry, carry_back
 from tnlayers.plan import Plan
 from tnlayers_backends.torch.ops import OPS
+from tnlayers_backends.torch.prepared import Prepared, keepable
 from tnlayers_backends.torch.workspace import Rows, buffer
 
 
-def run(plan: Plan, x: Tensor, cores: Sequence[Tensor]) -> Tensor:
+def run(plan: Plan, x: Tensor, cores: Sequence[Tensor], kept: Prepared | None = None) -> Tensor:
     """Apply a plan of a layer.
 
     Args:
         plan: The plan.
         x: Vectors, with the batch first; axes behind it may be merged or split.
         cores: The cores, in order of declaration.
+        kept: Where inference keeps what it prepares from the cores, if it does.
 
     Returns:
         The result, (batch, *out_modes).
     """
-    if plan.sweep is None or plan.chunk is None or not is_eager(x) or x.is_complex():
+    if plan.sweep is None or not is_eager(x):
+        return _plain(plan, x, cores)
+    if kept is not None and keepable(cores):
+        return carried(plan, x, kept.matrices(plan, cores))
+    if plan.chunk is None:
         return _plain(plan, x, cores)
     matrices = plan.sweep.chain.prepare(OPS, plan.program, cores)
     return carried(plan, x, matrices)
@@ -40,7 +46,7 @@ def run(plan: Plan, x: Tensor, cores: Sequence[Tensor]) -> Tensor:
 def carried(plan: Plan, x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     """The batch carried through prepared matrices, in chunks where the plan says so."""
     assert plan.sweep is not None
-    if plan.chunk is None:
+    if plan.chunk is None or x.is_complex():  # a complex gradient wants conjugates, which autograd knows of
         return _chain(plan.sweep, x, matrices)
     x, *matrices = _autocast(x, matrices)
     rows = x.reshape(-1, plan.sweep.chain.links[0].before).contiguous()

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tnlayers.errors import TNLayersError
+from tnlayers.spec import Spec
 from tnlayers_backends.base import Parts, Storage
+from tnlayers_backends.torch.conv import TNConv, TNConv1d, TNConv2d, TNConv3d
+from tnlayers_backends.torch.embedding import TNEmbedding
 from tnlayers_backends.torch.linear import MPOLinear, TNLinear, from_spec
 from tnlayers_backends.torch.module import TNModule
+from tnlayers_backends.torch.tensor_linear import TNTensorLinear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +29,7 @@ class LayerKind:
 
     Attributes:
         classes: Its classes, which differ only in how they are made; the first is what loading makes.
-        build: Makes one: `build(spec, dtype="float32", device=..., **keywords)`.
+        build: Makes one: `build(spec, dtype=torch.float32, device="cpu", **keywords)`.
         keywords: The attributes of a layer that `build` takes as keywords; numbers, texts, and tuples of them.
         replaces: The dense class in whose place such a layer stands.
         sizes: Attributes that the layer and the dense module have alike, and that must agree between the two.
@@ -37,9 +42,43 @@ class LayerKind:
     sizes: tuple[str, ...]
 
 
+def _convolution(layer: type[TNConv], dense: type[nn.Module]) -> LayerKind:
+    shape = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
+
+    def build(spec: Spec, **keywords: Any) -> TNConv:
+        return layer(network=spec, bias=spec.bias, **keywords)
+
+    return LayerKind(classes=(layer,), build=build, keywords=(*shape, "view", "in_size"), replaces=dense, sizes=shape)
+
+
+def _embedding(spec: Spec, **keywords: Any) -> TNEmbedding:
+    return TNEmbedding(spec.in_features, spec.out_features, network=spec, **keywords)
+
+
+def _tensor_linear(spec: Spec, **keywords: Any) -> TNTensorLinear:
+    return TNTensorLinear(network=spec, bias=spec.bias, **keywords)
+
+
 KINDS = {
     "linear": LayerKind(
         classes=(TNLinear, MPOLinear), build=from_spec, replaces=nn.Linear, sizes=("in_features", "out_features")
+    ),
+    "conv1d": _convolution(TNConv1d, nn.Conv1d),
+    "conv2d": _convolution(TNConv2d, nn.Conv2d),
+    "conv3d": _convolution(TNConv3d, nn.Conv3d),
+    "embedding": LayerKind(
+        classes=(TNEmbedding,),
+        build=_embedding,
+        keywords=("padding_idx", "unique"),
+        replaces=nn.Embedding,
+        sizes=("num_embeddings", "embedding_dim", "padding_idx", "max_norm"),
+    ),
+    "tensor_linear": LayerKind(  # it stands in for no module of torch, so its place must hold such a layer
+        classes=(TNTensorLinear,),
+        build=_tensor_linear,
+        keywords=("in_shape", "out_shape"),
+        replaces=TNTensorLinear,
+        sizes=("in_shape", "out_shape"),
     ),
 }
 
@@ -64,12 +103,19 @@ def take_apart(layer: object) -> Parts:
     """The parts of a layer.
 
     Raises:
-        TNLayersError: If it is no layer of this backend itself, such as a subclass of one.
+        TNLayersError: If it is no layer of this backend itself, such as a subclass of one, or it was pruned.
     """
     kind = kind_of(layer)
     assert isinstance(layer, TNModule)
     keywords = {name: getattr(layer, name) for name in KINDS[kind].keywords}
-    return Parts(kind, keywords, layer.spec, layer.state_dict(keep_vars=True))
+    arrays = layer.state_dict(keep_vars=True)
+    expected = {*layer.spec.shapes, *(["bias"] if layer.spec.bias else [])}
+    if set(arrays) != expected:
+        raise TNLayersError(
+            f"This {type(layer).__name__} of {layer.spec} holds {', '.join(arrays)}, not its cores alone: some are "
+            "computed from other parameters. Remove the pruning first (torch.nn.utils.prune.remove)."
+        )
+    return Parts(kind, keywords, layer.spec, arrays)
 
 
 def put_together(parts: Parts) -> TNModule:
@@ -85,8 +131,13 @@ def put_together(parts: Parts) -> TNModule:
             f"{ {name: list(known.keywords) for name, known in KINDS.items()} }. Use the version that made it."
         )
     core = parts.arrays[next(iter(parts.spec.shapes))]
-    keywords = {key: tuple(v) if isinstance(v, list) else v for key, v in parts.keywords.items()}
-    layer = kind.build(parts.spec, dtype=dtype_name(core), device="meta", **keywords)  # nothing is drawn in vain
+    keywords = {key: tuple(v) if isinstance(v, list) else v for key, v in parts.keywords.items()}  # lists are JSON's
+    try:
+        layer = kind.build(parts.spec, dtype=core.dtype, device="meta", **keywords)  # nothing is drawn in vain
+    except (ArithmeticError, TypeError, ValueError) as error:  # a file may have keywords that no caller would write
+        raise TNLayersError(
+            f"No layer of kind {parts.kind!r} can be made with {str(keywords)[:300]}: {error}"
+        ) from error
     expected = layer.state_dict()
     if expected.keys() != parts.arrays.keys():
         raise TNLayersError(

@@ -1,0 +1,107 @@
+"""What inference keeps: matrices prepared from the cores, as long as the cores have not changed.
+
+A plan for inference takes it that everything that does not depend on the input is at hand: cores merged and laid out,
+or the whole weight where that is fastest. It is made at the first call and kept while every core is the same tensor in
+the same memory with the same version, which torch counts up with every change in place: optimizer steps,
+`load_state_dict`, `copy_`, moves to another device or dtype are all seen. Changes through `.data` in the same memory,
+and by other processes, are not: call `layer.invalidate()` after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import Tensor, nn
+
+from tnlayers.optimise import PREPARED_LIMIT
+from tnlayers.plan import Plan
+from tnlayers_backends.torch.ops import OPS
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The matrices of one network, and what they were made from.
+
+    Attributes:
+        plan: The plan whose matrices these are.
+        owner: The first core; its entry ends with it.
+        state: Version, address and the autocast dtype at the time.
+        cores: Aliases of the cores, so that their memory is not given to others, which would have the same address.
+        matrices: The prepared matrices.
+    """
+
+    plan: Plan
+    owner: ref[Tensor]
+    state: tuple[Any, ...]
+    cores: tuple[Tensor, ...]
+    matrices: list[Tensor]
+
+
+class Prepared:
+    """The prepared matrices of one layer: one set per network. Copies and pickles of it are empty."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, _Kept] = {}
+
+    def matrices(self, plan: Plan, cores: Sequence[Tensor]) -> list[Tensor]:
+        """The matrices of a plan, made anew if a core has changed; kept unless they exceed `PREPARED_LIMIT` bytes."""
+        assert plan.sweep is not None
+        state = _state(cores)
+        found = self._kept.get(id(cores[0]))
+        if found is not None and found.owner() is cores[0] and found.state == state and _alike(found.plan, plan):
+            return found.matrices
+        matrices: list[Tensor] = plan.sweep.chain.prepare(OPS, plan.program, cores)
+        self._kept = {key: kept for key, kept in self._kept.items() if kept.owner() is not None}
+        if plan.prepared <= PREPARED_LIMIT:
+            aliases = tuple(core.detach() for core in cores)
+            self._kept[id(cores[0])] = _Kept(plan, ref(cores[0]), state, aliases, matrices)
+        else:
+            self._kept.pop(id(cores[0]), None)
+        return matrices
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all matrices kept at the moment, views of cores not counted."""
+        return sum(kept.plan.prepared for kept in self._kept.values())
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        self._kept = {}
+
+    def __deepcopy__(self, memo: Any) -> Prepared:
+        return Prepared()
+
+    def __reduce__(self) -> tuple[type[Prepared], tuple[()]]:
+        return Prepared, ()
+
+
+def keepable(cores: Sequence[Tensor]) -> bool:
+    """Whether these are a layer's own parameters, not stand-ins of a functional call or a parametrisation."""
+    return all(type(core) is nn.Parameter and not core.is_inference() for core in cores)
+
+
+def _state(cores: Sequence[Tensor]) -> tuple[Any, ...]:
+    device = cores[0].device.type
+    autocast = None
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        autocast = torch.get_autocast_dtype(device)
+    return autocast, *((core._version, core.data_ptr()) for core in cores)
+
+
+def _alike(plan: Plan, other: Plan) -> bool:
+    """Whether two plans prepare the same matrices: those for other batch sizes often do."""
+    if plan is other:
+        return True
+    if plan.sweep is None or other.sweep is None or len(plan.sweep.chain.links) != len(other.sweep.chain.links):
+        return False
+    return _recipe(plan) == _recipe(other)
+
+
+def _recipe(plan: Plan) -> tuple[Any, ...]:
+    assert plan.sweep is not None
+    chain = plan.sweep.chain
+    return tuple(plan.program.steps[k] for k in chain.prepared), tuple(link.core for link in chain.links)

@@ -1,0 +1,93 @@
+"""Measuring this machine's rates with torch: what `tnlayers calibrate` does.
+
+Each rate is taken from operations that plans are made of, at a shape where that rate decides. Time is processor time,
+so that the rates are those of one core, and the shortest of several runs counts, since others may use the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import process_time
+
+import torch
+from torch import Tensor
+
+from tnlayers.machine import Machine
+from tnlayers_backends.torch.ops import OPS
+
+_LARGE = 2**24  # entries of float32: 64 MiB, beyond most caches
+_SMALL = 2**16  # entries of float32: 256 KiB, within them
+_SECONDS = 0.08  # spent on each rate
+
+
+@torch.no_grad()
+def measure() -> Machine:
+    """Measure the rates of this machine with torch, in float32 on the processor.
+
+    Returns:
+        The rates; what is not measured (the size of the cache, of a fresh allocation, and the cost of entering a
+        sweep) has the default.
+    """
+    flops_per_second = 2 * 1024**3 / _product(1024, 1024, 1024)
+    tiny = _zeros(4, 4)
+    call = _shortest(lambda: OPS.matmul(OPS.reshape(tiny, (2, 8)), OPS.reshape(tiny, (8, 2))))
+    stack, small = 512, _zeros(512, 8, 8)
+    matrix, out, total = _zeros(8, 8), _zeros(512, 8, 8), _zeros(8, 8)
+    stacked = _shortest(lambda: OPS.matmul_into(out, matrix, small)) / stack
+    summed = _shortest(lambda: OPS.add_product(total, out, small)) / stack
+    return Machine(
+        flops_per_second=flops_per_second,
+        side=_side(flops_per_second),
+        cached_bytes_per_second=_copied(_SMALL),
+        bytes_per_second=_copied(_LARGE),
+        fresh_bytes_per_second=4 * _LARGE / _shortest(lambda: torch.ones(_LARGE)),
+        permuted_bytes_per_second=_permuted(_LARGE // 2),
+        cached_permuted_bytes_per_second=_permuted(_SMALL),
+        seconds_per_call=call,
+        seconds_per_matrix=stacked,
+        seconds_per_sum=max(summed, stacked),
+    )
+
+
+def _side(flops_per_second: float) -> float:
+    """How much longer than it is a short side seems to be: on average over the three sides of a product."""
+    long, short = 1024, 8
+    shapes = ((short, long, long), (long, short, long), (long, long, short))
+    seems = [_product(*shape) * flops_per_second / (2 * long * long) for shape in shapes]
+    return min(max(sum(seems) / 3 - short, 1.0), 64.0)
+
+
+def _product(rows: int, summed: int, columns: int) -> float:
+    left, right, out = torch.ones(rows, summed), torch.ones(summed, columns), _zeros(rows, columns)
+    return _shortest(lambda: OPS.matmul_into(out, left, right))
+
+
+def _copied(entries: int) -> float:
+    """Bytes a second, read and written, of copies into memory in use."""
+    array, out = torch.ones(entries), torch.ones(entries)
+    return 8 * entries / _shortest(lambda: OPS.copy_into(out, array))
+
+
+def _permuted(entries: int) -> float:
+    array = OPS.permute(torch.ones(16, entries // 256, 16), (2, 1, 0))
+    out = torch.ones(array.shape)
+    return 8 * entries / _shortest(lambda: OPS.copy_into(out, array))
+
+
+def _zeros(*shape: int) -> Tensor:
+    return torch.zeros(shape)
+
+
+def _shortest(run: Callable[[], object]) -> float:
+    """The shortest time of a call, over repetitions that last a while."""
+    run()
+    begin = process_time()
+    run()
+    repeats = max(1, int(2e-3 / max(process_time() - begin, 1e-7)))
+    best, end = float("inf"), process_time() + _SECONDS
+    while process_time() < end:
+        begin = process_time()
+        for _ in range(repeats):
+            run()
+        best = min(best, (process_time() - begin) / repeats)
+    return best

@@ -1,0 +1,146 @@
+"""What inference keeps is right after every change of the cores, and off where the cores are not the layer's own."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from oracle import assert_close, oracle_forward
+from specs import MARKET
+from test_layers import inputs, values
+from tnlayers_backends.torch import prepared
+
+import tnlayers as tnl
+
+NAMES = ["mpo-4", "mpo-padded", "ring", "cp", "monarch"]
+
+
+def checked(layer, batch=6):
+    """Infer and compare with the oracle of the cores as they are now."""
+    x = inputs(layer.spec, (batch,), "float32")
+    cores, bias = values(layer)
+    with torch.no_grad():
+        y = layer(torch.from_numpy(x))
+    assert_close(y, oracle_forward(layer.spec, cores, x, bias), dtype="float32")
+    return y
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_after_every_change_of_the_cores(name):
+    layer = tnl.build(MARKET[name], seed=1)
+    checked(layer)
+    optimizer = torch.optim.SGD(layer.parameters(), 0.1)
+    layer(torch.randn(3, layer.in_features)).square().sum().backward()
+    optimizer.step()
+    checked(layer)
+    layer.load_state_dict(tnl.build(MARKET[name], seed=2).state_dict())
+    checked(layer)
+    layer.load_state_dict(tnl.build(MARKET[name], seed=3).state_dict(), assign=True)
+    checked(layer)
+    with torch.no_grad():
+        next(layer.parameters()).mul_(2.0)
+    checked(layer)
+    for parameter in layer.parameters():  # memory that is let go of comes back with other entries
+        for _ in range(3):
+            parameter.data = parameter.data * 1.5
+            checked(layer)
+    layer.to(torch.float64).to(torch.float32)
+    checked(layer)
+    layer.reset_parameters(4)
+    checked(layer)
+    with torch.inference_mode():
+        next(layer.parameters()).mul_(0.5)
+    checked(layer)
+
+
+def prepares(monkeypatch):
+    """Count how often matrices are prepared."""
+    calls = []
+    original = prepared._Kept
+
+    def counting(*arguments):
+        calls.append(arguments)
+        return original(*arguments)
+
+    monkeypatch.setattr(prepared, "_Kept", counting)
+    return calls
+
+
+def test_prepared_once_while_nothing_changes(monkeypatch):
+    calls, layer = prepares(monkeypatch), tnl.build(MARKET["mpo-4"], seed=1)
+    for _ in range(5):
+        checked(layer)
+    assert len(calls) == 1
+    assert layer._prepared.nbytes == layer.plan_for(6, "inference").prepared
+    layer(torch.randn(6, layer.in_features))  # training keeps nothing of this kind
+    assert len(calls) == 1
+    layer.invalidate()
+    assert layer._prepared.nbytes == 0
+    checked(layer)
+    assert len(calls) == 2
+
+
+def test_surgery_through_data_needs_invalidate():
+    layer = tnl.build(MARKET["mpo-4"], seed=1)
+    checked(layer)
+    layer.core_0.data.mul_(2.0)
+    layer.invalidate()
+    checked(layer)
+
+
+def test_nothing_above_the_limit_is_kept(monkeypatch):
+    monkeypatch.setattr(prepared, "PREPARED_LIMIT", 8)
+    layer = tnl.build(MARKET["mpo-4"], seed=1)
+    checked(layer)
+    assert layer._prepared.nbytes == 0
+
+
+def test_off_for_functional_calls_and_compiled_code(monkeypatch):
+    calls, layer = prepares(monkeypatch), tnl.build(MARKET["mpo-4"], seed=1)
+    x = torch.randn(6, layer.in_features)
+    with torch.no_grad():
+        for factor in (1.0, 2.0):
+            stand_ins = {name: p.detach() * factor for name, p in layer.named_parameters()}
+            y = torch.func.functional_call(layer, stand_ins, (x,))
+            torch.testing.assert_close(y, x @ layer.weight.T * factor ** len(layer.cores), rtol=1e-4, atol=1e-5)
+        torch._dynamo.reset()
+        compiled = torch.compile(layer, fullgraph=True, backend="eager")
+        for _ in range(2):
+            torch.testing.assert_close(compiled(x), x @ layer.weight.T, rtol=1e-4, atol=1e-5)
+            layer.core_0.mul_(3.0)
+        torch.testing.assert_close(torch.func.vmap(layer)(x), x @ layer.weight.T, rtol=1e-4, atol=1e-5)
+    assert len(calls) == 1  # of vmap over x alone: the cores are the layer's own
+
+
+def test_autocast_and_full_precision_take_turns():
+    layer = tnl.build(MARKET["mpo-4"], seed=1)
+    x = torch.randn(6, layer.in_features)
+    exact = checked(layer)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert layer(x).dtype is torch.bfloat16
+    assert torch.equal(checked(layer), exact)
+
+
+def test_copies_and_pickles_start_empty():
+    layer = tnl.build(MARKET["mpo-4"], seed=1)
+    checked(layer)
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert twin._prepared.nbytes == 0
+        checked(twin)
+
+
+def test_sums_keep_a_set_for_each_network():
+    layer = tnl.build("mpo(in=3x4, out=2x5, bond=3) + mpo(in=12, out=10)", seed=1)
+    checked(layer)
+    held = layer._prepared.nbytes
+    checked(layer)
+    assert layer._prepared.nbytes == held
+    assert held == sum(term.prepared for term in layer.plan_for(6, "inference").terms)
+
+
+def test_the_check_has_teeth():
+    layer = tnl.build(MARKET["mpo-4"], seed=1)
+    checked(layer)
+    layer.core_0.data.mul_(2.0)  # not seen, and nobody has said so
+    with pytest.raises(AssertionError, match="off by"):
+        checked(layer)
