@@ -1,4 +1,4 @@
-"""The steps of a plan over time: flops, bytes moved and memory, one column per step, below the tree's columns."""
+"""The steps of a plan over time: flops, bytes moved, memory, and for training what is kept; in the tree's columns."""
 
 from __future__ import annotations
 
@@ -45,14 +45,13 @@ STRIPS = (
     ),
     Strip("memory in use", byte_text, "memory", lambda step: step.memory),
 )
+KEPT = Strip("kept for backward", byte_text, "kept", lambda step: step.kept)  # drawn for training only
 
 
 def highest(plans: Sequence[Plan]) -> tuple[int, ...]:
     """The largest value of each strip over several plans, so that they can share their scales."""
     steps = [step for plan in plans for step in plan_steps(plan)]
-    kept = max((plan.cost.kept for plan in plans if plan.objective == "training"), default=0)
-    tops = [max((strip.value(step) for step in steps), default=0) for strip in STRIPS]
-    return (*tops[:-1], max(tops[-1], kept))
+    return tuple(max((strip.value(step) for step in steps), default=0) for strip in (*STRIPS, KEPT))
 
 
 def timeline(plan: Plan, tops: Sequence[int]) -> Group:
@@ -64,10 +63,9 @@ def timeline(plan: Plan, tops: Sequence[int]) -> Group:
     """
     steps = plan_steps(plan)
     shapes: list[Shape] = []
-    for k, (strip, top) in enumerate(zip(STRIPS, tops, strict=True)):
+    strips = (*STRIPS, KEPT) if plan.objective == "training" else STRIPS
+    for k, (strip, top) in enumerate(zip(strips, tops, strict=False)):
         shapes += _strip(strip, steps, top, k * _STRIP, margin(plan))
-    if plan.objective == "training":
-        shapes += _kept(steps, tops[-1], (len(STRIPS) - 1) * _STRIP, margin(plan))
     return Group(shapes=tuple(shapes), kind="timeline")
 
 
@@ -90,12 +88,3 @@ def _strip(strip: Strip, steps: Sequence[PlanStep], top: int, y: float, left: fl
         title = f"step {step.number}: {strip.name} {strip.told(value)}"
         shapes.append(Group(shapes=(*bars, label), kind="bar", title=title, data={"value": str(value)}))
     return shapes
-
-
-def _kept(steps: Sequence[PlanStep], top: int, y: float, left: float) -> list[Shape]:
-    """What the backward pass will need, as a line over the memory in use; it grows from step to step."""
-    base = y + HEIGHT
-    heights = [HEIGHT * step.kept / max(top, 1) for step in steps]
-    corners = [(left + (k + side) * COLUMN, base - height) for k, height in enumerate(heights) for side in (-0.5, 0.5)]
-    words = Text(at=(left - 52, base + 7), text=f"kept for backward {byte_text(steps[-1].kept)}", size=9, anchor="end")
-    return [Line(points=tuple(corners), stroke="kept", width=2, dashed=True), words]
