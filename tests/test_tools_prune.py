@@ -148,6 +148,25 @@ def test_parameters_that_keep_their_shape_stay_and_training_goes_on():
     assert not torch.equal(before, layer.core_0)
 
 
+def test_an_optimizer_goes_on_with_new_groups():
+    """As docs/training.md says: the pruned parameters in the place of the old ones, and no state."""
+    layer = tnl.build(MARKET["mpo-4"], seed=5)
+    x = torch.from_numpy(inputs(layer.spec, (4,), "float32"))
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.01)
+    for pruned in (False, True):
+        if pruned:
+            with torch.no_grad():
+                layer.core_0[..., 3] = 0
+            layer.prune_(0)
+            optimizer.param_groups[0]["params"] = list(layer.parameters())
+            optimizer.state.clear()
+        before = [core.detach().clone() for core in layer.cores.values()]
+        optimizer.zero_grad()
+        layer(x).square().sum().backward()
+        optimizer.step()
+        assert not any(torch.equal(old, new) for old, new in zip(before, layer.cores.values(), strict=True))
+
+
 def test_the_penalty_thresholds_singular_values_and_what_is_below_dies():
     """Minimising |W - T|^2 / 2 + c * penalty gives T with its singular values less c (none below 0): a nuclear norm."""
     u, _, vh = torch.linalg.svd(torch.randn(10, 12, generator=torch.Generator().manual_seed(0)), full_matrices=False)
