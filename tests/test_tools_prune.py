@@ -8,6 +8,7 @@ from specs import MARKET, SUMS
 from test_layers import inputs, values
 
 import tnlayers as tnl
+from tnlayers.networks import registry
 
 ROWS = MARKET | SUMS
 PRUNED = [name for name in ROWS if name != "mera-6"]  # planning its smaller twin takes seconds and shows nothing new
@@ -190,6 +191,22 @@ def test_the_penalty_thresholds_singular_values_and_what_is_below_dies():
         layer.prune_(1e-3)
         found[strength] = sizes(layer.spec)
     assert found == {0.0: [6], 0.5: [2]}
+
+
+def test_a_loaded_layer_needs_its_type_to_become_smaller(tmp_path, monkeypatch):
+    layer = tnl.build(MARKET["hand-mpo"], seed=5)
+    tnl.save(layer, tmp_path / "layer.safetensors")
+    known = dict(registry._TYPES)
+    known.pop("hand_mpo")
+    monkeypatch.setattr(registry, "_TYPES", known)
+    loaded = tnl.load(tmp_path / "layer.safetensors")
+    assert all(bond.dead == 0 for bond in loaded.prune_(0).bonds)
+    with torch.no_grad():
+        loaded.site_0[..., 1] = 0
+    before = [core.detach().clone() for core in loaded.cores.values()]
+    with pytest.raises(tnl.TNLayersError, match="no network type 'hand_mpo'"):
+        loaded.prune_(0)
+    assert all(torch.equal(old, new) for old, new in zip(before, loaded.cores.values(), strict=True))
 
 
 @pytest.mark.parametrize("tolerance", [1, -0.1, True, "0.1"])

@@ -109,6 +109,8 @@ def pruned(
             for i in graph.summed
         ]
     spec = parts[0] if len(parts) == 1 else replace(layer.spec, terms=tuple(parts), lowered=())
+    if all(bond.before == bond.after for bond in bonds):
+        spec = layer.spec  # also where the type is not declared here
     count = (sum(graph.parameters for graph in layer.graphs), spec.parameters)
     return spec, new_cores, Pruned(bonds=tuple(bonds), parameters=count, error=removed / norm if norm else 0.0)
 
@@ -166,9 +168,9 @@ def _taken(core: Array, indices: Sequence[int], bond: int, values: list[int]) ->
 
 def _smallest(part: Spec, graph: Graph, needed: tuple[int, ...]) -> tuple[Spec, tuple[int, ...]]:
     """The least numbers of a network type whose network holds bonds of these sizes, and the sizes it gives them."""
-    kind = network_type(part.network)
     if needed == graph.sizes:
         return part, graph.sizes
+    kind = network_type(part.network)
     for key in SIZES:
         value = dict(part.options).get(key, kind.keywords.get(key))
         if not isinstance(value, (int, tuple)):
