@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+pytest.importorskip("lightning_fabric")  # and so torch
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
