@@ -40,7 +40,7 @@ class Machine:
 
     flops_per_second: float = 150e9
     side: float = 8.0
-    cached_bytes_per_second: float = 50e9
+    cached_bytes_per_second: float = 80e9
     bytes_per_second: float = 20e9
     fresh_bytes_per_second: float = 3e9
     fresh_bytes: int = 2**25
@@ -48,7 +48,7 @@ class Machine:
     cached_permuted_bytes_per_second: float = 14e9
     cache_bytes: int = 2**21
     seconds_per_function: float = 3e-5
-    seconds_per_call: float = 5e-6
+    seconds_per_call: float = 4e-6
     seconds_per_matrix: float = 5e-8
     seconds_per_sum: float = 9e-7
 
