@@ -13,6 +13,7 @@ from tnlayers.backward import sweep
 from tnlayers.chain import Chain, chain
 from tnlayers.lower import Contraction
 from tnlayers.machine import Machine
+from tnlayers.memory import KEPT_BYTES
 from tnlayers.program import Multiply, Program
 
 
@@ -40,6 +41,20 @@ class Estimator:
         prepared = range(len(self.program.steps)) if found is None else found.prepared
         total = 0.0 if self.objective == "inference" else sum(self._prepared(number) for number in prepared)
         return total + (0.0 if found is None else self._carried(found, chunk))
+
+    def chunk_sizes(self) -> Iterator[int | None]:
+        """Chunk sizes worth trying: all rows at once, and powers of two that run in memory which is kept."""
+        yield None
+        found, batch = chain(self.program, self.contraction), self.contraction.batch
+        if found is None or batch is None or len(found.links) < 2:
+            return
+        most, rows = self.contraction.sizes[batch], 1
+        per_row = self.itemsize * sweep(found).both
+        while rows < most and (rows == 1 or rows * per_row <= KEPT_BYTES):
+            yield rows
+            rows *= 2
+        if most * per_row <= KEPT_BYTES:
+            yield most
 
     def _prepared(self, number: int) -> float:
         """One step on the cores alone, with its backward pass in training."""
@@ -114,14 +129,3 @@ class Estimator:
 
     def _permutes(self, entries: int, copies: bool) -> float:
         return self.machine.copy(entries, self.itemsize) + self.machine.seconds_per_call if copies else 0.0
-
-
-def chunk_sizes(found: Chain | None, contraction: Contraction) -> Iterator[int | None]:
-    """Chunk sizes worth trying: all rows at once, and where there are states to keep small, each power of two."""
-    yield None
-    if found is not None and contraction.batch is not None and len(found.links) > 1:
-        batch, rows = contraction.sizes[contraction.batch], 1
-        while rows < batch:
-            yield rows
-            rows *= 2
-        yield batch

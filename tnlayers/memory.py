@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tnlayers.plan import Plan
 
+# A larger workspace is let go of after use: it would not stay in any cache, and nobody expects a layer to keep it.
+KEPT_BYTES = 2**26
+
 
 def workspace(plan: Plan) -> int:
     """Bytes of memory that chunks run in; it is used again by every call and every layer."""

@@ -8,9 +8,8 @@ from math import inf
 from typing import Any
 
 from tnlayers.calibrate import machine
-from tnlayers.chain import chain
 from tnlayers.errors import TNLayersError
-from tnlayers.estimate import Estimator, chunk_sizes
+from tnlayers.estimate import Estimator
 from tnlayers.layout import assemble
 from tnlayers.lower import Contraction
 from tnlayers.machine import Machine
@@ -59,9 +58,7 @@ def _search(
     for label, path in found_paths:
         program = assemble(contraction, path)
         estimator = Estimator(program, contraction, itemsize, objective, rates)
-        for seconds, chunk in sorted(
-            (estimator.seconds(chunk), chunk or 0) for chunk in chunk_sizes(chain(program, contraction), contraction)
-        ):
+        for seconds, chunk in sorted((estimator.seconds(chunk), chunk or 0) for chunk in estimator.chunk_sizes()):
             if best is not None and (False, seconds) >= least:
                 break
             found = Plan(

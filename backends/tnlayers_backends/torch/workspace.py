@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 from tnlayers.backward import Place
-
-# A larger buffer is let go of after use: it would not stay in any cache, and nobody expects a layer to keep it.
-KEPT_BYTES = 2**26
+from tnlayers.memory import KEPT_BYTES
 
 
 class _Kept(threading.local):
