@@ -111,7 +111,7 @@ def test_module_protocol():
     assert layer.to(torch.bfloat16)(ids).dtype is torch.bfloat16
 
 
-@pytest.mark.parametrize("name", ["mpo-padded", "monarch", "blockdiag"])
+@pytest.mark.parametrize("name", ["mpo-padded", "blockdiag"])
 def test_compiles_exports_and_maps(name):
     layer = embedding(MARKET[name], padding_idx=1, unique=True)
     ids = ids_for(layer, (4, 3))
@@ -135,13 +135,31 @@ def test_training_tools_reach_embeddings():
     torch.testing.assert_close(layer.eval()(ids), before)
 
 
-def test_a_tied_decoder_reads_the_weight():
-    layer = embedding(MARKET["mpo-3"], dtype=torch.float64)
-    h = torch.randn(5, 12, dtype=torch.float64)
-    logits = nn.functional.linear(h, layer.weight)
-    torch.testing.assert_close(logits, h @ layer.to_embedding().weight.T)
-    logits.sum().backward()
-    assert all(core.grad.any() for core in layer.cores.values())
+@pytest.mark.parametrize("name", ["mpo-3", "mpo-padded", "monarch-padded", "blockdiag", "cp-padded", "sum-padded"])
+@pytest.mark.parametrize("padding_idx", [None, 1])
+def test_a_tied_decoder_scores_all_rows(name, padding_idx):
+    text = {**MARKET, **SUMS}[name].replace("bias=true, ", "").replace(", bias=true", "")
+    layer = embedding(text, dtype=torch.float64, padding_idx=padding_idx)
+    h = torch.randn(2, 3, layer.embedding_dim, dtype=torch.float64, requires_grad=True)
+    scores, dense = layer.decode(h), nn.functional.linear(h, layer.weight)
+    torch.testing.assert_close(scores, dense)
+    wanted = (h, *layer.cores.values())
+    for one, other in zip(
+        torch.autograd.grad(scores.square().sum(), wanted),
+        torch.autograd.grad(dense.square().sum(), wanted),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_decoder_builds_no_table_and_compiles():
+    layer = tnl.nn.TNEmbedding(4096, 64, network="mpo(cores=3, bond=4)", seed=0)
+    plan = layer._decoder.plan_for(8)
+    assert plan.cost.flops < 0.6 * plan.dense.flops
+    assert plan.cost.result < 4 * 4096 * 64  # bytes of the table
+    torch._dynamo.reset()
+    h = torch.randn(8, 64)
+    torch.testing.assert_close(torch.compile(layer.decode, fullgraph=True, backend="aot_eager")(h), layer.decode(h))
 
 
 REFUSED = {
@@ -154,6 +172,7 @@ REFUSED = {
     "freq": (lambda: tnl.nn.TNEmbedding(24, 12, scale_grad_by_freq=True), "scale_grad_by_freq=True is not offered"),
     "padding": (lambda: tnl.nn.TNEmbedding(24, 12, padding_idx=24), "padding_idx=24 is no id: the table has 24 rows"),
     "bias": (lambda: tnl.nn.TNEmbedding(12, 10, network="mpo(in=3x4, out=2x5, bias=true)"), "has a bias"),
+    "decode": (lambda: embedding(MARKET["mpo-3"]).decode(torch.zeros(2, 24)), r"last dimension is 24 .* 12 features"),
     "sizes": (lambda: tnl.nn.TNEmbedding(13, 10, network="mpo(in=3x4, out=2x5)"), r"in_modes \(3, 4\) multiply to 12"),
 }
 

@@ -10,7 +10,7 @@ as well (block structure) is not sliced: a row is zero outside its own block, wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from tnlayers.layer import LinearMap, bucket
@@ -107,6 +107,24 @@ class LookupMap:
                 for graph, part in zip(self.matrix.graphs, self.matrix.spec.parts, strict=True)
             )
         return self._plans[key]
+
+
+def transposed(matrix: LinearMap, buckets: tuple[int, ...] = ()) -> LinearMap:
+    """The same networks read from their outputs to their inputs: vectors of embedding_dim to a number per row.
+
+    Args:
+        matrix: A linear layer's framework-free half.
+        buckets: Batch sizes that are planned for at once.
+    """
+    parts = tuple(
+        replace(
+            part, in_modes=part.out_modes, out_modes=part.in_modes, pad_in=part.pad_out, pad_out=part.pad_in, notes=()
+        )
+        for part in matrix.spec.parts
+    )
+    spec = replace(matrix.spec, terms=parts) if matrix.spec.terms else parts[0]
+    graphs = tuple(replace(graph, inputs=graph.outputs, outputs=graph.inputs) for graph in matrix.graphs)
+    return LinearMap(spec, matrix.dtype, graphs, buckets=buckets)
 
 
 def strides(sizes: tuple[int, ...]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tnlayers.errors import TNLayersError
 from tnlayers.layer import LinearMap
-from tnlayers.lookup import LookupMap, Slices, strides
+from tnlayers.lookup import LookupMap, Slices, strides, transposed
 from tnlayers.lower import Graph
 from tnlayers.plan import Objective, Plan
 from tnlayers.program import Array
@@ -99,6 +99,7 @@ class TNEmbedding(TNModule):
         self._lookup = LookupMap(self._map)
         self._lookup.plans_for(_TRACED_BATCH)
         self._map.weight_plan(0)
+        self._decoder = transposed(self._map, buckets=(_TRACED_BATCH,))
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
         self.norm_type, self.unique = norm_type, unique
 
@@ -164,6 +165,20 @@ class TNEmbedding(TNModule):
         else:
             rows = self._rows(flat, recorded)
         return rows.reshape(*ids.shape, self.embedding_dim)
+
+    def decode(self, h: Tensor) -> Tensor:
+        """The scores of all rows, h W^T of shape (..., num_embeddings): a tied decoder that builds no table.
+
+        The row of `padding_idx` is zero, and so is its score.
+
+        Args:
+            h: Vectors of shape (..., embedding_dim).
+        """
+        scores = self._apply_map(h, self._decoder)
+        if self.padding_idx is None:
+            return scores
+        rows = torch.arange(self.num_embeddings, device=scores.device)
+        return scores.masked_fill(rows == self.padding_idx, 0.0)
 
     def _rows(self, ids: Tensor, recorded: bool) -> Tensor:
         """Rows for a vector of ids."""

@@ -205,17 +205,23 @@ class TNModule(nn.Module):
         for core, new in zip(self.cores.values(), cores, strict=True):
             core.copy_(new)
 
-    def _apply_map(self, x: Tensor) -> Tensor:
-        """The network without bias applied to vectors (..., in_features), by the plan for their number."""
+    def _apply_map(self, x: Tensor, linear: LinearMap | None = None) -> Tensor:
+        """A linear map of the cores, without bias, on vectors (..., in_features) by the plan for their number.
+
+        Args:
+            x: The vectors.
+            linear: The map; the layer's own if None.
+        """
+        own = self._map if linear is None else linear
         if is_recorded(x):  # one finished program for every batch size: traced code never plans
-            plan = self._map.plan_for(_TRACED_BATCH)
-            return self._contract(lambda x, cores: self._map.apply(OPS, x, cores, plan, planned.run), x)
+            plan = own.plan_for(_TRACED_BATCH)
+            return self._contract(lambda x, cores: own.apply(OPS, x, cores, plan, planned.run), x)
         batch = x.numel() // max(x.shape[-1], 1) if x.ndim else 1
         if torch.is_grad_enabled():
-            plan = self._map.plan_for(batch, "training")
-            return self._contract(lambda x, cores: self._map.apply(OPS, x, cores, plan, planned.run), x)
-        plan = self._map.plan_for(batch, "inference")
-        return self._contract(lambda x, cores: self._map.apply(OPS, x, cores, plan, self._run_prepared), x)
+            plan = own.plan_for(batch, "training")
+            return self._contract(lambda x, cores: own.apply(OPS, x, cores, plan, planned.run), x)
+        plan = own.plan_for(batch, "inference")
+        return self._contract(lambda x, cores: own.apply(OPS, x, cores, plan, self._run_prepared), x)
 
     def _run_prepared(self, plan: Plan, x: Tensor, cores: Sequence[Tensor]) -> Tensor:
         return planned.run(plan, x, cores, self._prepared)
