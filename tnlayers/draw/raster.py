@@ -60,15 +60,10 @@ def _paint(axes: Axes, shape: Shape, theme: Theme) -> None:
         case Rectangle(at=at, size=(width, height), fill=fill, corner=corner):
             style = f"round,pad=0,rounding_size={corner}"
             axes.add_patch(FancyBboxPatch(at, width, height, style, fc=colour(fill, theme), lw=0, zorder=2))
-        case Line(points=points, stroke=stroke, width=width, cubic=cubic, dashed=dashed, fill=fill):
+        case Line(points=points, stroke=stroke, width=width, cubic=cubic):
             codes = [Path.MOVETO] + [Path.CURVE4 if cubic else Path.LINETO] * (len(points) - 1)
-            looks = {
-                "ec": colour(stroke, theme) if stroke else "none",
-                "lw": width,
-                "ls": (0, (4, 3)) if dashed else "-",
-            }
-            face = colour(fill, theme) if fill else "none"
-            axes.add_patch(PathPatch(Path(points, codes), fc=face, zorder=2, capstyle="butt", **looks))
+            line = Path(points, codes)
+            axes.add_patch(PathPatch(line, fc="none", ec=colour(stroke, theme), lw=width, zorder=2, capstyle="butt"))
         case Text(at=(x, y), text=text, size=size, fill=fill, anchor=anchor, bold=bold):
             side = {"start": "left", "middle": "center", "end": "right"}[anchor]
             weight = "bold" if bold else "normal"

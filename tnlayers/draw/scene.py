@@ -77,14 +77,12 @@ class Rectangle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line through points; with `cubic`, four points of a Bezier curve. With `fill` the area under it is filled."""
+    """A line through points; with `cubic`, four points of a Bezier curve."""
 
     points: tuple[Point, ...]
     stroke: str
     width: float = 1.5
     cubic: bool = False
-    dashed: bool = False
-    fill: str = ""
 
     @property
     def box(self) -> Box:

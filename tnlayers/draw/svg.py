@@ -55,9 +55,8 @@ def _shape(shape: Shape, theme: Theme) -> str:
             corners = f' rx="{_n(corner)}"' if corner else ""
             box = f'x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}"'
             return f"<rect {box}{corners}{_paint(shape, theme)}/>"
-        case Line(points=points, cubic=cubic, dashed=dashed):
-            dashes = ' stroke-dasharray="4 3"' if dashed else ""
-            return f'<path d="{_path(points, cubic)}"{_paint(shape, theme)}{dashes}/>'
+        case Line(points=points, cubic=cubic):
+            return f'<path d="{_path(points, cubic)}"{_paint(shape, theme)}/>'
         case Text(at=(x, y), text=text, size=size, anchor=anchor, bold=bold):
             # 0.35 em below the middle is the baseline; dominant-baseline is not known everywhere.
             place = f'x="{_n(x)}" y="{_n(y + 0.35 * size)}" font-size="{_n(size)}"'
@@ -72,7 +71,7 @@ def _shape(shape: Shape, theme: Theme) -> str:
 
 def _paint(shape: Circle | Rectangle | Line | Text, theme: Theme) -> str:
     """Fill and stroke as attributes, and as classes where a style sheet may change them."""
-    fill = shape.fill
+    fill = "" if isinstance(shape, Line) else shape.fill
     stroke = shape.stroke if isinstance(shape, Circle | Line) else ""
     text = f' fill="{colour(fill, theme)}"' if fill else ' fill="none"'
     if isinstance(shape, Circle | Line) and stroke:
