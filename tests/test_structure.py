@@ -32,6 +32,7 @@ PUBLIC = {
     "plan",
     "save",
     "spec",
+    "to_backend",
 }
 
 

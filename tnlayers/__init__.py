@@ -35,6 +35,7 @@ _LAZY = {
     "models": "",
     "nn": "",
     "save": "tnlayers.io",
+    "to_backend": "tnlayers.convert",
 }
 
 __all__ = [
@@ -58,10 +59,12 @@ __all__ = [
     "plan",
     "save",
     "spec",
+    "to_backend",
 ]
 
 if TYPE_CHECKING:
     from tnlayers import io, models, nn
+    from tnlayers.convert import to_backend
     from tnlayers.einsum import from_einsum
     from tnlayers.graph import Declaration
     from tnlayers.io import load, save

@@ -18,6 +18,7 @@ import typer
 from tnlayers import __version__
 from tnlayers.cli.bench import bench
 from tnlayers.cli.calibrate import calibrate
+from tnlayers.cli.check import check
 from tnlayers.cli.describe import describe
 from tnlayers.cli.draw import draw
 from tnlayers.cli.plan import plan
@@ -49,7 +50,7 @@ def _tnlayers(
     """Neural-network layers declared as tensor-network graphs: count them, plan them, train them."""
 
 
-for _command in (describe, plan, draw, train):
+for _command in (describe, plan, draw, check, train):
     app.command(no_args_is_help=True)(_command)
 app.command()(bench)
 app.command()(calibrate)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tnlayers.errors import TNLayersError
+from tnlayers.planning import AnyPlan
 from tnlayers.program import Array, Primitives
 from tnlayers.spec import Spec
 
@@ -23,12 +24,14 @@ class Parts(NamedTuple):
         keywords: What the kind needs beside the spec, as JSON can hold it.
         spec: The declaration.
         arrays: Cores, bias and whatever else the layer holds, by name.
+        plan: The plan that every batch is pinned to; None where it is chosen by size. Files do not keep it.
     """
 
     kind: str
     keywords: Mapping[str, Any]
     spec: Spec
     arrays: Mapping[str, Array]
+    plan: AnyPlan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,7 @@ class Backend:
         build: Builds a layer: `build(spec, seed=0, dtype="float32")`, and further keywords of its own. The same seed
             draws the same cores on every backend; None takes the framework's own generator.
         storage: How its layers are saved, loaded and moved to another backend.
-        gradients: `gradients(layer, x, grad_y)`: the gradients of sum(layer(x) * grad_y) by "x", by each core's name
+        vjp: `vjp(layer, x, grad_y)`: the output, and the gradients of sum(output * grad_y) by "x", by each core's name
             and by "bias" where there is one, without conjugation. None where the framework does not differentiate.
     """
 
@@ -71,7 +74,7 @@ class Backend:
     ops: Primitives
     build: Callable[..., Any]
     storage: Storage
-    gradients: Callable[[Any, Array, Array], Mapping[str, Array]] | None = None
+    vjp: Callable[[Any, Array, Array], tuple[Array, Mapping[str, Array]]] | None = None
 
 
 def check_linear(parts: Parts, backend: str) -> None:

@@ -166,7 +166,7 @@ def take_apart(layer: object) -> Parts:
             f"{type(layer).__qualname__} is no layer that tnlayers could put together again; it knows NumpyLinear."
         )
     bias = {} if layer.bias is None else {"bias": layer.bias}
-    return Parts("linear", {}, layer.spec, {**layer.cores, **bias})
+    return Parts("linear", {}, layer.spec, {**layer.cores, **bias}, layer._map.pinned)
 
 
 def put_together(parts: Parts) -> NumpyLinear:
@@ -180,6 +180,7 @@ def put_together(parts: Parts) -> NumpyLinear:
     layer = NumpyLinear(parts.spec, dtype=str(arrays[next(iter(parts.spec.shapes))].dtype))
     layer.bias = arrays.pop("bias", None)
     layer.cores = {name: arrays[name] for name in parts.spec.shapes}
+    layer.use_plan(parts.plan)
     return layer
 
 
@@ -196,8 +197,7 @@ def from_bytes(data: bytes | bytearray, dtype: str, shape: tuple[int, ...]) -> A
     """
     if dtype == "bfloat16":
         raise TNLayersError(
-            "numpy has no dtype 'bfloat16'. Load the file on torch, where layer.float() makes it float32, which loses "
-            "nothing, and save that."
+            "numpy has no dtype 'bfloat16'. Go by torch, where layer.float() makes it float32, which loses nothing."
         )
     little = np.dtype(dtype).newbyteorder("<")
     return np.frombuffer(data, little).reshape(shape).astype(dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tnlayers_backends.base import Backend
-from tnlayers_backends.jax.linear import DTYPES, JaxLinear, build, gradients
+from tnlayers_backends.jax.linear import DTYPES, JaxLinear, build, vjp
 from tnlayers_backends.jax.ops import OPS
 from tnlayers_backends.jax.storage import STORAGE
 
@@ -14,7 +14,7 @@ BACKEND = Backend(
     ops=OPS,
     build=build,
     storage=STORAGE,
-    gradients=gradients,
+    vjp=vjp,
 )
 
 __all__ = ["BACKEND", "JaxLinear"]

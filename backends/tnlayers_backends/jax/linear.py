@@ -237,15 +237,17 @@ def build(spec: Spec, *, seed: int | None = 0, dtype: Any = "float32", device: A
     params = draw_layer(linear.graphs, default_variance(spec.in_features), rng, name)
     if spec.bias:
         params["bias"] = draw_bias(spec.in_features, spec.out_features, rng, name)
-    arrays = {key: jnp.asarray(array, name) for key, array in params.items()}
+    # Rounded by numpy: jax would compile a conversion for every shape.
+    arrays = {key: jnp.asarray(array.astype(jnp.dtype(name))) for key, array in params.items()}
     return JaxLinear(jax.device_put(arrays, device), linear)
 
 
 @jax.jit
-def gradients(layer: JaxLinear, x: jax.Array, grad_y: jax.Array) -> dict[str, jax.Array]:
-    """The gradients of sum(layer(x) * grad_y) by "x" and by each parameter's name."""
-    by_layer, by_x = jax.vjp(lambda layer, x: layer(x), layer, x)[1](grad_y)
-    return {"x": by_x, **by_layer.params}
+def vjp(layer: JaxLinear, x: jax.Array, grad_y: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The output, and the gradients of sum(output * grad_y) by "x" and by each parameter's name."""
+    y, pull = jax.vjp(lambda layer, x: layer(x), layer, x)
+    by_layer, by_x = pull(grad_y)
+    return y, {"x": by_x, **by_layer.params}
 
 
 def checked_dtype(dtype: Any) -> str:

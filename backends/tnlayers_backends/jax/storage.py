@@ -23,7 +23,7 @@ def take_apart(layer: object) -> Parts:
             f"{type(layer).__qualname__} is no layer that tnlayers could put together again; it knows JaxLinear."
         )
     bias = {} if layer.bias is None else {"bias": layer.bias}
-    return Parts("linear", {}, layer.spec, {**layer.cores, **bias})
+    return Parts("linear", {}, layer.spec, {**layer.cores, **bias}, layer.map.pinned)
 
 
 def put_together(parts: Parts) -> JaxLinear:
@@ -34,7 +34,7 @@ def put_together(parts: Parts) -> JaxLinear:
     """
     check_linear(parts, "jax")
     core = parts.arrays[next(iter(parts.spec.shapes))]
-    return JaxLinear(dict(parts.arrays), LinearMap(parts.spec, core.dtype.name))
+    return JaxLinear(dict(parts.arrays), LinearMap(parts.spec, core.dtype.name, pinned=parts.plan))
 
 
 def to_bytes(array: jax.Array) -> bytes:

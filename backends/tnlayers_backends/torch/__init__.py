@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tnlayers_backends.base import Backend
-from tnlayers_backends.torch.gradients import gradients
 from tnlayers_backends.torch.linear import from_spec
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.storage import STORAGE
+from tnlayers_backends.torch.vjp import vjp
 
 BACKEND = Backend(
     name="torch",
@@ -15,7 +15,7 @@ BACKEND = Backend(
     ops=OPS,
     build=from_spec,
     storage=STORAGE,
-    gradients=gradients,
+    vjp=vjp,
 )
 
 __all__ = ["BACKEND"]

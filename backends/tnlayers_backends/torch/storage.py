@@ -115,7 +115,7 @@ def take_apart(layer: object) -> Parts:
             f"This {type(layer).__name__} of {layer.spec} holds {', '.join(arrays)}, not its cores alone: some are "
             "computed from other parameters. Remove the pruning first (torch.nn.utils.prune.remove)."
         )
-    return Parts(kind, keywords, layer.spec, arrays)
+    return Parts(kind, keywords, layer.spec, arrays, layer._map.pinned)
 
 
 def put_together(parts: Parts) -> TNModule:
@@ -147,6 +147,7 @@ def put_together(parts: Parts) -> TNModule:
         if array.shape != expected[name].shape:
             raise TNLayersError(f"{name!r} has shape {tuple(array.shape)}; it needs {tuple(expected[name].shape)}.")
     layer.load_state_dict(dict(parts.arrays), strict=True, assign=True)
+    layer._map = layer._map.with_plan(parts.plan)
     return layer
 
 

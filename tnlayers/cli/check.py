@@ -1,0 +1,75 @@
+"""`tnlayers check`: one layer on every backend and dtype, against the einsum of its declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+from tnlayers.cli.shared import InOption, JsonOption, LoadOption, OutOption, load_files, out, print_json, read_spec
+
+if TYPE_CHECKING:
+    from tnlayers.check import Difference
+
+
+def check(
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help="A layer in quotes, or a .yaml or .json file.", show_default=False)
+    ],
+    in_features: InOption = None,
+    out_features: OutOption = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option("--backend", metavar="NAME", help="Only this backend; may be repeated.", show_default="all"),
+    ] = None,
+    load: LoadOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a layer on every installed backend and dtype, and compare.
+
+    Cores, output and gradients are held against the float64 einsum of the
+    declaration; differences are in units of the tolerance, which follows from
+    the dtype and the number of summed terms. The exit status is 1 if one is
+    above 1. jax in 64 bits runs in a process of its own.
+
+    [bold]Examples[/bold]
+
+    tnlayers check "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)"
+
+    tnlayers check "cp(rank=8)" --in 784 --out 256 --backend numpy --backend jax
+    """
+    load_files(load)
+    from tnlayers.check import check as run
+
+    found = run([read_spec(spec, in_features, out_features)], backend or None)
+    good = all(one.good for one in found)
+    if as_json:
+        print_json({"good": good, "differences": [asdict(one) | {"good": one.good} for one in found]})
+    else:
+        out().print(_table(found))
+        print("All within the tolerance." if good else "OFF: differences above 1 are no rounding.")
+    if not good:
+        raise typer.Exit(1)
+
+
+def _table(found: Sequence[Difference]) -> Table:
+    quantities = ("cores", "forward", "gradients")
+    table = Table(box=box.SIMPLE, title=found[0].spec, title_justify="left")
+    for name in ("backend", "dtype"):
+        table.add_column(name)
+    for name in quantities:
+        table.add_column(name, justify="right")
+    for backend, dtype in dict.fromkeys((one.backend, one.dtype) for one in found):
+        row = {one.quantity: one for one in found if (one.backend, one.dtype) == (backend, dtype)}
+        table.add_row(backend, dtype, *(_cell(row.get(quantity)) for quantity in quantities))
+    return table
+
+
+def _cell(one: Difference | None) -> str:
+    if one is None:
+        return "no gradients"
+    return f"{one.units:.3f}" if one.good else f"{one.units:.3g} ({one.where})"
