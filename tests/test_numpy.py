@@ -41,7 +41,7 @@ def is_matrix_for_blas(array):
 @pytest.mark.parametrize("batch", [1, 6, 128])
 @pytest.mark.parametrize("name", ["mpo-4", "mpo-odd", "ring-4", "cp", "monarch", "tree-3"])
 def test_products_reach_blas(name, batch, dtype, monkeypatch):
-    """numpy hands a product to gemm where both operands have a BLAS dtype, the same one, and strides that gemm knows."""
+    """numpy hands a product to gemm where both operands have one BLAS dtype, and strides that gemm knows."""
     seen = []
     matmul = NumpyOps.matmul
 

@@ -147,7 +147,8 @@ def put_together(parts: Parts) -> TNModule:
         if array.shape != expected[name].shape:
             raise TNLayersError(f"{name!r} has shape {tuple(array.shape)}; it needs {tuple(expected[name].shape)}.")
     layer.load_state_dict(dict(parts.arrays), strict=True, assign=True)
-    layer._map = layer._map.with_plan(parts.plan)
+    if parts.plan is not None:
+        layer._map = layer._map.with_plan(parts.plan)
     return layer
 
 
