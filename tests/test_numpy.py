@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from oracle import assert_close, oracle_forward
 from specs import MARKET, SUMS
+from tnlayers_backends.numpy import NumpyOps
 
 import tnlayers as tnl
 from tnlayers.program import Multiply
-from tnlayers_backends.numpy import NumpyOps
 
 ROWS = MARKET | SUMS
 
