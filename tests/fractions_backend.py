@@ -59,12 +59,15 @@ class FractionOps:
         inverse = sorted(range(len(axes)), key=axes.__getitem__)
         return Exact.of([array.shape[a] for a in axes], lambda *at: array(*(at[k] for k in inverse)))
 
-    def matmul(self, left, right):
-        inner = range(left.shape[-1])
-        return Exact.of(
-            (*left.shape[:-1], right.shape[-1]),
-            lambda *at: sum((left(*at[:-1], k) * right(*at[:-2], k, at[-1]) for k in inner), Fraction()),
-        )
+    def matmul(self, left, right):  # of matrices, of stacks, or of one matrix and each of a stack
+        stack = left.shape[:-2] or right.shape[:-2]
+
+        def entry(*at):
+            one, other = at[: left.ndim - 2], at[: right.ndim - 2]
+            terms = (left(*one, at[-2], k) * right(*other, k, at[-1]) for k in range(left.shape[-1]))
+            return sum(terms, Fraction())
+
+        return Exact.of((*stack, left.shape[-2], right.shape[-1]), entry)
 
     def sum(self, array, axes):
         kept = [a for a in range(array.ndim) if a not in axes]
