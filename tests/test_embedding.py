@@ -152,6 +152,15 @@ def test_a_tied_decoder_scores_all_rows(name, padding_idx):
         torch.testing.assert_close(one, other)
 
 
+def test_the_decoder_follows_pruning():
+    layer = embedding(MARKET["mpo-3"], dtype=torch.float64)
+    with torch.no_grad():
+        layer.core_0[..., 1:] = 0  # two of three bond values carry nothing
+    layer.prune_(0)
+    h = torch.randn(4, 12, dtype=torch.float64)
+    torch.testing.assert_close(layer.decode(h), h @ layer.weight.T)
+
+
 def test_the_decoder_builds_no_table_and_compiles():
     layer = tnl.nn.TNEmbedding(4096, 64, network="mpo(cores=3, bond=4)", seed=0)
     plan = layer._decoder.plan_for(8)

@@ -106,6 +106,7 @@ class TNEmbedding(TNModule):
     def _set_map(self, smaller: LinearMap) -> None:
         super()._set_map(smaller)
         self._lookup = LookupMap(smaller)
+        self._decoder = transposed(smaller, buckets=(_TRACED_BATCH,))
 
     def norm2(self) -> Tensor:
         """The sum of the squared entries of the table, exact and differentiable; the row of `padding_idx` is zero."""
