@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,14 @@ layer = pickle.loads(bytes.fromhex("{data}"))
 print(tuple(layer(torch.ones(5, 3)).shape))
 """
     assert run(code).strip() == "(5, 2)"
+
+
+def test_every_package_is_in_the_wheel():
+    listed = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {
+        ".".join(file.relative_to(base).parent.parts)
+        for base in (ROOT.parent, ROOT.parent / "backends")
+        for name in ("tnlayers", "tnlayers_backends")
+        for file in (base / name).rglob("__init__.py")
+    }
+    assert set(listed) == found
