@@ -146,7 +146,6 @@ class TNConv(TNModule):
         return matrix if self._conv is None else self._shaped(matrix)
 
     def _shaped(self, matrix: Tensor) -> Tensor:
-        """The kernel in torch's order of axes."""
         kernel = matrix.reshape(self.out_channels, *self.kernel_size, self.in_channels // self.groups)
         return kernel.movedim(-1, 1).contiguous()  # else torch takes it for channels_last, and reorders the input
 
@@ -227,7 +226,6 @@ class TNConv(TNModule):
         return y if self.bias is None else y + self.bias.to(y.dtype).reshape(-1, *[1] * self.dims)
 
     def _rebuilt(self, x: Tensor, matrix: Tensor) -> Tensor:
-        """The dense convolution with the kernel rebuilt."""
         return convolve(x, self._shaped(matrix), self.bias, self._window, self.groups)
 
     def _forward_flat(self, x: Tensor) -> Tensor:
