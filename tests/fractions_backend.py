@@ -4,7 +4,6 @@ Install it under the entry-point group `tnlayers.backends` as `fractions = "frac
 """
 
 import struct
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from math import prod
@@ -17,13 +16,13 @@ from tnlayers.initialise import default_variance, draw_bias, draw_layer
 from tnlayers.layer import LinearMap
 
 
-@dataclass(frozen=True)
 class Exact:
     """An array of fractions in row-major order."""
 
-    shape: tuple[int, ...]
-    entries: list[Fraction]
     dtype = "float64"  # what it is written to files as
+
+    def __init__(self, shape, entries):
+        self.shape, self.entries = tuple(shape), entries
 
     @classmethod
     def of(cls, shape, entry):
