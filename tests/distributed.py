@@ -4,6 +4,7 @@ Each process takes half of a batch. The gradients under DDP and the parameters a
 `folder/ddp.pt` and `folder/fsdp.pt`.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -72,6 +73,9 @@ def main(rank, folder):
             torch.save(value, folder / f"{key}.pt")
     distributed.barrier()
     distributed.destroy_process_group()
+    # gloo's threads may still be there when the interpreter takes itself apart, which then aborts now and then.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -252,4 +252,4 @@ def epoch_order(images: int, *, seed: int, epoch: int) -> Tensor:
 
 def mixed_seed(*numbers: int) -> int:
     """Hash a few numbers into one seed, so that (seed 1, epoch 2) and (seed 2, epoch 1) have nothing in common."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
