@@ -115,3 +115,17 @@ def test_equals_the_dense_convolution(network, case, dtype):
     assert plan.routes
     layer.use_plan(plan)
     assert_layer(layer, x, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dims", [1, 3])
+@pytest.mark.parametrize("network", [name for name, text in NETWORKS.items() if "{" not in text])
+def test_equals_the_dense_convolution_in_one_and_three_dimensions(network, dims, dtype):
+    kind = {1: tnl.nn.TNConv1d, 3: tnl.nn.TNConv3d}[dims]
+    options = {"stride": 2, "padding": 1, "dilation": 2 if dims == 1 else 1, "groups": 2}
+    layer = kind(4, 8, 3 if dims == 1 else 2, **options, network=NETWORKS[network], seed=3, dtype=getattr(torch, dtype))
+    x = inputs(layer, size=(7, 4, 5), dtype=dtype)
+    layer.use_plan(layer._conv.rebuilt)
+    assert_layer(layer, x, dtype)
+    layer.use_plan(forced(layer, x))
+    assert_layer(layer, x, dtype)
