@@ -162,6 +162,7 @@ def test_the_command(capsys):
 
 
 def test_the_command_as_json(capsys):
+    pytest.importorskip("torch", reason="two backends are asked for")
     code, out, _ = run(capsys, SPEC, "--backend", "numpy", "--backend", "torch", "--json")
     data = json.loads(out)
     assert code == 0
