@@ -172,12 +172,8 @@ def test_flops_of_training_are_those_torch_counts(name, batch):
         assert plan.flops == forward.get_total_flops() + backward.get_total_flops()
 
 
-@pytest.mark.parametrize("batch", [1, 16])
-@pytest.mark.parametrize("name", [*MARKET, *PAPER[:2]])
-def test_kept_is_what_autograd_saves(name, batch):
-    spec, layer, x = differentiable(name, batch)
-    plan = tnl.plan(spec, batch, objective="training")
-    layer.use_plan(plan)
+def run_watched(layer, x):
+    """The output, and the bytes that autograd saves beside the input and the parameters."""
     own = {t.untyped_storage().data_ptr() for t in (x, *layer.parameters())}
     saved = {}
 
@@ -189,10 +185,20 @@ def test_kept_is_what_autograd_saves(name, batch):
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         y = layer(x)
+    return y, sum(saved.values())
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+@pytest.mark.parametrize("name", [*MARKET, *PAPER[:2]])
+def test_kept_is_what_autograd_saves(name, batch):
+    spec, layer, x = differentiable(name, batch)
+    plan = tnl.plan(spec, batch, objective="training")
+    layer.use_plan(plan)
+    y, saved = run_watched(layer, x)
     # x with its zeros is the layer's, not the program's; autograd keeps it unless the program reads a copy of it.
     kept_whole = any((r, v.copies) == (0, False) for step in plan.program.steps for r, v in _operands(step))
     padded = 4 * batch * prod(spec.in_modes) if spec.pad_in and kept_whole else 0
-    assert sum(saved.values()) == plan.cost.kept + padded
+    assert saved == plan.cost.kept + padded
     assert y.grad_fn is not None
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from counting import CountingOps, Strided
 from specs import MARKET
-from test_counting import PAPER, takes_blas
+from test_counting import PAPER, run_watched, takes_blas
 from torch.utils.flop_counter import FlopCounterMode
 
 import tnlayers as tnl
@@ -146,22 +146,12 @@ def test_kept_is_what_autograd_saves(text, chunk):
     plan = chunked(text, chunk)
     layer.use_plan(plan)
     x = torch.randn(BATCH, layer.in_features, requires_grad=True)
-    own = {t.untyped_storage().data_ptr() for t in (x, *layer.parameters())}
-    saved = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        y = layer(x)
+    y, saved = run_watched(layer, x)
     # x with its zeros is of the layer, not of the program; kept unless a copy of it is.
     padded = 4 * BATCH * prod(layer.spec.in_modes) if layer.spec.pad_in else 0
     if chunk is None and plan.sweep.chain.links[0].state.copies:
         padded = 0
-    assert sum(saved.values()) == plan.cost.kept + padded
+    assert saved == plan.cost.kept + padded
     assert y.grad_fn is not None
 
 

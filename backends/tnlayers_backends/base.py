@@ -77,6 +77,25 @@ class Backend:
     vjp: Callable[[Any, Array, Array], tuple[Array, Mapping[str, Array]]] | None = None
 
 
+def linear_parts(layer: Any, known: type[Any], pinned: Callable[[Any], AnyPlan | None]) -> Parts:
+    """The parts of a linear layer, for a backend that has no other kind.
+
+    Args:
+        layer: The layer.
+        known: The backend's class of layers.
+        pinned: Reads a layer's pinned plan.
+
+    Raises:
+        TNLayersError: If it is no layer of that class itself, such as a subclass of it.
+    """
+    if type(layer) is not known:
+        raise TNLayersError(
+            f"{type(layer).__qualname__} is no layer that tnlayers could put together again; it knows {known.__name__}."
+        )
+    bias = {} if layer.bias is None else {"bias": layer.bias}
+    return Parts("linear", {}, layer.spec, {**layer.cores, **bias}, pinned(layer))
+
+
 def check_linear(parts: Parts, backend: str) -> None:
     """Check that parts are those of a linear layer, for a backend that has no other kind.
 

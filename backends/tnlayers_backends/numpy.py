@@ -15,7 +15,7 @@ from tnlayers.norm import norm2
 from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
 from tnlayers.sweep import balanced_terms, canonical_terms
-from tnlayers_backends.base import Backend, Parts, Storage, check_linear
+from tnlayers_backends.base import Backend, Parts, Storage, check_linear, linear_parts
 
 if TYPE_CHECKING:
     from tnlayers.draw.picture import Picture
@@ -161,12 +161,7 @@ def take_apart(layer: object) -> Parts:
     Raises:
         TNLayersError: If it is no layer of this backend itself, such as a subclass of one.
     """
-    if type(layer) is not NumpyLinear:
-        raise TNLayersError(
-            f"{type(layer).__qualname__} is no layer that tnlayers could put together again; it knows NumpyLinear."
-        )
-    bias = {} if layer.bias is None else {"bias": layer.bias}
-    return Parts("linear", {}, layer.spec, {**layer.cores, **bias}, layer._map.pinned)
+    return linear_parts(layer, NumpyLinear, lambda own: own._map.pinned)
 
 
 def put_together(parts: Parts) -> NumpyLinear:

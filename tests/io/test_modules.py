@@ -1,6 +1,7 @@
 """Models of `tnl.models`, and any torch module, saved and loaded whole."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -125,28 +126,12 @@ def test_another_module_loads_in_another_process(saved, fresh, tmp_path):
     net, path = saved
     x = torch.randn(4, 12)
     save_file({"x": x, "y": net(x)}, tmp_path / "expected")
-    code = """
+    classes = "\n".join(inspect.getsource(kind) for kind in (Block, Net))
+    code = f"""
 import sys, torch, tnlayers as tnl
 from safetensors.torch import load_file
 from torch import nn
-class Block(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        self.norm = nn.BatchNorm1d(width)
-        self.inner = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width, bias=False))
-    def forward(self, x):
-        return x + self.inner(self.norm(x))
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.blocks = nn.ModuleList([Block(12), Block(12)])
-        self.scale = nn.Parameter(torch.tensor(2.0))
-        self.register_buffer("shift", torch.arange(12.0))
-        self.head = nn.Linear(12, 3)
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x * self.scale + self.shift)
-        return self.head(x)
+{classes}
 net = tnl.load(sys.argv[1], into=Net().eval())
 expected = load_file(sys.argv[2])
 assert torch.equal(net(expected["x"]), expected["y"])

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tnlayers.errors import TNLayersError
 from tnlayers.layer import LinearMap
-from tnlayers_backends.base import Parts, Storage, check_linear
+from tnlayers_backends.base import Parts, Storage, check_linear, linear_parts
 from tnlayers_backends.jax.linear import JaxLinear, checked_dtype
 
 
@@ -18,12 +17,7 @@ def take_apart(layer: object) -> Parts:
     Raises:
         TNLayersError: If it is no layer of this backend itself, such as a subclass of one.
     """
-    if type(layer) is not JaxLinear:
-        raise TNLayersError(
-            f"{type(layer).__qualname__} is no layer that tnlayers could put together again; it knows JaxLinear."
-        )
-    bias = {} if layer.bias is None else {"bias": layer.bias}
-    return Parts("linear", {}, layer.spec, {**layer.cores, **bias}, layer.map.pinned)
+    return linear_parts(layer, JaxLinear, lambda own: own.map.pinned)
 
 
 def put_together(parts: Parts) -> JaxLinear:

@@ -6,7 +6,7 @@ Maximal-update parametrisation asks that one step changes every feature by the s
     Adam   lr ~ 1 / fan_in             an update of +-lr per entry adds up over fan_in aligned features
     SGD    lr ~ fan_out / fan_in
 
-For a structured matrix each factor is such a matrix with its own fan-in (Qiu et al. 2024, arXiv 2406.06248, Sec. 3).
+For a structured matrix each factor is such a matrix with its own fan-in (Qiu et al. 2024, arXiv 2406.06248).
 Here the fans of a core are read off the graph: carry the input through the cores in order of declaration; fan_in is the
 product of the indices that end at the core, fan_out of those that begin there. The product of all fan_in is in_features
 times the summed indices, so cores of variance 1/fan_in would give W its variance. Ours are drawn with equal norms
