@@ -11,10 +11,10 @@ DEMO := runs/demo
 PYTEST_ARGS ?= -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test pages lint types bench wheel clean
+.PHONY: help demo test pages docs lint types bench wheel clean
 
 help:  ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.installed-train  ## Train LeNet-5 as MPO and dense on digits: a table and a picture, in minutes
 	$(BIN)/tnlayers train lenet5 --network mpo,dense --data digits --out $(dir $(DEMO)) --name $(notdir $(DEMO)) --overwrite
@@ -26,6 +26,10 @@ test: $(VENV)/.installed-dev  ## Run all tests
 
 pages: $(VENV)/.installed-dev  ## Run the code blocks of README.md and docs/
 	$(BIN)/python -m pytest -q -rs tests/test_pages.py
+
+docs: $(VENV)/.installed-dev  ## Build the documentation site into build/site/; a warning is an error
+	$(BIN)/sphinx-build -q -E -W --keep-going -b html -d build/doctrees docs build/site
+	@echo "The site is in build/site/index.html."
 
 lint: $(VENV)/.installed-dev  ## Check style and format
 	$(BIN)/ruff check .
@@ -43,7 +47,7 @@ wheel: $(VENV)/.installed-dev  ## Build the sdist, and from it the wheel, into d
 	@ls -l dist
 
 clean:  ## Delete what these targets make, except runs/
-	rm -rf $(VENV) .venv-bench build dist *.egg-info backends/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench build dist docs/notebooks *.egg-info backends/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tnlayers backends tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps say that an installation is complete, so that the next call does not repeat it.

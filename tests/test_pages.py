@@ -14,7 +14,7 @@ from tnlayers.__main__ import main
 from tnlayers.networks import registry
 
 ROOT = Path(__file__).parents[1]
-PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.is_file()]
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.is_file()]
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^\$ (tnlayers (?:describe|plan) .*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE  # a page may leave out lines with "..."
@@ -38,7 +38,9 @@ def commands() -> list[tuple[str, str]]:
     return [(found[1], found[2].strip()) for block in blocks for found in COMMAND.finditer(block)]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if python_blocks(page)], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="the pages show torch")
     monkeypatch.chdir(tmp_path)
