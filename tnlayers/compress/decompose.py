@@ -118,15 +118,9 @@ def decompose(
         )
     _check_weight(weight)
     work = _Work(backend.ops, weight, strict, sweeps, restarts, seed)
-    asked = _asked(bond_dim, max_params, ratio, error)
+    asked = asked_size(network, bond_dim, max_params, ratio, error)
     if asked is None:
-        template = make_spec(network)
-        if not template.sized and not template.options:
-            raise TNLayersError(
-                f"Say how large {network} may be: exactly one of bond_dim=, max_params=, ratio= and error=, or write "
-                "it into the template."
-            )
-        return work.deliver(make_spec(template, work.in_features, work.out_features), str(template))
+        return work.deliver(make_spec(network, work.in_features, work.out_features), str(network))
     scale = Scale.of(network, work.in_features, work.out_features)
     if bond_dim is not None:
         return work.deliver(scale.at(bond_dim), asked)
@@ -137,10 +131,18 @@ def decompose(
     return work.within_budget(scale, limit, asked)
 
 
-def _asked(
-    bond_dim: int | tuple[int, ...] | None, max_params: int | None, ratio: float | None, error: float | None
+def asked_size(
+    network: str | Spec,
+    bond_dim: int | tuple[int, ...] | None = None,
+    max_params: int | None = None,
+    ratio: float | None = None,
+    error: float | None = None,
 ) -> str | None:
-    """The one size that was given, in words; None for none."""
+    """The one size that was given, in words; None where the template itself says it.
+
+    Raises:
+        TNLayersError: If several were given, none at all, or one that is no size.
+    """
     sizes = {"bond_dim": bond_dim, "max_params": max_params, "ratio": ratio, "error": error}
     given = {key: value for key, value in sizes.items() if value is not None}
     if len(given) > 1:
@@ -152,6 +154,12 @@ def _asked(
         if key == "max_params" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise TNLayersError(f"max_params={value!r} must be an integer of at least 1.")
         return f"{key}={value}"
+    template = make_spec(network)
+    if not template.sized and not template.options:
+        raise TNLayersError(
+            f"Say how large {network} may be: exactly one of {', '.join(f'{key}=' for key in sizes)}, or write it into "
+            "the template."
+        )
     return None
 
 

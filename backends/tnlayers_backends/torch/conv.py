@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tnlayers.convmap import ConvMap
 from tnlayers.convplan import ConvPlan
@@ -27,16 +27,13 @@ from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
 from tnlayers.window import window
+from tnlayers_backends.torch.conv_dense import DenseConv, Sizes, View
 from tnlayers_backends.torch.conv_program import convolve, pad_ahead, run_routes
-from tnlayers_backends.torch.module import TNModule, is_recorded
+from tnlayers_backends.torch.module import is_recorded
 from tnlayers_backends.torch.ops import OPS
 
-View: TypeAlias = Literal["kernel", "flat"]
-Sizes: TypeAlias = "int | tuple[int, ...]"
-_DENSE: dict[int, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
-
-class TNConv(TNModule):
+class TNConv(DenseConv):
     """A convolution whose kernel is a tensor network; abstract: `TNConv1d`, `TNConv2d` and `TNConv3d` set `dims`.
 
     Args:
@@ -66,18 +63,6 @@ class TNConv(TNModule):
     Raises:
         TNLayersError: If an argument is out of range, or the network's modes do not fit the kernel.
     """
-
-    dims: ClassVar[int]
-    # As torch's convolutions have them; given here too so that no core can take one of these names.
-    in_channels: int = 0
-    out_channels: int = 0
-    groups: int = 1
-    kernel_size: tuple[int, ...] = ()
-    stride: tuple[int, ...] = ()
-    dilation: tuple[int, ...] = ()
-    padding: str | tuple[int, ...] = ()
-    padding_mode: str = "zeros"
-    in_size: tuple[int, ...] | None = None
 
     def __init__(
         self,
@@ -134,50 +119,6 @@ class TNConv(TNModule):
     def view(self) -> View:
         """What is factorised: the "kernel", or the "flat" map from all positions to all positions."""
         return "flat" if self._conv is None else "kernel"
-
-    def to_dense(self) -> Tensor:
-        """The dense weight, differentiable.
-
-        Returns:
-            The kernel of shape (out_channels, in_channels / groups, *kernel_size) as in torch's convolutions; in view
-            "flat" the matrix (output features, input features), features ordered (*positions, channels).
-        """
-        matrix = super().to_dense()
-        return matrix if self._conv is None else self._shaped(matrix)
-
-    def _shaped(self, matrix: Tensor) -> Tensor:
-        kernel = matrix.reshape(self.out_channels, *self.kernel_size, self.in_channels // self.groups)
-        return kernel.movedim(-1, 1).contiguous()  # else torch takes it for channels_last, and reorders the input
-
-    @torch.no_grad()
-    def to_conv(self) -> nn.Conv1d | nn.Conv2d | nn.Conv3d:
-        """The dense convolution that computes the same, with parameters of its own.
-
-        Raises:
-            TNLayersError: In view "flat", which is no convolution.
-        """
-        if self._conv is None:
-            raise TNLayersError(
-                f"{type(self).__name__} with view='flat' shares no weights over positions: no convolution equals it. "
-                "Its matrix is to_dense(); build with view='kernel' for a layer that to_conv() can turn back."
-            )
-        weight = self.to_dense()
-        arguments: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
-        }
-        dense = _DENSE[self.dims](
-            self.in_channels,
-            self.out_channels,
-            bias=self.bias is not None,
-            device=weight.device,
-            dtype=weight.dtype,
-            **arguments,
-        )
-        dense.weight.copy_(weight)
-        if self.bias is not None and dense.bias is not None:
-            dense.bias.copy_(self.bias)
-        return dense
 
     def plan_for(self, input_shape: Sequence[int], objective: Objective = "forward") -> ConvPlan | AnyPlan:
         """The plan that an input of this shape runs; print it to see the steps and their price beside the dense layer.

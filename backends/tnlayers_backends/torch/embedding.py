@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from tnlayers.errors import TNLayersError
+from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.layer import LinearMap
 from tnlayers.lookup import LookupMap, Slices, strides, transposed
 from tnlayers.lower import Graph
@@ -17,6 +18,7 @@ from tnlayers.plan import Objective, Plan
 from tnlayers.program import Array
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
+from tnlayers_backends.torch.from_dense import check_kind, decomposed, filled
 from tnlayers_backends.torch.module import TNModule, is_recorded
 from tnlayers_backends.torch.ops import OPS
 
@@ -141,6 +143,82 @@ class TNEmbedding(TNModule):
             return table
         rows = torch.arange(self.num_embeddings, device=table.device)
         return table.masked_fill((rows == self.padding_idx)[:, None], 0.0)
+
+    @classmethod
+    @torch.no_grad()
+    def from_embedding(
+        cls,
+        dense: nn.Embedding,
+        network: str | Spec = "mpo",
+        *,
+        bond_dim: int | tuple[int, ...] | None = None,
+        max_params: int | None = None,
+        ratio: float | None = None,
+        error: float | None = None,
+        strict: bool = False,
+        unique: bool = False,
+        **keywords: Any,
+    ) -> Self:
+        """The embedding that comes closest to a dense one within a budget or an error; the dense one stays as it is.
+
+        `layer.delivered` tells what came of it. `padding_idx` is kept; its row reads as zero here, which is told where
+        the dense table has something else there.
+
+        Args:
+            dense: The embedding whose table is taken.
+            network: A network type or a template.
+            bond_dim: The size of every bond, or one per bond.
+            max_params: At most so many parameters in all cores.
+            ratio: At most this share of the table's parameters.
+            error: At most this relative error of the table, ||W - W'|| / ||W||; 0 keeps all of it.
+            strict: Refuse a budget that is met only more than 2 % below it.
+            unique: As in `TNEmbedding`.
+            **keywords: The network type's own, and `cores`, `in_modes`, `out_modes`.
+
+        Raises:
+            TNLayersError: As `tnlayers.compress.decompose`; or `dense` is no `nn.Embedding`, or has options that are
+                not offered here.
+
+        Example:
+            >>> import torch
+            >>> import tnlayers as tnl
+            >>> dense = torch.nn.Embedding(60, 16, padding_idx=0)
+            >>> layer = tnl.nn.TNEmbedding.from_embedding(dense, error=0, cores=2)
+            >>> torch.allclose(layer(torch.arange(60)), dense.weight, atol=1e-5)
+            True
+        """
+        check_kind(dense, nn.Embedding, "from_embedding")
+        _check_options(dense.max_norm, dense.scale_grad_by_freq, dense.sparse)
+        table = dense.weight.detach().clone()
+        if dense.padding_idx is not None:
+            if table[dense.padding_idx].count_nonzero():
+                warnings.warn(
+                    f"Row {dense.padding_idx} of this embedding is its padding_idx but not zero; it reads as zero now. "
+                    "Where ids of padding are looked at, set padding_idx=None on the dense layer first.",
+                    TNLayersWarning,
+                    stacklevel=2,
+                )
+            table[dense.padding_idx] = 0
+        found = decomposed(
+            table.mT,
+            make_spec(network, **keywords),
+            bond_dim=bond_dim,
+            max_params=max_params,
+            ratio=ratio,
+            error=error,
+            strict=strict,
+        )
+        layer = cls(
+            dense.num_embeddings,
+            dense.embedding_dim,
+            dense.padding_idx,
+            device=table.device,
+            dtype=table.dtype,
+            network=found.spec,
+            unique=unique,
+            seed=0,
+        )
+        return filled(layer, found, None)
 
     @torch.no_grad()
     def to_embedding(self) -> nn.Embedding:

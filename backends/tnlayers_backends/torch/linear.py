@@ -8,12 +8,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from tnlayers.compress.decompose import Decomposition, decompose
 from tnlayers.errors import TNLayersError
 from tnlayers.plan import Objective
 from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
+from tnlayers_backends.torch.from_dense import check_kind, decomposed, filled
 from tnlayers_backends.torch.module import TNModule
 
 
@@ -48,8 +48,6 @@ class TNLinear(TNModule):
         >>> sorted(layer.state_dict())
         ['bias', 'core_0', 'core_1', 'core_2', 'core_3']
     """
-
-    delivered: Decomposition | None = None  # what `from_linear` made of the dense weight
 
     def __init__(
         self,
@@ -133,11 +131,9 @@ class TNLinear(TNModule):
             >>> torch.allclose(layer(x), dense(x), atol=1e-5)
             True
         """
-        if not isinstance(dense, nn.Linear):
-            raise TNLayersError(f"from_linear takes an nn.Linear, got a {type(dense).__name__}.")
-        weight = dense.weight.detach()
-        found = decompose(
-            weight.to(torch.promote_types(weight.dtype, torch.float64)),
+        check_kind(dense, nn.Linear, "from_linear")
+        found = decomposed(
+            dense.weight,
             make_spec(network, **keywords),
             bond_dim=bond_dim,
             max_params=max_params,
@@ -147,13 +143,8 @@ class TNLinear(TNModule):
         )
         layer = cls.__new__(cls)
         spec = replace(found.spec, bias=dense.bias is not None)
-        TNModule.__init__(layer, spec, weight.device, weight.dtype, seed=0)
-        for name, core in layer.cores.items():
-            core.copy_(found.cores[name])
-        if layer.bias is not None:
-            layer.bias.copy_(dense.bias)
-        layer.delivered = replace(found, cores={})
-        return layer
+        TNModule.__init__(layer, spec, dense.weight.device, dense.weight.dtype, seed=0)
+        return filled(layer, found, dense.bias)
 
     @torch.no_grad()
     def to_linear(self) -> nn.Linear:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from tnlayers.compress.decompose import Decomposition
 from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.initialise import default_variance, draw_bias, draw_layer
@@ -49,6 +50,7 @@ class TNModule(nn.Module):
 
     bias: nn.Parameter | None
     bond_dropout: BondDropout | None  # set by `tnl.nn.bond_dropout`
+    delivered: Decomposition | None = None  # what `from_linear` and its kin made of the dense weight
     checkpoint: bool  # whether backward recomputes what the contraction would keep; set by `tnl.nn.checkpointed`
 
     def __init__(

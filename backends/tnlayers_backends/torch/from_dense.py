@@ -1,0 +1,56 @@
+"""The weight of a dense module as a network of a layer: one way for linear layers, convolutions and embeddings.
+
+Each layer kind says how its module's weight is a matrix in the layer's own order of features; the rest is
+`tnlayers.compress.decompose`, in double precision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from tnlayers.compress.decompose import Decomposition, decompose
+from tnlayers.errors import TNLayersError
+from tnlayers.spec import Spec
+from tnlayers_backends.torch.module import TNModule
+
+_Layer = TypeVar("_Layer", bound=TNModule)
+
+
+def check_kind(dense: object, kind: type[torch.nn.Module], method: str) -> None:
+    """Refuse what is no module of the kind that a layer stands in for.
+
+    Raises:
+        TNLayersError: With both names.
+    """
+    if not isinstance(dense, kind):
+        raise TNLayersError(f"{method} takes an nn.{kind.__name__}, got a {type(dense).__name__}.")
+
+
+def decomposed(matrix: Tensor, network: Spec, **asked: Any) -> Decomposition:
+    """A weight in the layer's own order of features, decomposed in double precision.
+
+    Args:
+        matrix: Of shape (out_features, in_features), real or complex, of any precision.
+        network: A template or a sized spec.
+        **asked: As `decompose` takes them.
+
+    Raises:
+        TNLayersError: As `decompose`.
+    """
+    wide = matrix.detach().to(torch.promote_types(matrix.dtype, torch.float64))
+    return decompose(wide, network, **asked)
+
+
+@torch.no_grad()
+def filled(layer: _Layer, found: Decomposition, bias: Tensor | None) -> _Layer:
+    """The layer with the cores that were found and the dense module's bias, and what was delivered."""
+    for name, core in layer.cores.items():
+        core.copy_(found.cores[name])
+    if layer.bias is not None and bias is not None:
+        layer.bias.copy_(bias)
+    layer.delivered = replace(found, cores={})
+    return layer
