@@ -110,7 +110,11 @@ def test_list_names_models_and_networks(call: Call) -> None:
     for name in ("fc2", "lenet5", "mpo(bond=16)", "Matrix product operator"):
         assert name in out
     listed = json.loads(call("describe", "--list", "--json")[1])
-    assert list(listed["models"]) == ["fc2", "lenet5"]
+    assert list(listed["models"])[:4] == ["fc2", "lenet5", "vgg16", "vgg19"]
+    assert listed["models"]["vgg16"] == {
+        "weights": 28_907_200,
+        "replaces": ["conv5_1", "conv5_2", "fc1", "fc2", "fc3"],
+    }
     assert listed["networks"]["mpo"]["keywords"] == {"bond": 16}
 
 
@@ -159,7 +163,7 @@ def test_adjustments_are_one_plain_line(call: Call) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["describe", "nosuch"], "'nosuch'. Models: fc2, lenet5. Network types:"),
+        (["describe", "nosuch"], "no model 'nosuch'. Known models: fc2, lenet5, vgg16"),
         (["describe", "fc2", "--network", "nosuch"], "no network type 'nosuch'"),
         (["describe", "mpo(bond=8)"], "Add them, such as --in 784 --out 256"),
         (["describe", "no/such/file.yaml"], "Cannot read the spec file"),

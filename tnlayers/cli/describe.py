@@ -35,7 +35,7 @@ def describe(
         str | None,
         typer.Argument(
             metavar="MODEL_OR_SPEC",
-            help="A model (fc2, lenet5), a layer in quotes, or a layer's .yaml or .json file.",
+            help="A model (fc2, vgg16, ...), a layer in quotes, or a layer's .yaml or .json file.",
             show_default=False,
         ),
     ] = None,
@@ -44,7 +44,8 @@ def describe(
         typer.Option(
             "--network",
             metavar="NET",
-            help='For a model: mpo (default, as in the paper), dense, or a template such as "mpo(bond=8)".',
+            help='For a model: mpo (default, as in the paper), dense, a template such as "mpo(bond=8)", or '
+            '"cp(equal)": another type with about as many parameters.',
             show_default=False,
         ),
     ] = None,
@@ -102,12 +103,13 @@ def _template(network: str, bond: int | None) -> str:
 
 def _describe_model(name: str, network: str, as_json: bool) -> None:
     models = _models()
-    if name not in models.names():
+    try:
+        models.find(name)
+    except TNLayersError as error:
         types = ", ".join(sorted(known_names()))
         raise TNLayersError(
-            f"There is no model and no network type {name!r}. Models: {', '.join(models.names())}. Network types: "
-            f"{types}. `tnlayers describe --list` tells more."
-        )
+            f"{error} Nor is it a network type: {types}. `tnlayers describe --list` tells more."
+        ) from error
     report = models.describe(name, network=network)
     if as_json:
         print_json(report.as_dict())
@@ -157,6 +159,10 @@ def _print_model(report: ModelReport) -> None:
     console.print(f"{report.model} with {report.network}", style="bold")
     console.print(table)
     _print_notes([(layer.name, note) for layer in report.layers for note in layer.notes])
+    if report.differences:
+        console.print("\nWhere the paper and its code disagree, and what is done here", style="bold")
+    for point in report.differences:
+        console.print(f"{point.key}: {point.what} Here: {point.here}")
 
 
 def _describe_layer(spec: Spec, as_json: bool) -> None:
@@ -195,26 +201,26 @@ def _describe_layer(spec: Spec, as_json: bool) -> None:
 def _list(as_json: bool) -> None:
     from tnlayers.backends import installed
 
-    models = {}
+    models: dict[str, tuple[int, list[str]]] = {}
     if "torch" in installed():
-        reports = [_models().describe(name) for name in _models().names()]
-        models = {report.model: report for report in reports}
+        found = _models()
+        for name in found.names():
+            weights = found.describe(name, network="dense").total["dense"]["weights"]
+            models[name] = weights, [site.name for site in found.find(name).sites]
     broken = load_packages()
     kinds = network_types()
     if as_json:
-        dense = {name: report.total["dense"]["weights"] for name, report in models.items()}
-        replaced = {name: [layer.name for layer in report.layers] for name, report in models.items()}
         print_json(
             {
-                "models": {name: {"weights": dense[name], "replaces": replaced[name]} for name in models},
+                "models": {name: {"weights": weights, "replaces": sites} for name, (weights, sites) in models.items()},
                 "networks": {kind.name: _facts(kind) for kind in kinds},
                 "broken": list(broken),
             }
         )
         return
     table = _table("model", "dense weights", "replaced layers")
-    for name, report in models.items():
-        table.add_row(name, f"{report.total['dense']['weights']:,}", ", ".join(x.name for x in report.layers))
+    for name, (weights, sites) in models.items():
+        table.add_row(name, f"{weights:,}", ", ".join(sites))
     table.columns[2].justify = "left"
     console = out()
     console.print(table if models else "Models need torch: pip install tnlayers[torch]")

@@ -221,7 +221,7 @@ class _Work:
             return self._tightened(scale, values, error, asked)
         return self._least(scale, scale.values(), error, asked)
 
-    def _least(self, scale: Scale, values: list[int], error: float, asked: str) -> Decomposition:
+    def _least(self, scale: Scale, values: Sequence[int], error: float, asked: str) -> Decomposition:
         """The first of the values, from few parameters to many, whose error is small enough: by doubling, then halving.
 
         Large values are costly to fit, so they are tried only when smaller ones have failed.

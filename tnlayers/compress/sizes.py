@@ -77,10 +77,10 @@ class Scale:
         with _quiet():
             return make_spec(given, self.spec.in_features, self.spec.out_features)
 
-    def values(self) -> list[int]:
+    def values(self) -> Sequence[int]:
         """The values of one number that the type takes, from the fewest parameters to the most."""
         if self.key != "blocks":
-            return list(range(1, self.largest + 1))
+            return range(1, self.largest + 1)
         divisors = [v for v in range(1, self.largest + 1) if self.largest % v == 0]
         return sorted(divisors, key=lambda blocks: self.at(blocks).parameters)
 
@@ -107,7 +107,7 @@ def next_above(scale: Scale, limit: int) -> Spec | None:
     return scale.at(values[count]) if count < len(values) else None
 
 
-def _within(scale: Scale, limit: int) -> tuple[list[int], int]:
+def _within(scale: Scale, limit: int) -> tuple[Sequence[int], int]:
     """The values of one number, and how many of them stay within a budget."""
     values = scale.values()
     # Parameters do not fall from one value to the next, and stay where a larger value would only be clipped.

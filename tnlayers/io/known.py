@@ -1,38 +1,32 @@
-"""Models that a file can name: classes built from the name of a network, entered here by the module that has them."""
+"""Models that a file can name: classes entered here by the module that has them."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from tnlayers.errors import TNLayersError
+Kind = TypeVar("Kind", bound=type[Any])
+_KINDS: set[type[Any]] = set()
 
-_MODELS: dict[str, Callable[[str], Any]] = {}
 
-
-def register_model(name: str, kind: Callable[[str], Any]) -> None:
-    """Let files name a model.
-
-    Args:
-        name: What files call it.
-        kind: Its class; `kind("dense")` makes one without any network, whose layers a file can then replace.
-    """
-    _MODELS[name] = kind
+def register_model(kind: Kind) -> Kind:
+    """Let files name the models of a class: a decorator. Each has an attribute `name`, and `model_maker` knows it."""
+    _KINDS.add(kind)
+    return kind
 
 
 def model_name(model: object) -> str | None:
     """The name of a registered model, None for any other object."""
-    return next((name for name, kind in _MODELS.items() if type(model) is kind), None)
+    return str(model.name) if type(model) in _KINDS and hasattr(model, "name") else None
 
 
-def model_class(name: str) -> Callable[[str], Any]:
-    """What makes the model of that name.
+def model_maker(name: str) -> Callable[..., Any]:
+    """What makes the model of that name with a network: `model_maker("fc2")(network="dense")`.
 
     Raises:
         TNLayersError: If no model has it.
     """
-    importlib.import_module("tnlayers.models")  # which enters its models here; it needs torch, as whoever asks does
-    if name not in _MODELS:
-        raise TNLayersError(f"There is no model {name!r} in this version; known are {', '.join(sorted(_MODELS))}.")
-    return _MODELS[name]
+    models: Any = importlib.import_module("tnlayers.models")  # it needs torch, as whoever asks does
+    maker: Callable[..., Any] = models.find(name).make
+    return maker

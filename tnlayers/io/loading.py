@@ -11,7 +11,7 @@ from tnlayers.errors import TNLayersError
 from tnlayers.io.arrays import match, unpack
 from tnlayers.io.container import Stored, read
 from tnlayers.io.header import Header, LayerRecord, check_names, header_from_data
-from tnlayers.io.known import model_class
+from tnlayers.io.known import model_maker
 from tnlayers.io.upgrade import current
 
 
@@ -92,8 +92,7 @@ def _module(path: Path, found: Header, stored: Mapping[str, Stored], into: Any) 
     from tnlayers_backends.torch.modules import Placed, fill
 
     if found.model is not None and into is None:
-        with torch.device("meta"):  # nothing is drawn, and torch's random state stays as it is
-            module = model_class(found.model)("dense")
+        module = _skeleton(found, stored)
     elif isinstance(into, torch.nn.Module):
         module = into
     else:
@@ -113,3 +112,24 @@ def _module(path: Path, found: Header, stored: Mapping[str, Stored], into: Any) 
         layers.append(Placed(paths=record.paths, parts=Parts(record.kind, record.keywords, record.spec, own)))
     fill(module, layers, rest, found.tied, adopt=into is None)
     return module
+
+
+def _skeleton(found: Header, stored: Mapping[str, Stored]) -> Any:
+    """The model that a header names, without values, as it is around its layers.
+
+    In some models a network brings more with it than its layer, such as a normalisation: then the arrays that are not
+    of a layer tell which of the two forms was saved.
+    """
+    import torch
+
+    make = model_maker(str(found.model))
+    inside = tuple(f"{place}." for record in found.layers for place in record.paths)
+    around = {name: array.shape for name, array in stored.items() if not name.startswith(inside)}
+    around |= {alias: stored[name].shape for alias, name in found.tied.items() if name in stored}
+    with torch.device("meta"):  # nothing is drawn, and torch's random state stays as it is
+        forms = [make("dense"), *([make("mpo")] if found.layers else [])]
+    for form in forms:
+        state = form.state_dict()
+        if {name: tuple(value.shape) for name, value in state.items() if not name.startswith(inside)} == around:
+            return form
+    return forms[0]  # `fill` says what does not fit

@@ -16,7 +16,7 @@ from typing import Any
 from tnlayers.errors import TNLayersError
 from tnlayers.io.container import Stored, digest, refuse, strict_json
 from tnlayers.io.header import VERSION, Header, LayerRecord, unknown_format
-from tnlayers.io.known import model_class
+from tnlayers.io.known import model_maker
 
 FORMAT_0 = "tnlayers-state-dict-1"
 
@@ -67,7 +67,7 @@ def _from_format_0(path: Path, data: Mapping[str, Any], arrays: Arrays) -> tuple
         refuse(path, "its header names no model and no network, as files of format 0 do")
     try:
         with torch.device("meta"):
-            module = model_class(name)(network)
+            module = model_maker(name)(network)
     except TNLayersError as error:
         raise TNLayersError(f"Cannot load {path}, a file of format 0 of {name[:40]!r}: {error}") from error
     records = []

@@ -15,40 +15,57 @@ backend("torch")  # without torch this refuses and names the extra to install, b
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from tnlayers.errors import TNLayersError  # noqa: E402
-from tnlayers.io.known import register_model  # noqa: E402
+from tnlayers.models.catalogue import Entry, find, names  # noqa: E402
+from tnlayers.models.densenet import DenseNet  # noqa: E402
+from tnlayers.models.differences import DIFFERENCES, Difference, differences  # noqa: E402
 from tnlayers.models.fc2 import FC2  # noqa: E402
 from tnlayers.models.initial import reset  # noqa: E402
 from tnlayers.models.lenet5 import LeNet5  # noqa: E402
 from tnlayers.models.report import LayerReport, ModelReport, count  # noqa: E402
-from tnlayers.models.sites import Site  # noqa: E402
-from tnlayers.spec import spec as make_spec  # noqa: E402
+from tnlayers.models.resnet import ResNet  # noqa: E402
+from tnlayers.models.sites import Site, network_kind  # noqa: E402
+from tnlayers.models.vgg import VGG  # noqa: E402
 
-__all__ = ["FC2", "LayerReport", "LeNet5", "ModelReport", "Site", "build", "describe", "names"]
-
-_MODELS: dict[str, type[FC2] | type[LeNet5]] = {"fc2": FC2, "lenet5": LeNet5}
-for _name, _kind in _MODELS.items():
-    register_model(_name, _kind)
-
-
-def names() -> tuple[str, ...]:
-    """Names of the registered models."""
-    return tuple(_MODELS)
+__all__ = [
+    "DIFFERENCES",
+    "FC2",
+    "VGG",
+    "DenseNet",
+    "Difference",
+    "Entry",
+    "LayerReport",
+    "LeNet5",
+    "ModelReport",
+    "ResNet",
+    "Site",
+    "build",
+    "describe",
+    "find",
+    "names",
+]
 
 
 def build(name: str, *, network: str = "mpo", seed: int | None = None) -> nn.Module:
     """Build one of the paper's models with its initial weights.
 
     Args:
-        name: "fc2" or "lenet5".
-        network: "dense"; "mpo" for the paper's factors and bonds; or a template such as "mpo(bond=8)".
+        name: One of `names()`, or a ResNet of another depth 6n + 2.
+        network: "dense"; "mpo" for the paper's factors and bonds; a template such as "mpo(bond=8)"; or a type's name
+            and "(equal)", such as "cp(equal)", for the size of the type with about as many parameters in each place as
+            the paper's MPO has.
         seed: Decides the initial weights; None takes torch's global generator.
 
     Raises:
         TNLayersError: If the model or the network is unknown.
+
+    Example:
+        >>> model = build("resnet8", network="dense", seed=0)
+        >>> model(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
-    model = _model(name)(network)
-    reset(model, seed)
+    entry = find(name)
+    model = entry.make(network)
+    reset(model, seed, dense_std=entry.dense_std)
     return model
 
 
@@ -56,22 +73,23 @@ def describe(name: str, *, network: str = "mpo") -> ModelReport:
     """Count a model's parameters beside those of its dense twin; nothing is allocated.
 
     Args:
-        name: "fc2" or "lenet5".
+        name: As for `build`.
         network: As for `build`.
 
     Raises:
         TNLayersError: If the model or the network is unknown.
     """
-    kind = _model(name)
+    entry = find(name)
+    kind = network_kind(network)
     with torch.device("meta"):
-        total = {"dense": count(kind("dense"))}
+        total = {"dense": count(entry.make("dense"))}
         if network != "dense":
-            total = {make_spec(network).network: count(kind(network))} | total
-    layers = tuple(_layer_report(site, network) for site in kind.sites) if network != "dense" else ()
-    dense = sum(site.dense_weights for site in kind.sites)
+            total = {kind: count(entry.make(network))} | total
+    layers = tuple(_layer_report(site, network) for site in entry.sites) if network != "dense" else ()
+    dense = sum(site.dense_weights for site in entry.sites)
     replaced = {"dense": dense}
     if network != "dense":
-        replaced = {make_spec(network).network: sum(layer.parameters for layer in layers)} | replaced
+        replaced = {kind: sum(layer.parameters for layer in layers)} | replaced
     return ModelReport(
         model=name,
         network=network,
@@ -79,13 +97,8 @@ def describe(name: str, *, network: str = "mpo") -> ModelReport:
         rho=next(iter(replaced.values())) / dense,
         total=total,
         layers=layers,
+        differences=differences(name),
     )
-
-
-def _model(name: str) -> type[FC2] | type[LeNet5]:
-    if name not in _MODELS:
-        raise TNLayersError(f"There is no model {name!r}. Known models: {', '.join(_MODELS)}.")
-    return _MODELS[name]
 
 
 def _layer_report(site: Site, network: str) -> LayerReport:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tnlayers.io.known import register_model
 from tnlayers.models.sites import Site
 
 
+@register_model
 class FC2(nn.Module):
     """Two fully connected layers on 28 x 28 images.
 
@@ -25,6 +27,7 @@ class FC2(nn.Module):
         Images (N, 1, 28, 28), or any (N, ...) of 784 numbers each; logits (N, 10).
     """
 
+    name = "fc2"
     sites = (
         Site(
             name="fc1",
@@ -47,11 +50,7 @@ class FC2(nn.Module):
 
     def __init__(self, network: str = "mpo") -> None:
         super().__init__()
-        if network == "dense":
-            self.fc1: nn.Module = nn.Linear(784, 256, bias=False)
-            self.fc2: nn.Module = nn.Linear(256, 10, bias=False)
-        else:
-            self.fc1, self.fc2 = (site.build(network) for site in self.sites)
+        self.fc1, self.fc2 = (site.build(network) for site in self.sites)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of a batch of images."""

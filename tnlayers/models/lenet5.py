@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, max_pool2d
 
+from tnlayers.io.known import register_model
 from tnlayers.models.sites import Site
 
 
+@register_model
 class LeNet5(nn.Module):
     """Two or three convolutions and two fully connected layers on 28 x 28 images.
 
@@ -26,6 +28,7 @@ class LeNet5(nn.Module):
         Images (N, 1, 28, 28), logits (N, 10).
     """
 
+    name = "lenet5"
     sites = (
         Site(
             name="conv3",
@@ -57,12 +60,10 @@ class LeNet5(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(1, 6, 5, padding=2)
         self.conv2 = nn.Conv2d(6, 16, 5)
-        if network == "dense":
-            self.conv3: nn.Module = nn.Conv2d(16, 120, 5)
-            self.fc1: nn.Module = nn.Linear(120, 84, bias=False)
-            self.fc2: nn.Module = nn.Linear(84, 10, bias=False)
-        else:
-            self.conv3, self.fc1, self.fc2 = (site.build(network) for site in self.sites)
+        conv3, fc1, fc2 = self.sites
+        # The dense convolution covers its whole map, without padding, unlike those of the other models.
+        self.conv3 = nn.Conv2d(16, 120, 5) if network == "dense" else conv3.build(network)
+        self.fc1, self.fc2 = fc1.build(network), fc2.build(network)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of a batch of images."""

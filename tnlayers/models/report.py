@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from tnlayers.models.differences import Difference
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerReport:
@@ -45,6 +47,7 @@ class ModelReport:
         total: Of the whole model, by network type and "dense": "weights" without biases and normalisation, and
             "trainable" with them.
         layers: One entry per replaced layer.
+        differences: Where the paper and its code disagree on this model, and what is done here.
     """
 
     model: str
@@ -53,6 +56,7 @@ class ModelReport:
     rho: float
     total: dict[str, dict[str, int]]
     layers: tuple[LayerReport, ...]
+    differences: tuple[Difference, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain data, as `tnlayers describe --json` prints it."""
