@@ -7,6 +7,7 @@ alternating least squares (`alternating.py`). What the size keyword should be is
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, prod
 
