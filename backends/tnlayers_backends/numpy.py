@@ -71,6 +71,10 @@ class NumpyOps:
         """An array in the dtype of another."""
         return values.astype(array.dtype)
 
+    def cast(self, array: Array, dtype: str) -> Array:
+        """As `numpy.ndarray.astype`, without a copy where nothing changes."""
+        return array.astype(dtype, copy=False)
+
 
 class NumpyLinear:
     """A linear layer on numpy: `layer(x)`, (..., in_features) -> (..., out_features).

@@ -4,14 +4,17 @@ With all other cores held, W' is linear in one core, and the best core solves th
 
     N = <others, others>, a matrix over the bonds of that core       r = <others, W>, shaped like the core
 
-Both are contractions of the network with itself or with the weight, planned like any other; no matrix of the size of
-the weight is inverted. The error never rises. On CP this is the classic ALS (Carroll and Chang 1970), on Tucker it
-is HOOI (De Lathauwer et al. 2000, doi 10.1137/S0895479898346995), on rings TR-ALS (Zhao et al. 2016, arXiv 1606.05535).
+Where the error is measured in a metric M of the inputs, ||(W - W') M^(1/2)||, M stands between the two copies in N, and
+r is taken against W M. Both are contractions of the network with itself or with the weight, planned like any other; no
+matrix of the size of the weight is inverted. The error never rises. On CP this is the classic ALS (Carroll and Chang
+1970), on Tucker it is HOOI (De Lathauwer et al. 2000, doi 10.1137/S0895479898346995), on rings TR-ALS (Zhao et al.
+2016, arXiv 1606.05535).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 
 from tnlayers.compress.splitting import Splitting
@@ -27,8 +30,44 @@ _GRADIENT_STEPS = 12
 _CUT = 1e-12  # eigenvalues of N below this share of the largest are taken as zero: the core is not determined there
 
 
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """What is fitted: a weight in a metric.
+
+    Attributes:
+        ops: The primitives of the weight's backend.
+        graph: The network.
+        weight: The weight, (product of out modes, product of in modes).
+        metric: M, (product of in modes, the same); None for the identity.
+    """
+
+    ops: Splitting
+    graph: Graph
+    weight: Array
+    metric: Array | None
+
+    def weighed(self, matrix: Array) -> Array:
+        """A weight times M."""
+        return matrix if self.metric is None else self.ops.matmul(matrix, self.metric)
+
+    def square(self, matrix: Array) -> float:
+        """The squared norm of a weight in the metric."""
+        return _inner(self.ops, matrix, self.weighed(matrix))
+
+    def tensor(self, matrix: Array) -> Array:
+        """A weight with one axis per mode."""
+        return self.ops.reshape(matrix, (*self.graph.out_modes, *self.graph.in_modes))
+
+
 def fit(
-    ops: Splitting, graph: Graph, weight: Array, cores: Sequence[Array], *, sweeps: int, tolerance: float = 1e-6
+    ops: Splitting,
+    graph: Graph,
+    weight: Array,
+    cores: Sequence[Array],
+    *,
+    sweeps: int,
+    tolerance: float = 1e-6,
+    metric: Array | None = None,
 ) -> tuple[list[Array], float]:
     """Improve the cores of any network until they fit a weight no better.
 
@@ -39,22 +78,27 @@ def fit(
         cores: Where to start from, in order of declaration.
         sweeps: At most so many rounds over all cores.
         tolerance: Stop when a round lowers the relative error by less than this share of it.
+        metric: M, positive and Hermitian, of shape (product of in modes, the same); None for the ordinary norm.
 
     Returns:
-        The cores, and ||W - W'|| / ||W|| (0 where both are zero).
+        The cores, and ||W - W'|| / ||W|| in the metric (0 where both are zero).
 
     Raises:
         TNLayersError: If a core has a leg that no other core has and that is no mode.
     """
     _check(graph)
-    tensor = ops.reshape(weight, (*graph.out_modes, *graph.in_modes))
-    total = _inner(ops, weight, weight)
+    problem = _Problem(ops, graph, weight, metric)
+    right = problem.tensor(problem.weighed(weight))
+    total = problem.square(weight)
     found = list(cores)
-    error = _relative_error(ops, graph, tensor, found, total)
+    error = _relative_error(problem, found, total)
     for _ in range(sweeps):
+        before, last = error, list(found)
         for k in range(len(found)):
-            found[k] = _best_core(ops, graph, tensor, found, k)
-        before, error = error, _relative_error(ops, graph, tensor, found, total)
+            found[k] = _best_core(problem, right, found, k)
+        error = _relative_error(problem, found, total)
+        if error > before:  # rounding alone can raise it
+            return last, before
         if error <= 0 or before - error < tolerance * before:
             break
     return found, error
@@ -71,33 +115,41 @@ def _check(graph: Graph) -> None:
             )
 
 
-def _best_core(ops: Splitting, graph: Graph, tensor: Array, cores: Sequence[Array], k: int) -> Array:
+def _best_core(problem: _Problem, right: Array, cores: Sequence[Array], k: int) -> Array:
     """The core that minimises the error with all others held."""
+    ops, graph = problem.ops, problem.graph
     own = graph.cores[k].indices
     elsewhere = {i for j, core in enumerate(graph.cores) if j != k for i in core.indices}
     modes = {*graph.inputs, *graph.outputs}
-    tied = [i for i in own if i in modes and i in elsewhere]  # each of its values is a problem of its own
-    free = [i for i in own if i in modes and i not in elsewhere]  # all its values share one matrix
-    bonds = [i for i in own if i not in modes]
-    if _size(graph, bonds) > _LARGEST_NORMAL:
-        return _conjugate_gradients(ops, graph, tensor, cores, k)
-    normal = ops.reshape(_normal(ops, graph, cores, k, tied, bonds), (*_square(graph, tied, bonds),))
-    right = _against(ops, graph, tensor, cores, k, [*tied, *bonds, *free])
-    right = ops.reshape(right, (_size(graph, tied), _size(graph, bonds), _size(graph, free)))
-    solved = ops.reshape(_solve(ops, normal, right), tuple(graph.sizes[i] for i in (*tied, *bonds, *free)))
-    return ops.permute(solved, tuple([*tied, *bonds, *free].index(i) for i in own))
+    joined = {*graph.inputs} if problem.metric is not None else set()  # a metric mixes the values of input modes
+    tied = [i for i in own if i in modes - joined and i in elsewhere]  # each of its values is a problem of its own
+    free = [i for i in own if i in modes - joined and i not in elsewhere]  # all its values share one matrix
+    coupled = [i for i in own if i not in modes or i in joined]
+
+    def size(indices: Sequence[int]) -> int:
+        return prod(graph.sizes[i] for i in indices)
+
+    if size(coupled) > _LARGEST_NORMAL or joined & {*graph.shared}:
+        return _conjugate_gradients(problem, right, cores, k)
+    square = (size(tied), size(coupled), size(coupled))
+    normal = ops.reshape(_normal(problem, cores, k, tied, coupled), square)
+    against = _against(ops, graph, right, cores, k, [*tied, *coupled, *free])
+    against = ops.reshape(against, (*square[:2], size(free)))
+    solved = ops.reshape(_solve(ops, normal, against), tuple(graph.sizes[i] for i in (*tied, *coupled, *free)))
+    return ops.permute(solved, tuple([*tied, *coupled, *free].index(i) for i in own))
 
 
-def _conjugate_gradients(ops: Splitting, graph: Graph, tensor: Array, cores: Sequence[Array], k: int) -> Array:
+def _conjugate_gradients(problem: _Problem, right: Array, cores: Sequence[Array], k: int) -> Array:
     """A better core by some steps of conjugate gradients on N core = r, from where it is; N is never formed."""
+    ops, graph = problem.ops, problem.graph
     own = graph.cores[k].indices
 
     def normal_times(core: Array) -> Array:
         rebuilt = rebuild(ops, graph, [*cores[:k], core, *cores[k + 1 :]])
-        return _against(ops, graph, ops.reshape(rebuilt, (*graph.out_modes, *graph.in_modes)), cores, k, own)
+        return _against(ops, graph, problem.tensor(problem.weighed(rebuilt)), cores, k, own)
 
     core = cores[k]
-    rest = _against(ops, graph, tensor, cores, k, own) - normal_times(core)
+    rest = _against(ops, graph, right, cores, k, own) - normal_times(core)
     direction, left = rest, _inner(ops, rest, rest)
     for _ in range(_GRADIENT_STEPS):
         if left == 0:
@@ -112,25 +164,29 @@ def _conjugate_gradients(ops: Splitting, graph: Graph, tensor: Array, cores: Seq
     return core
 
 
-def _normal(
-    ops: Splitting, graph: Graph, cores: Sequence[Array], k: int, tied: Sequence[int], bonds: Sequence[int]
-) -> Array:
-    """N over (tied, bonds of the conjugated copy, bonds)."""
+def _normal(problem: _Problem, cores: Sequence[Array], k: int, tied: Sequence[int], coupled: Sequence[int]) -> Array:
+    """N over (tied, coupled indices of the conjugated copy, coupled indices)."""
+    ops, graph, metric = problem.ops, problem.graph, problem.metric
     shift = len(graph.sizes)
-    modes = {*graph.inputs, *graph.outputs}
+    same = {*graph.outputs} if metric is not None else {*graph.inputs, *graph.outputs}
     others = [j for j in range(len(cores)) if j != k]
-    if not others:
+    if not others and metric is None:
         return ops.eye(1, cores[0])
-    first = [tuple(i if i in modes else i + shift for i in graph.cores[j].indices) for j in others]
+    first = [tuple(i if i in same else i + shift for i in graph.cores[j].indices) for j in others]
     second = [graph.cores[j].indices for j in others]
+    names = [graph.cores[j].name + "'" for j in others] + [graph.cores[j].name for j in others]
+    operands, arrays = [*first, *second], [*(cores[j].conj() for j in others), *(cores[j] for j in others)]
+    if metric is not None:
+        names.append("metric")
+        operands.append((*graph.inputs, *(i + shift for i in graph.inputs)))
+        arrays.append(ops.reshape(metric, (*graph.in_modes, *graph.in_modes)))
     contraction = Contraction(
-        names=tuple([graph.cores[j].name + "'" for j in others] + [graph.cores[j].name for j in others]),
-        operands=(*first, *second),
-        output=(*tied, *(i + shift for i in bonds), *bonds),
+        names=tuple(names),
+        operands=tuple(operands),
+        output=(*tied, *(i + shift for i in coupled), *coupled),
         sizes=(*graph.sizes, *graph.sizes),
     )
-    operands = [*(cores[j].conj() for j in others), *(cores[j] for j in others)]
-    return plan_contraction(contraction, title="normal equations").program.run(ops, operands)
+    return plan_contraction(contraction, title="normal equations").program.run(ops, arrays)
 
 
 def _against(
@@ -159,20 +215,11 @@ def _solve(ops: Splitting, normal: Array, right: Array) -> Array:
     return ops.matmul(ops.permute(vh, (0, 2, 1)).conj(), scaled)
 
 
-def _relative_error(ops: Splitting, graph: Graph, tensor: Array, cores: Sequence[Array], total: float) -> float:
+def _relative_error(problem: _Problem, cores: Sequence[Array], total: float) -> float:
     """||W - W'|| / ||W||, from the difference itself: inner products would lose half the digits."""
-    difference = ops.reshape(tensor, (prod(graph.out_modes), prod(graph.in_modes))) - rebuild(ops, graph, cores)
-    wrong = _inner(ops, difference, difference)
-    return (wrong / total) ** 0.5 if total > 0 else float(wrong > 0)
+    wrong = problem.square(problem.weight - rebuild(problem.ops, problem.graph, cores))
+    return (max(wrong, 0.0) / total) ** 0.5 if total > 0 else float(wrong > 0)
 
 
 def _inner(ops: Splitting, a: Array, b: Array) -> float:
     return float(ops.sum((a.conj() * b).real, tuple(range(a.ndim))))
-
-
-def _size(graph: Graph, indices: Sequence[int]) -> int:
-    return prod(graph.sizes[i] for i in indices)
-
-
-def _square(graph: Graph, tied: Sequence[int], bonds: Sequence[int]) -> tuple[int, int, int]:
-    return _size(graph, tied), _size(graph, bonds), _size(graph, bonds)

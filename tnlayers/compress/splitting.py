@@ -31,6 +31,9 @@ class Splitting(Primitives, Protocol):
     def like(self, values: Any, array: Array) -> Array:
         """A numpy array in the kind, dtype and place of another array."""
 
+    def cast(self, array: Array, dtype: str) -> Array:
+        """The array in the dtype of this name; itself where it has it."""
+
 
 def split_tree(ops: Splitting, graph: Graph, weight: Array) -> tuple[list[Array], float]:
     """The cores of a loop-free network that come closest to a weight by one truncated SVD per bond.

@@ -13,10 +13,11 @@ from tnlayers.errors import TNLayersError
 from tnlayers.kernel import flat_size, kernel_spec
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
-from tnlayers.window import window
+from tnlayers.window import Window, window
 from tnlayers_backends.torch.conv_program import convolve, pad_ahead
-from tnlayers_backends.torch.from_dense import check_kind, decomposed, filled
+from tnlayers_backends.torch.from_dense import check_kind, decomposed, divided, filled
 from tnlayers_backends.torch.module import TNModule
+from tnlayers_backends.torch.moments import Sample, conv_moment, linear_moment
 
 View: TypeAlias = Literal["kernel", "flat"]
 Sizes: TypeAlias = "int | tuple[int, ...]"
@@ -66,6 +67,7 @@ class DenseConv(TNModule):
         ratio: float | None = None,
         error: float | None = None,
         strict: bool = False,
+        sample: Sample | None = None,
         view: View = "kernel",
         in_size: Sizes | None = None,
         **keywords: Any,
@@ -83,10 +85,14 @@ class DenseConv(TNModule):
             ratio: At most this share of the parameters of the kernel; in view "flat", of the matrix that it is there.
             error: At most this relative error of the weight, ||W - W'|| / ||W||; 0 keeps all of it.
             strict: Refuse a budget that is met only more than 2 % below it.
+            sample: Inputs of the layer, (batch, in_channels, *positions), or an iterable of such batches: then the
+                mean squared error of the outputs on them is minimised, not that of the weight. Its patches should be
+                several times as many as a patch has entries. Groups count by their mean.
             view: "kernel", or "flat" with `in_size`: the convolution as one matrix from all positions to all positions
                 (zero padding and one group only).
             in_size: The input's size along each dimension, for view "flat".
-            **keywords: The network type's own, and `cores`, `in_modes`, `out_modes`.
+            **keywords: `covariance`, `error_of`, `sweeps`, `restarts` and `seed` as `decompose` takes them; the network
+                type's own, and `cores`, `in_modes`, `out_modes`.
 
         Raises:
             TNLayersError: As `tnlayers.compress.decompose`; or `dense` is no convolution of this dimension, or its
@@ -103,7 +109,9 @@ class DenseConv(TNModule):
         """
         check_kind(dense, DENSE[cls.dims], "from_conv")
         assert isinstance(dense, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
-        template = make_spec(network, **keywords)
+        moment = None if sample is None else lambda: _moment(dense, sample, view, in_size)
+        options, own = divided(keywords, moment)
+        template = make_spec(network, **own)
         asked_size(template, bond_dim, max_params, ratio, error)  # of the template: with modes it may look complete
         if view == "kernel":
             matrix = dense.weight.movedim(1, -1).reshape(dense.out_channels, -1)
@@ -121,6 +129,7 @@ class DenseConv(TNModule):
             ratio=ratio,
             error=error,
             strict=strict,
+            **options,
         )
         make: Any = cls  # every class that derives from this one has the arguments of `TNConv`
         layer: Self = make(
@@ -164,14 +173,27 @@ class DenseConv(TNModule):
         return dense
 
 
+def _moves(dense: Dense) -> Window:
+    dims = dense.weight.ndim - 2
+    return window(dims, dense.kernel_size, dense.stride, dense.padding, dense.dilation, dense.padding_mode)
+
+
+def _moment(dense: Dense, sample: Sample, view: View, in_size: Any) -> Tensor:
+    """The second moment of what a sample's images are to the weight in a view."""
+    if view == "kernel":
+        return conv_moment(sample, _moves(dense), dense.in_channels, dense.groups)
+    batches = [sample] if isinstance(sample, Tensor) else sample
+    features = prod(flat_size(dense.weight.ndim - 2, in_size, dense.groups, dense.padding_mode)) * dense.in_channels
+    return linear_moment((batch.movedim(1, -1).reshape(len(batch), -1) for batch in batches), features)
+
+
 def _flat_matrix(dense: Dense, in_size: Any) -> tuple[Tensor, int]:
     """A convolution as a matrix of flattened maps, features ordered (*positions, channels); and its output positions.
 
     Its columns are the responses to single input features, so no index is worked out twice.
     """
-    dims = dense.weight.ndim - 2
-    spatial = flat_size(dims, in_size, dense.groups, dense.padding_mode)
-    moves = window(dims, dense.kernel_size, dense.stride, dense.padding, dense.dilation, dense.padding_mode)
+    spatial = flat_size(dense.weight.ndim - 2, in_size, dense.groups, dense.padding_mode)
+    moves = _moves(dense)
     features = prod(spatial) * dense.in_channels
     single = torch.eye(features, dtype=dense.weight.dtype, device=dense.weight.device)
     images = single.reshape(features, *spatial, dense.in_channels).movedim(-1, 1)

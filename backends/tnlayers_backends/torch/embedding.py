@@ -18,7 +18,7 @@ from tnlayers.plan import Objective, Plan
 from tnlayers.program import Array
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
-from tnlayers_backends.torch.from_dense import check_kind, decomposed, filled
+from tnlayers_backends.torch.from_dense import check_kind, decomposed, divided, filled
 from tnlayers_backends.torch.module import TNModule, is_recorded
 from tnlayers_backends.torch.ops import OPS
 
@@ -173,7 +173,8 @@ class TNEmbedding(TNModule):
             error: At most this relative error of the table, ||W - W'|| / ||W||; 0 keeps all of it.
             strict: Refuse a budget that is met only more than 2 % below it.
             unique: As in `TNEmbedding`.
-            **keywords: The network type's own, and `cores`, `in_modes`, `out_modes`.
+            **keywords: `covariance`, `error_of`, `sweeps`, `restarts` and `seed` as `decompose` takes them; the network
+                type's own, and `cores`, `in_modes`, `out_modes`.
 
         Raises:
             TNLayersError: As `tnlayers.compress.decompose`; or `dense` is no `nn.Embedding`, or has options that are
@@ -199,14 +200,16 @@ class TNEmbedding(TNModule):
                     stacklevel=2,
                 )
             table[dense.padding_idx] = 0
+        options, own = divided(keywords, None)
         found = decomposed(
             table.mT,
-            make_spec(network, **keywords),
+            make_spec(network, **own),
             bond_dim=bond_dim,
             max_params=max_params,
             ratio=ratio,
             error=error,
             strict=strict,
+            **options,
         )
         layer = cls(
             dense.num_embeddings,

@@ -6,6 +6,7 @@ Each layer kind says how its module's weight is a matrix in the layer's own orde
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from tnlayers.spec import Spec
 from tnlayers_backends.torch.module import TNModule
 
 _Layer = TypeVar("_Layer", bound=TNModule)
+_OPTIONS = ("covariance", "error_of", "sweeps", "restarts", "seed")
 
 
 def check_kind(dense: object, kind: type[torch.nn.Module], method: str) -> None:
@@ -28,6 +30,24 @@ def check_kind(dense: object, kind: type[torch.nn.Module], method: str) -> None:
     """
     if not isinstance(dense, kind):
         raise TNLayersError(f"{method} takes an nn.{kind.__name__}, got a {type(dense).__name__}.")
+
+
+def divided(keywords: Mapping[str, Any], moment: Callable[[], Tensor] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keywords of `decompose`, and those of the network type.
+
+    Args:
+        keywords: Both together.
+        moment: Computes the second moment of the inputs from a sample; None without one.
+
+    Raises:
+        TNLayersError: If there are both a sample and a covariance.
+    """
+    options = {key: value for key, value in keywords.items() if key in _OPTIONS}
+    if moment is not None:
+        if options.get("covariance") is not None:
+            raise TNLayersError("sample= and covariance= were given together; the covariance is that of the sample.")
+        options["covariance"] = moment()
+    return options, {key: value for key, value in keywords.items() if key not in _OPTIONS}
 
 
 def decomposed(matrix: Tensor, network: Spec, **asked: Any) -> Decomposition:

@@ -13,8 +13,9 @@ from tnlayers.plan import Objective
 from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
-from tnlayers_backends.torch.from_dense import check_kind, decomposed, filled
+from tnlayers_backends.torch.from_dense import check_kind, decomposed, divided, filled
 from tnlayers_backends.torch.module import TNModule
+from tnlayers_backends.torch.moments import Sample, linear_moment
 
 
 class TNLinear(TNModule):
@@ -102,6 +103,7 @@ class TNLinear(TNModule):
         ratio: float | None = None,
         error: float | None = None,
         strict: bool = False,
+        sample: Sample | None = None,
         **keywords: Any,
     ) -> Self:
         """The layer that comes closest to a dense one within a budget or an error; the dense layer stays as it is.
@@ -117,7 +119,11 @@ class TNLinear(TNModule):
             ratio: At most this share of the weight's parameters.
             error: At most this relative error of the weight, ||W - W'|| / ||W||; 0 keeps all of it.
             strict: Refuse a budget that is met only more than 2 % below it.
-            **keywords: The network type's own, and `cores`, `in_modes`, `out_modes`.
+            sample: Inputs of the layer, (..., in_features), or an iterable of such batches: then the mean squared
+                error of the outputs on them is minimised, not that of the weight. They should be several times as many
+                vectors as in_features.
+            **keywords: `covariance`, `error_of`, `sweeps`, `restarts` and `seed` as `decompose` takes them; the network
+                type's own, and `cores`, `in_modes`, `out_modes`.
 
         Raises:
             TNLayersError: As `tnlayers.compress.decompose`; or `dense` is no `nn.Linear`.
@@ -132,14 +138,17 @@ class TNLinear(TNModule):
             True
         """
         check_kind(dense, nn.Linear, "from_linear")
+        moment = None if sample is None else lambda: linear_moment(sample, dense.in_features)
+        options, own = divided(keywords, moment)
         found = decomposed(
             dense.weight,
-            make_spec(network, **keywords),
+            make_spec(network, **own),
             bond_dim=bond_dim,
             max_params=max_params,
             ratio=ratio,
             error=error,
             strict=strict,
+            **options,
         )
         layer = cls.__new__(cls)
         spec = replace(found.spec, bias=dense.bias is not None)

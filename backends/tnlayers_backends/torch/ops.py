@@ -79,6 +79,11 @@ class TorchOps:
         """A numpy array in the dtype and on the device of a tensor."""
         return torch.from_numpy(values).to(dtype=array.dtype, device=array.device)
 
+    def cast(self, array: Tensor, dtype: str) -> Tensor:
+        """As `Tensor.to`, by the dtype's name."""
+        kind: torch.dtype = getattr(torch, dtype)
+        return array.to(kind)
+
 
 def _stacks(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Both operands as stacks: a single matrix is repeated by a stride of zero, which copies nothing."""
