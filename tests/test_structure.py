@@ -22,6 +22,7 @@ PUBLIC = {
     "__version__",
     "build",
     "draw",
+    "explore",
     "factorise",
     "from_einsum",
     "io",
@@ -161,3 +162,18 @@ def test_every_package_is_in_the_wheel():
         for file in (base / name).rglob("__init__.py")
     }
     assert set(listed) == found
+
+
+def test_every_file_that_is_no_module_is_in_the_wheel():
+    """Scripts and styles of the explorer are files of its package, listed as data."""
+    listed = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    base = {"tnlayers": ROOT.parent, "tnlayers_backends": ROOT.parent / "backends"}
+    data = {
+        file
+        for package, patterns in listed.items()
+        for pattern in patterns
+        for file in base[package.partition(".")[0]].joinpath(*package.split(".")).glob(pattern)
+    }
+    found = {file for file in ROOT.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")}
+    assert found <= data
+    assert {file.name for file in data} >= {"py.typed", "explorer.html", "explorer.css", "explorer.js", "price.js"}

@@ -13,11 +13,12 @@ from tnlayers.errors import TNLayersError, TNLayersWarning
 
 __version__ = "0.1.0"
 
-# Loaded here although it costs some milliseconds: the functions `spec`, `plan` and `draw` share their names with the
-# modules that define them, and only an import made by the package itself leaves the function, not the
-# module, under the name.
+# Loaded here although it costs some milliseconds: the functions `spec`, `plan`, `draw` and `explore` share their names
+# with the modules that define them, and only an import made by the package itself leaves the function, not the module,
+# under the name.
 from tnlayers import networks as _networks  # noqa: F401
 from tnlayers.draw import draw
+from tnlayers.explore import explore
 from tnlayers.modes import Modes, factorise
 from tnlayers.networks.registry import network
 from tnlayers.plan import Plan
@@ -48,6 +49,7 @@ __all__ = [
     "__version__",
     "build",
     "draw",
+    "explore",
     "factorise",
     "from_einsum",
     "io",

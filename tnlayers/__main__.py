@@ -21,6 +21,7 @@ from tnlayers.cli.calibrate import calibrate
 from tnlayers.cli.check import check
 from tnlayers.cli.describe import describe
 from tnlayers.cli.draw import draw
+from tnlayers.cli.explore import explore
 from tnlayers.cli.plan import plan
 from tnlayers.cli.train import train
 from tnlayers.errors import TNLayersError, TNLayersWarning
@@ -50,7 +51,7 @@ def _tnlayers(
     """Neural-network layers declared as tensor-network graphs: count them, plan them, train them."""
 
 
-for _command in (describe, plan, draw, check, train):
+for _command in (describe, plan, draw, explore, check, train):
     app.command(no_args_is_help=True)(_command)
 app.command()(bench)
 app.command()(calibrate)

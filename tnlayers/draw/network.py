@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
 from tnlayers.draw.placement import place
 from tnlayers.draw.routing import Curve, Routed, route
-from tnlayers.draw.scene import Circle, Group, Line, Point, Shape
+from tnlayers.draw.scene import Circle, Group, Line, Point
 from tnlayers.draw.wiring import Wiring, wire_width
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 # texts touch lines at any scale.
 _SCALES = (1.0, 1.2, 1.45, 1.75, 2.1, 2.6)
 _THICKET = 80
+
+Looks: TypeAlias = tuple[str, str, float]
+_USUAL: Looks = ("core", "core-line", 1.5)
+NO_LOOKS: Mapping[str, Looks] = {}
 
 
 def network(graph: Graph, prefix: str = "") -> Group:
@@ -33,8 +38,20 @@ def network(graph: Graph, prefix: str = "") -> Group:
         routed = route(wiring, places, prefix)
         if routed.penalty == 0:
             break
-    shapes: list[Shape] = [*_wires(wiring, routed), *_legs(wiring, routed), *_vertices(wiring, places, routed)]
-    return Group(shapes=tuple(shapes), kind="network")
+    return drawn(wiring, places, routed)
+
+
+def drawn(wiring: Wiring, places: list[Point], routed: Routed, looks: Mapping[str, Looks] = NO_LOOKS) -> Group:
+    """Draw what has its places.
+
+    Args:
+        wiring: What is to be drawn.
+        places: The centre of every vertex.
+        routed: The lines and texts.
+        looks: By a core's name its fill, the colour of its outline and its width, where they are not a core's usual.
+    """
+    vertices = _vertices(wiring, places, routed, looks)
+    return Group(shapes=(*_wires(wiring, routed), *_legs(wiring, routed), *vertices), kind="network")
 
 
 def _line(curve: Curve, size: int, role: str) -> Line:
@@ -77,7 +94,7 @@ def _legs(wiring: Wiring, routed: Routed) -> list[Group]:
     return drawn
 
 
-def _vertices(wiring: Wiring, places: list[Point], routed: Routed) -> list[Group]:
+def _vertices(wiring: Wiring, places: list[Point], routed: Routed, looks: Mapping[str, Looks]) -> list[Group]:
     drawn = []
     for number, (vertex, centre) in enumerate(zip(wiring.vertices, places, strict=True)):
         sizes = "x".join(map(str, vertex.shape))
@@ -86,7 +103,8 @@ def _vertices(wiring: Wiring, places: list[Point], routed: Routed) -> list[Group
             title, kind = f"hyperedge of size {sizes}", "hyperedge"
             data = {"index": str(vertex.indices[0]), "size": sizes}
         else:
-            disc = Circle(centre=centre, radius=vertex.radius, fill="core", stroke="core-line")
+            fill, stroke, width = looks.get(vertex.name, _USUAL)
+            disc = Circle(centre=centre, radius=vertex.radius, fill=fill, stroke=stroke, width=width)
             title, kind = f"core {vertex.name}, shape {sizes}", "core"
             data = {"name": vertex.name, "size": sizes}
         drawn.append(Group(shapes=(disc, *routed.names[number]), kind=kind, title=title, data=data))

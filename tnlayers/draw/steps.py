@@ -41,7 +41,8 @@ class PlanStep:
         result: Number of the register it fills.
         equation: What it does, in einsum notation.
         cost: Its exact cost, forward pass.
-        memory: Bytes of all intermediates that are alive while it runs, its result and its copies included.
+        alive: Bytes of all intermediates that are alive while it runs, its result included.
+        memory: The same with the copies that it makes of its operands.
         kept: Bytes kept for the backward pass up to here.
     """
 
@@ -50,6 +51,7 @@ class PlanStep:
     result: int
     equation: str
     cost: Cost
+    alive: int
     memory: int
     kept: int
 
@@ -100,6 +102,7 @@ def plan_steps(plan: Plan) -> list[PlanStep]:
                 result=result,
                 equation=plan.contraction.equation(*parts),
                 cost=cost,
+                alive=sum(alive.values()),
                 memory=sum(alive.values()) + copies,
                 kept=kept,
             )

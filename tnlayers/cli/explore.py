@@ -1,0 +1,89 @@
+"""`tnlayers explore`: the contraction of a layer as a page to step through and to change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tnlayers.cli.shared import InOption, JsonOption, LoadOption, OutOption, load_files, print_json, read_spec
+from tnlayers.explore.data import page_data
+from tnlayers.explore.grid import Grid, make_grid
+from tnlayers.explore.page import check_suffix, save_page
+
+
+def explore(
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help="A layer in quotes, or a .yaml or .json file.", show_default=False)
+    ],
+    file: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Write this .html file.")] = Path(
+        "explore.html"
+    ),
+    batch: Annotated[
+        list[int] | None, typer.Option("--batch", min=1, metavar="N", help="A batch size to choose; may be repeated.")
+    ] = None,
+    bond: Annotated[
+        list[int] | None, typer.Option("--bond", min=1, metavar="N", help="A bond or rank to choose; may be repeated.")
+    ] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option("--network", metavar="TYPE", help="A network type for the same sizes; may be repeated."),
+    ] = None,
+    optimize: Annotated[
+        list[str] | None,
+        typer.Option("--optimize", metavar="NAME", help="auto, or an optimizer of opt_einsum; may be repeated."),
+    ] = None,
+    in_features: InOption = None,
+    out_features: OutOption = None,
+    load: LoadOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a page on which to explore how a layer is contracted.
+
+    Step through the planner's order, or click two operands to contract them
+    yourself, and see flops, bytes and memory beside the planner's; save the
+    order as JSON for layer.use_plan. The page is one file that loads nothing.
+    It holds a plan for each batch size, bond, network type and optimizer.
+
+    [bold]Examples[/bold]
+
+    tnlayers explore "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)" -o page.html
+
+    tnlayers explore "mpo(cores=4, bond=16)" --in 784 --out 256 --batch 1 --batch 128 --network ring --bond 8
+    """
+    load_files(load)
+    check_suffix(file)
+    grid = make_grid(
+        read_spec(spec, in_features, out_features), batches=batch, bonds=bond, networks=network, optimizers=optimize
+    )
+    with _progress(grid) as told:
+        data = page_data(grid, told)
+    size = save_page(data, file)
+    if as_json:
+        print_json(
+            {
+                "file": str(file),
+                "bytes": size,
+                "plans": grid.points,
+                "batches": grid.batches,
+                "networks": {kind["name"]: [each["spec"] for each in kind["bonds"]] for kind in data["networks"]},
+                "optimizers": sorted({name for choice in grid.choices for name in grid.optimizers_for(choice)}),
+            }
+        )
+    else:
+        print(f"{file}: {grid.points} plans, {size / 1000:.0f} kB. Open it in a browser.")
+
+
+@contextmanager
+def _progress(grid: Grid) -> Iterator[Callable[[], None]]:
+    """A bar on the error stream where that is a terminal, and nothing elsewhere."""
+    columns = TextColumn("planning"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task("", total=grid.points)
+        yield lambda: bars.advance(task)

@@ -1,0 +1,85 @@
+"""The explorer as one HTML file: the data, the programs and the style are all in it, and nothing is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from html import escape
+from importlib.resources import files
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from tnlayers.atomic import write_text
+from tnlayers.draw.theme import COLOURS
+from tnlayers.errors import TNLayersError
+
+LIMIT = 2_000_000  # bytes of a page
+_SCRIPTS = ("price.js", "order.js", "diagram.js", "explorer.js")
+
+
+def page(data: Mapping[str, Any]) -> str:
+    """The page that shows what `page_data` made.
+
+    Raises:
+        TNLayersError: If it would be larger than 2 MB.
+
+    Example:
+        >>> from tnlayers.explore.data import page_data
+        >>> from tnlayers.explore.grid import make_grid
+        >>> text = page(page_data(make_grid("lowrank(in=8, out=4, rank=2)", batches=[1], bonds=[2], networks=[])))
+        >>> text[:15], "http://www.w3.org/2000/svg" in text, "src=" in text
+        ('<!doctype html>', True, False)
+    """
+    parts = {
+        "title": escape(str(data["title"])),
+        "style": _colours() + _file("explorer.css"),
+        "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+        "script": "\n".join(map(_file, _SCRIPTS)),
+    }
+    text = _file("explorer.html")
+    for name, part in parts.items():
+        text = text.replace(f"{{{{{name}}}}}", part, 1)
+    size = len(text.encode())
+    if size > LIMIT:
+        plans = sum(len(bond["plans"]) for network in data["networks"] for bond in network["bonds"])
+        raise TNLayersError(
+            f"The page would have {size:,} bytes with its {plans:,} plans, and pages are kept below {LIMIT:,}. Choose "
+            "fewer batch sizes, bonds, networks or optimizers: --batch, --bond, --network, --optimize."
+        )
+    return text
+
+
+def save_page(data: Mapping[str, Any], path: str | PathLike[str]) -> int:
+    """Write the page to an .html file, and return its size in bytes.
+
+    Raises:
+        TNLayersError: If the path has another suffix, cannot be written, or the page is too large.
+    """
+    file = Path(path)
+    check_suffix(file)
+    text = page(data)
+    try:
+        write_text(file, text)
+    except OSError as error:
+        raise TNLayersError(f"The page cannot be written to {path}: {error.strerror or error}.") from error
+    return len(text.encode())
+
+
+def check_suffix(file: Path) -> None:
+    """Refuse a path that is no page.
+
+    Raises:
+        TNLayersError: If it does not end in .html.
+    """
+    if file.suffix != ".html":
+        raise TNLayersError(f"The explorer is written as .html, not as {str(file)!r}: name it {file.stem}.html.")
+
+
+def _file(name: str) -> str:
+    return files("tnlayers.explore").joinpath(name).read_text(encoding="utf-8")
+
+
+def _colours() -> str:
+    """The colours of all pictures as variables, each light and dark."""
+    return ":root{" + "".join(f"--{role}:light-dark({a},{b});" for role, (a, b) in COLOURS.items()) + "}\n"

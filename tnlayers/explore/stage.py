@@ -1,0 +1,135 @@
+"""A contraction under way, to be drawn: what is left of the operands, and where each of them stands.
+
+`x` stands below its network, joined to it by the input modes. What two operands become stands where that of its cores
+stood that is nearest to the middle of all its cores, so that nothing comes to stand on something else; what carries the
+batch stays below. The batch itself is not drawn: it is in the colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import hypot
+from statistics import mean
+from typing import TypeAlias
+
+from tnlayers.draw.placement import place
+from tnlayers.draw.scene import Point
+from tnlayers.draw.wiring import Wiring
+from tnlayers.layout import Path
+from tnlayers.lower import Contraction, Core, Graph
+from tnlayers.plan import Plan
+
+Places: TypeAlias = dict[str, Point]
+
+_RISE = 112.0  # between `x` and what is lowest above it
+_SLOPE = 0.42  # the least of a line from `x`: flatter ones would touch the cores that they pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What is left after some steps.
+
+    Attributes:
+        registers: The register of each thing that is left, in order.
+        names: What each is called: an operand's name, or "step 2".
+        members: The operands in each.
+        indices: The axes of each, repeated and lonely ones gone.
+    """
+
+    registers: tuple[int, ...]
+    names: tuple[str, ...]
+    members: tuple[frozenset[int], ...]
+    indices: tuple[tuple[int, ...], ...]
+
+
+def reduced(contraction: Contraction) -> tuple[tuple[int, ...], ...]:
+    """The operands' axes without those that an operand settles alone, which is done before anything else.
+
+    Example:
+        >>> import tnlayers as tnl
+        >>> from tnlayers.lower import forward
+        >>> reduced(forward(tnl.spec("lowrank(in=8, out=4, rank=2)").graph, 10))
+        ((3, 0), (0, 1), (1, 2))
+    """
+    found = []
+    for k, indices in enumerate(contraction.operands):
+        others = {*contraction.output}.union(*contraction.operands[:k], *contraction.operands[k + 1 :])
+        found.append(tuple(i for i in dict.fromkeys(indices) if i in others))
+    return tuple(found)
+
+
+def stage(contraction: Contraction, path: Sequence[tuple[int, int]]) -> Stage:
+    """What is left after the steps of a path, which need not be complete."""
+    operands = len(contraction.operands)
+    indices = dict(enumerate(reduced(contraction)))
+    members = {k: frozenset((k,)) for k in indices}
+    for number, (a, b) in enumerate(path):
+        first, second = indices.pop(a), indices.pop(b)
+        kept = {*contraction.output}.union(*indices.values())
+        indices[operands + number] = tuple(i for i in dict.fromkeys((*first, *second)) if i in kept)
+        members[operands + number] = members[a] | members[b]
+    return Stage(
+        registers=tuple(indices),
+        names=tuple(contraction.names[k] if k < operands else f"step {k - operands + 1}" for k in indices),
+        members=tuple(members[k] for k in indices),
+        indices=tuple(indices.values()),
+    )
+
+
+def rest(contraction: Contraction, left: Stage) -> Contraction:
+    """What is still to be computed, as a contraction of its own."""
+    return Contraction(
+        names=left.names,
+        operands=left.indices,
+        output=contraction.output,
+        sizes=contraction.sizes,
+        batch=contraction.batch,
+    )
+
+
+def finished(contraction: Contraction, path: Path, left: Stage, end: Plan | None) -> Path:
+    """A path with the steps of another plan, that of the rest, behind its own."""
+    registers = list(left.registers)
+    steps = list(path)
+    for a, b in () if end is None else end.path:
+        steps.append((registers[a], registers[b]))
+        registers.append(len(contraction.operands) + len(steps) - 1)
+    return tuple(steps)
+
+
+def operand_places(graph: Graph) -> Places:
+    """Where `x`, the cores and the hyperedges (by the name of their vertex) stand before the first step."""
+    wiring = Wiring(graph)
+    found = place(wiring, 1.1)
+    places = {vertex.name: point for vertex, point in zip(wiring.vertices, found, strict=True)}
+    reads = [point for vertex, point in zip(wiring.vertices, found, strict=True) if {*vertex.indices} & {*graph.inputs}]
+    across = mean(x for x, _ in reads or found)
+    low = max(point[1] + vertex.radius for vertex, point in zip(wiring.vertices, found, strict=True))
+    reach = max(abs(x - across) for x, _ in found)
+    places["x"] = (across, low + max(_RISE, _SLOPE * reach))
+    return places
+
+
+def stage_graph(graph: Graph, left: Stage) -> Graph:
+    """What is left as a graph to be drawn: every thing a core, the output modes open, without the batch."""
+    known = range(len(graph.sizes))
+    cores = tuple(
+        Core(name, tuple(i for i in indices if i in known))
+        for name, indices in zip(left.names, left.indices, strict=True)
+    )
+    return Graph(cores=cores, sizes=graph.sizes, inputs=(), outputs=graph.outputs)
+
+
+def stage_places(contraction: Contraction, left: Stage, wiring: Wiring, places: Places) -> list[Point]:
+    """Where everything left stands, in the order of its wiring's vertices."""
+    found = [_place([places[contraction.names[k]] for k in sorted(members)], 0 in members) for members in left.members]
+    return [*found, *(places[vertex.name] for vertex in wiring.vertices if vertex.dot)]
+
+
+def _place(points: Sequence[Point], carries: bool) -> Point:
+    """That of the points which is nearest to their middle; the first, `x`, where it is among them."""
+    if carries:
+        return points[0]
+    x, y = mean(x for x, _ in points), mean(y for _, y in points)
+    return min(points, key=lambda point: hypot(point[0] - x, point[1] - y))
