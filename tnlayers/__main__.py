@@ -23,6 +23,7 @@ from tnlayers.cli.describe import describe
 from tnlayers.cli.draw import draw
 from tnlayers.cli.explore import explore
 from tnlayers.cli.plan import plan
+from tnlayers.cli.reproduce import reproduce
 from tnlayers.cli.train import train
 from tnlayers.errors import TNLayersError, TNLayersWarning
 
@@ -55,6 +56,7 @@ for _command in (describe, plan, draw, explore, check, train):
     app.command(no_args_is_help=True)(_command)
 app.command()(bench)
 app.command()(calibrate)
+app.command()(reproduce)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

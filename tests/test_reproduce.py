@@ -1,0 +1,188 @@
+"""docs/paper.md is what the stored runs say; what is missing is run within a budget, and taken up again."""
+
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import tnlayers as tnl
+from tnlayers.__main__ import main
+from tnlayers.reproduce import figures, running
+from tnlayers.reproduce.cost import gpu_hours, seconds_per_epoch
+from tnlayers.reproduce.page import missing, page
+from tnlayers.reproduce.paper import ROWS, Row, rows
+from tnlayers.reproduce.schedule import schedule, within
+from tnlayers.reproduce.store import Store, of, told
+from tnlayers.reproduce.structure import measure
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+STORE = Store(folder=DOCS / "results")
+RUNS, STRUCTURE = STORE.runs(), STORE.structure()
+FC2 = Row(part="fig2", model="fc2", network="mpo(bond=8)", data="mnist", accuracy=(97.99, 0.18), at=8)
+
+
+def test_the_page_is_what_the_store_says():
+    text = (DOCS / "paper.md").read_text(encoding="utf-8")
+    assert page(RUNS, STRUCTURE) == text, "run tnlayers reproduce --budget 0: docs/paper.md is stale"
+    changed = [run | {"best_test_accuracy": 0.5} for run in RUNS]
+    assert page(changed, STRUCTURE) != text
+
+
+def test_the_pictures_are_of_the_stored_runs():
+    pytest.importorskip("matplotlib", reason="the pictures need it")
+    for part in ("fig2", "fig3"):
+        drawn = figures.digest(part, figures.points(part, RUNS, STRUCTURE))
+        assert drawn in (DOCS / "img" / f"paper-{part}.svg").read_text(encoding="utf-8"), f"{part} is stale"
+        assert f"(img/paper-{part}.svg)" in (DOCS / "paper.md").read_text(encoding="utf-8")
+    fewer = figures.points("fig2", RUNS[1:], STRUCTURE)
+    assert figures.digest("fig2", fewer) not in (DOCS / "img" / "paper-fig2.svg").read_text(encoding="utf-8")
+
+
+def test_pictures_are_drawn_alike_each_time(tmp_path):
+    pytest.importorskip("matplotlib", reason="the pictures need it")
+    for folder in ("one", "two"):
+        figures.draw(tmp_path / folder, RUNS, STRUCTURE)
+    for part in ("fig2", "fig3", "cost"):
+        one, two = ((tmp_path / folder / f"paper-{part}.svg").read_bytes() for folder in ("one", "two"))
+        assert one == two
+
+
+def test_rows_are_those_of_the_paper():
+    counted = [len(rows(part)) for part in ("table1", "table2", "fig2", "fig3")]
+    assert counted == [6, 9, 12, 25]
+    assert [row.at for row in rows("fig2")] == [0, *range(2, 23, 2)]
+    assert len(ROWS) == len({(row.model, row.network) for row in ROWS})
+    for row in ROWS:
+        if row.rho and row.model != "densenet40-12-conv":  # whose printed rho cannot be reproduced
+            places = len(row.rho.partition(".")[2])
+            read = 2e-4 if row.part == "fig2" else 0.5 * 10**-places + 1e-9
+            assert abs(STRUCTURE[row.model][row.network]["rho"] - float(row.rho.strip("~"))) <= read, row
+
+
+def test_stored_counts_are_those_of_the_models():
+    wanted = [("fc2", "dense"), ("vgg16", "mpo"), ("densenet40-12", "mpo")]
+    for model, networks in measure(wanted).items():
+        for network, counts in networks.items():
+            stored = STRUCTURE[model][network]
+            planned = (
+                {"flops"} if network != "dense" else set()
+            )  # an mpo's depend on the plan taken where it was counted
+            assert {k: v for k, v in counts.items() if k not in planned} == {
+                k: v for k, v in stored.items() if k not in planned
+            }
+
+
+def test_runs_of_one_network_are_grouped_by_recipe():
+    groups = of(RUNS, "fc2", "mpo(bond=16)", "mnist")
+    assert [told(group[0]) for group in groups] == ["paper", "paper, clip_norm 0"]
+    assert of(RUNS, "fc2", "mpo", "mnist") == groups  # the same network
+    full = dataclasses.replace(FC2, network="mpo(bond=16)")
+    assert missing(full, RUNS) == 5 - len(groups[0])
+    assert missing(full, []) == 5
+
+
+def test_what_is_stored_is_not_run_again(tmp_path):
+    jobs = schedule([FC2], RUNS, STRUCTURE, seeds=4, out=tmp_path)
+    stored = {run["seed"] for run in of(RUNS, "fc2", "mpo(bond=8)", "mnist")[0]}
+    assert {job.seed for job in jobs} == set(range(4)) - stored
+    short = schedule([FC2], RUNS, STRUCTURE, seeds=1, out=tmp_path, epochs=3)
+    assert [(job.seed, job.epochs) for job in short] == [(0, 3)]  # another length is another run
+    seconds, source = seconds_per_epoch(FC2, STRUCTURE["fc2"]["mpo(bond=8)"], RUNS)
+    assert source == "measured"
+    assert short[0].minutes == pytest.approx(3 * seconds / 60)
+    assert seconds_per_epoch(FC2, STRUCTURE["fc2"]["mpo(bond=8)"], [])[1].startswith("guess")
+
+
+def test_begun_runs_come_first_then_seed_by_seed_the_shortest_first(tmp_path):
+    wanted = [row for row in rows("fig2") if row.at in (2, 6, 22)]
+    jobs = schedule(wanted, [], STRUCTURE, seeds=2, out=tmp_path)
+    assert [job.seed for job in jobs] == [0, 0, 0, 1, 1, 1]
+    assert [job.minutes for job in jobs[:3]] == sorted(job.minutes for job in jobs[:3])
+    last = jobs[-1].folder / "checkpoints"
+    last.mkdir(parents=True)
+    (last / "some.ckpt").touch()
+    again = schedule(wanted, [], STRUCTURE, seeds=2, out=tmp_path)
+    assert again[0].folder == jobs[-1].folder
+    assert again[0].begun
+    assert within(jobs, 0) == []
+    assert within(jobs, jobs[0].minutes / 2) == jobs[:1]  # begun, and cut short
+    assert within(jobs, jobs[0].minutes + 0.01) == jobs[:2]
+
+
+def test_the_end_of_the_budget_stops_a_process_as_ctrl_c_does():
+    code = "import sys, time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    sys.exit(130)"
+    begin = time.monotonic()
+    assert running._run([sys.executable, "-c", code], 1.0) == 130
+    assert time.monotonic() - begin < 30
+    assert running._run([sys.executable, "-c", "raise SystemExit(3)"], 30) == 3
+
+
+def test_a_run_is_trained_gathered_and_not_trained_twice(tmp_path):
+    pytest.importorskip("sklearn", reason="its digits")
+    row = Row(part="fig2", model="fc2", network="mpo(bond=2)", data="digits", accuracy=None)
+    counts = {"fc2": {"mpo(bond=2)": STRUCTURE["fc2"]["mpo(bond=2)"]}}
+
+    def here(words, seconds):
+        """Train in this process: another one loads torch anew, which takes seconds."""
+        with pytest.raises(SystemExit) as end:
+            main(words[3:])
+        return end.value.code
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "_run", here)
+        patch.setitem(sys.modules["tnlayers.reproduce.cost"].IMAGES, "digits", 1437)
+        (job,) = schedule([row], [], counts, seeds=1, out=tmp_path / "runs", epochs=1)
+        ((done, found),) = running.work([job], minutes=5, threads=1)
+        assert done == job
+        store = Store(folder=tmp_path / "results")
+        store.add(found)
+        store.add(found)
+        (run,) = store.runs()
+        assert (run["model"], run["seed"], run["recipe"]["epochs"]) == ("fc2", 0, 1)
+        assert run["command"].startswith('tnlayers train fc2 --network "mpo(bond=2)" --data digits --seed 0')
+        assert schedule([row], store.runs(), counts, seeds=1, out=tmp_path / "runs", epochs=1) == []
+
+
+def test_a_training_that_fails_is_told(tmp_path, monkeypatch):
+    (job,) = schedule([FC2], [], STRUCTURE, seeds=1, out=tmp_path)
+    monkeypatch.setattr(running, "_run", lambda words, seconds: 1)
+    with pytest.raises(tnl.TNLayersError, match=r"Training fc2 with mpo\(bond=8\), seed 0, ended with status 1"):
+        list(running.work([job], minutes=1))
+    assert list(running.work([job], minutes=0)) == []
+
+
+def test_a_damaged_store_is_told(tmp_path):
+    (tmp_path / "mnist.json").write_text("{")
+    with pytest.raises(tnl.TNLayersError, match=r"Cannot read the results in .*mnist\.json"):
+        Store(folder=tmp_path).runs()
+
+
+def test_more_work_is_estimated_to_take_longer():
+    dense = next(row for row in ROWS if row.model == "vgg16" and row.network == "dense")
+    counts = STRUCTURE["vgg16"]["dense"]
+    assert 0.1 < gpu_hours(dense, counts) < gpu_hours(dense, counts | {"flops": 2 * counts["flops"]}) < 2
+
+
+def test_the_command_tells_what_would_run_and_writes_the_page(tmp_path, capsys):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "paper.json").write_text(json.dumps({"structure": STRUCTURE, "runs": []}))
+    words = ["reproduce", "fig2", "--seeds", "1", "--budget", "30", "--docs", str(tmp_path), "--runs", str(tmp_path)]
+    with pytest.raises(SystemExit, match="0"):
+        main([*words, "--dry-run", "--json"])
+    told_here = json.loads(capsys.readouterr().out)
+    assert len(told_here["missing"]) == 12
+    assert 0 < told_here["chosen"] < 12
+    assert not (tmp_path / "paper.md").exists()
+    with pytest.raises(SystemExit, match="0"):
+        main([*words, "--budget", "0"])
+    assert (tmp_path / "paper.md").read_text(encoding="utf-8") == page([], STRUCTURE)
+    assert (tmp_path / "img" / "paper-fig3.svg").exists()
+    with pytest.raises(SystemExit, match="2"):
+        main(["reproduce", "table3"])
+    assert "none of all, table1" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(SystemExit, match="1"):
+        main(["reproduce", "fig2", "--model", "vgg16"])
+    assert "fig2 has no row of model='vgg16'; it has fc2" in " ".join(capsys.readouterr().err.split())

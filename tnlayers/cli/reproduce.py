@@ -1,0 +1,122 @@
+"""`tnlayers reproduce`: run what is missing of the paper's tables and figures, and write the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+
+from tnlayers.cli.shared import JsonOption, out, print_json
+from tnlayers.errors import TNLayersError
+
+if TYPE_CHECKING:
+    from tnlayers.reproduce.schedule import Job
+
+
+def reproduce(
+    what: Annotated[
+        str, typer.Argument(metavar="[table1|table2|fig2|fig3|all]", help="What to run; the page always has all of it.")
+    ] = "all",
+    budget: Annotated[
+        float, typer.Option(min=0, metavar="MINUTES", help="Time for training; 0 only writes the page.")
+    ] = 60.0,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each row, seeds 0 to N-1.")] = 5,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", show_default=False, help="paper (default), or fast where a model has it."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", show_default=False, help="Other than the recipe's.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", show_default=False, help="Only the rows of this model.")
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(metavar="DIR", show_default=False, help="Where data lie, as for train.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, metavar="N", show_default=False, help="CPU threads.")] = None,
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs.")] = Path("runs/paper"),
+    docs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of paper.md, results/ and img/.")] = Path("docs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would run, and how long.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run what is missing of the paper's tables and figures, and write docs/paper.md.
+
+    Runs that are stored already are not run again. The budget ends the last
+    training at a checkpoint, and the same command goes on with it.
+
+    [bold]Examples[/bold]
+
+    tnlayers reproduce --dry-run
+
+    tnlayers reproduce fig2 --seeds 3 --budget 120
+
+    tnlayers reproduce --budget 0
+    """
+    from tnlayers.backends import backend
+
+    backend("torch")  # says what to install
+    from tnlayers.reproduce.paper import PARTS, rows
+    from tnlayers.reproduce.running import work
+    from tnlayers.reproduce.schedule import schedule, within
+    from tnlayers.reproduce.store import Store
+    from tnlayers.reproduce.writing import complete, write
+
+    if what not in ("all", *PARTS):
+        raise typer.BadParameter(f"{what!r} is none of all, {', '.join(PARTS)}.")
+    wanted = [row for row in rows(what) if model in (None, row.model)]
+    if not wanted:
+        there = dict.fromkeys(row.model for row in rows(what))
+        raise TNLayersError(f"{what} has no row of model={model!r}; it has {', '.join(there)}.")
+    store = Store(folder=docs / "results")
+    structure = complete(store, keep=not dry_run)
+    jobs = schedule(wanted, store.runs(), structure, seeds=seeds, out=runs, recipe=recipe, epochs=epochs)
+    chosen = within(jobs, budget)
+    if not as_json:
+        _print(jobs, chosen, budget)
+    finished = []
+    if not dry_run:
+        for job, found in work(chosen, minutes=budget, data_root=data_root, threads=threads):
+            store.add(found)
+            finished += [job] * bool(found)
+            write(store, docs)
+        write(store, docs)
+    if as_json:
+        print_json(_report(jobs, chosen, finished, docs))
+    elif not dry_run:
+        out().print(f"{len(finished)} runs finished. The page: {docs / 'paper.md'}", soft_wrap=True)
+
+
+def _report(jobs: list[Job], chosen: list[Job], finished: list[Job], docs: Path) -> dict[str, Any]:
+    return {
+        "missing": [job.as_dict() for job in jobs],
+        "missing_minutes": round(sum(job.minutes for job in jobs), 1),
+        "chosen": len(chosen),
+        "finished": [job.as_dict() for job in finished],
+        "page": str(docs / "paper.md"),
+    }
+
+
+def _print(jobs: list[Job], chosen: list[Job], budget: float) -> None:
+    """The runs that fit, and how much more is missing."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("part", "model", "network", "seed", "epochs", "minutes", "predicted from"):
+        table.add_column(heading, justify="right" if heading in ("seed", "minutes") else "left")
+    for job in chosen:
+        words = f"{job.source}{', begun' if job.begun else ''}"
+        row = job.row
+        table.add_row(
+            row.part, row.model, row.network, str(job.seed), f"{job.epochs} {job.recipe}", f"{job.minutes:,.0f}", words
+        )
+    console = out()
+    if chosen:
+        console.print(table)
+    total = sum(job.minutes for job in jobs)
+    console.print(
+        f"{len(jobs)} runs are missing, about {total:,.0f} minutes here; {len(chosen)} of them are begun in a budget "
+        f"of {budget:,.0f} minutes.",
+        soft_wrap=True,
+    )

@@ -1,0 +1,177 @@
+"""The page docs/paper.md, written from the stored runs and counts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tnlayers.models.differences import DIFFERENCES
+from tnlayers.reproduce.cost import EPOCHS, SEEDS, gpu_hours
+from tnlayers.reproduce.paper import PARTS, ROWS, TITLES, Row, rows
+from tnlayers.reproduce.store import Run, of, spread, told
+
+_MEASURED = "best % | final % | recipe | epochs | seeds | commits | hardware"
+Structure = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+_BEGIN = """# The whole paper, beside what was measured here
+
+Every row of the tables and every point of the figures of arXiv 1904.06194. `tnlayers reproduce` writes this page
+from the runs stored in `docs/results/`; a cell is empty where nothing was run. Accuracies are percent of the 10,000
+test images, mean ± sample standard deviation over seeds. "Best" is the best test epoch, which is what the paper
+reports, "final" the last epoch, which nobody chose by looking at the test set. The paper has five runs a row. Its
+accuracies in the two figures are read off the drawings.
+
+"paper" is the recipe of that name of `tnlayers train`, which for FC2 clips gradients at norm 1 (`docs/mnist.md` says
+why). Any other recipe is named with what it changes from a named one: such a row is no repetition of the paper's.
+"Weights in place" are those that stand where the paper replaces layers.
+"""
+
+_STRUCTURE = """## Structure
+
+Counted from the models as they are built, and compared with the paper's and its code's numbers by
+`tests/test_models_cifar.py` and `tests/test_models.py`. Weights have no biases and no normalisation in them,
+"trained" has. rho is that of the paper: over the replaced layers alone. Mflop are of one image forward, in a batch
+of 100, as torch counts.
+"""
+
+_COST = """## What was not run, and what it would cost
+
+Runs that are missing for {seeds} seeds of the paper's recipe to its end, and **an estimate, not a measurement,** of
+the time they would take on one GPU, since none was at hand:
+
+    seconds per step = 3 x forward flops x 100 images / 20 Tflop/s + modules x 60 microseconds + 1 ms
+    hours per run    = steps per epoch x epochs x seconds per step / 3600
+
+Steps per epoch are 600 on MNIST and 500 on CIFAR-10, epochs 500 and 325. 20 Tflop/s is a guess at what a
+data-centre GPU sustains in bfloat16 on maps this small, a few per cent of its peak; 60 microseconds a guess at
+launching a module's kernels forward, backward and in the optimizer, 1 ms at the batch, the loss and the rest. The
+sum may be off by a factor of two or three either way; one measured epoch on the GPU at hand replaces it.
+"""
+
+
+def page(runs: Sequence[Run], structure: Structure) -> str:
+    """The text of the page.
+
+    Args:
+        runs: Of the store.
+        structure: Of the store: by model and network.
+    """
+    parts = [_BEGIN, _STRUCTURE, _structure(structure)]
+    for part in PARTS:
+        parts += [f"## {TITLES[part]}\n", *_picture(part), _accuracies(rows(part), runs, structure)]
+    parts += ["## Accuracy against bond, parameters and work\n", *_picture("cost"), _others(runs)]
+    parts += [_COST.format(seeds=SEEDS), _missing(runs, structure), _points()]
+    return "\n".join(parts)
+
+
+def _structure(structure: Structure) -> str:
+    lines = [
+        "| model | replaced by | replaced weights: MPO / dense | rho | paper's rho | whole model: MPO / dense | ratio "
+        "| trained: MPO / dense | Mflop: MPO / dense |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in (row for row in ROWS if row.network != "dense"):
+        mpo, dense = structure[row.model][row.network], structure[row.model]["dense"]
+        lines.append(
+            f"| {row.model} | `{row.network}` | {mpo['replaced']:,} / {mpo['dense']:,} | {_rho(mpo['rho'])} "
+            f"| {row.rho} | {mpo['weights']:,} / {dense['weights']:,} | {mpo['weights'] / dense['weights']:.4f} | "
+            f"{mpo['trainable']:,} / {dense['trainable']:,} | {mpo['flops'] / 1e6:,.2f} / {dense['flops'] / 1e6:,.2f} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def _rho(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.01 else f"{value:.6f}"
+
+
+def _picture(part: str) -> list[str]:
+    words = {
+        "fig2": "Accuracy of FC2 against the bond of its first layer, the paper's curve and the measured points",
+        "fig3": "Accuracy of ResNet against depth, dense and with an MPO classifier, the paper's and measured",
+        "cost": "Accuracy of the MNIST networks against bond, weights and flops",
+    }
+    return [f"![{words[part]}](img/paper-{part}.svg)\n"] if part in words else []
+
+
+def _accuracies(wanted: Sequence[Row], runs: Sequence[Run], structure: Structure) -> str:
+    """One line per row and recipe; a row without runs has one with empty cells."""
+    lines = [
+        f"| model | network | weights in place | paper, best % | {_MEASURED} |",
+        f"|{' --- |' * 11}",
+    ]
+    for row in wanted:
+        paper = "" if row.accuracy is None else f"{row.accuracy[0]:.2f} ± {row.accuracy[1]:.2f}"
+        weights = structure[row.model][row.network]["replaced"]
+        begin = f"| {row.model} | `{row.network}` | {weights:,} | {paper} |"
+        groups = of(runs, row.model, row.network, row.data)
+        lines += [f"{begin} {_measured(group)} |" for group in groups] or [f"{begin}{'  |' * 7}"]
+    return "\n".join([*lines, ""])
+
+
+def _measured(group: Sequence[Run]) -> str:
+    best, final = (spread([100 * run[f"{kind}_test_accuracy"] for run in group]) for kind in ("best", "final"))
+    seeds = ", ".join(str(run["seed"]) for run in group)
+    commits = ", ".join(f"`{commit[:7]}`" for commit in dict.fromkeys(str(run["commit"]) for run in group))
+    hardware = "; ".join(dict.fromkeys(f"{run['device']}, {_threads(run)}" for run in group))
+    return f"{best} | {final} | {told(group[0])} | {group[0]['recipe']['epochs']} | {seeds} | {commits} | {hardware}"
+
+
+def _threads(run: Run) -> str:
+    return f"{run['threads']} thread{'' if run['threads'] == 1 else 's'}"
+
+
+def _others(runs: Sequence[Run]) -> str:
+    """Runs of the paper's models with networks that the paper does not have."""
+    known = {(row.model, row.network, row.data) for row in ROWS} | {("fc2", "mpo", "mnist")}
+    keys = dict.fromkeys((run["model"], run["network"], run["data"]) for run in runs)
+    lines = [
+        "### Other networks in the same places\n",
+        f"| model | data | network | rho | {_MEASURED} |",
+        f"|{' --- |' * 11}",
+    ]
+    for model, network, data in (key for key in keys if key not in known):
+        for group in of(runs, model, network, data):
+            lines.append(f"| {model} | {data} | `{network}` | {_rho(group[0]['rho'])} | {_measured(group)} |")
+    if len(lines) == 3:
+        return 'None was run yet. `--network "cp(equal)"` is a network type at the MPO\'s parameters.\n'
+    return "\n".join([*lines, ""])
+
+
+def missing(row: Row, runs: Sequence[Run]) -> int:
+    """How many of the paper's five runs of a row were not made, by its recipe and to its end."""
+    plain = [run for group in of(runs, row.model, row.network, row.data) if told(group[0]) == "paper" for run in group]
+    return max(0, SEEDS - len(plain))
+
+
+def _missing(runs: Sequence[Run], structure: Structure) -> str:
+    lines = [
+        "| model | network | epochs | runs missing | estimate: GPU hours a run | all of them |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    total = 0.0
+    for row in ROWS:
+        if count := missing(row, runs):
+            hours = gpu_hours(row, structure[row.model][row.network])
+            total += count * hours
+            lines.append(
+                f"| {row.model} | `{row.network}` | {EPOCHS[row.data]} | {count} | {hours:.2f} | {count * hours:.1f} |"
+            )
+    lines.append(f"| **all** | | | | | **{total:,.0f}** |")
+    return "\n".join([*lines, ""])
+
+
+def _points() -> str:
+    lines = [
+        "## Where the paper and its code disagree\n",
+        "`tnlayers describe MODEL` tells those that touch the model. The code is github.com/zfgao66/deeplearning-mpo, "
+        "commit c345b9f.\n",
+        "| point | touches | what | here |",
+        "| --- | --- | --- | --- |",
+        *(f"| {point.key} | {', '.join(point.models)} | {point.what} | {point.here} |" for point in DIFFERENCES),
+        "",
+        "Two more, of torch and TensorFlow: at stride 2 TensorFlow pads a map of even size after its last row and "
+        "column only, torch on both sides (ResNet); and torch's batch normalisation starts its running statistics at "
+        "mean 0 and variance 1, where the code starts at 0 and corrects for it.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,186 @@
+"""The stored runs: one record per model trained to its end, gathered from the folders that `tnlayers train` writes.
+
+Every .json file in the folder of results that has a list "runs" is read; what is gathered here goes to paper.json. A
+run is known by model, network, data, seed and recipe; two records of one run are one, the later file's.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tnlayers.atomic import write_text
+from tnlayers.errors import TNLayersError
+from tnlayers.train.recipes import RECIPES, find_recipe
+
+Run = dict[str, Any]
+OPTIONS = {"lr_decay_per_epoch": "lr-decay", "clip_norm": "clip-norm"}
+SAME = {("fc2", "mpo"): "mpo(bond=16)"}  # two names of one network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The folder of results.
+
+    Attributes:
+        folder: Where the files lie.
+    """
+
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """Where runs that are gathered here go, and the structure of the models."""
+        return self.folder / "paper.json"
+
+    def runs(self) -> list[Run]:
+        """Every run of every file, in a fixed order."""
+        found: dict[tuple[Any, ...], Run] = {}
+        for path in sorted(self.folder.glob("*.json")):
+            content = _read(path)
+            if isinstance(content, dict) and isinstance(content.get("runs"), list):
+                found |= {identity(run): run for run in map(_complete, content["runs"])}
+        return [found[key] for key in sorted(found)]
+
+    def structure(self) -> dict[str, Any]:
+        """Counts by model and network, as `measure` of `structure` makes them; empty where none are stored."""
+        return dict(_read(self.file).get("structure", {})) if self.file.exists() else {}
+
+    def add(self, runs: Iterable[Run] = (), structure: Mapping[str, Any] | None = None) -> None:
+        """Put runs and counts into the file; those of the same identity are replaced."""
+        content = _read(self.file) if self.file.exists() else {}
+        kept = {identity(run): run for run in map(_complete, content.get("runs", []))}
+        kept |= {identity(run): run for run in runs}
+        data = {
+            "what": "Runs of the paper's networks gathered by `tnlayers reproduce`, beside those of the other files "
+            "here, and the structure of its models.",
+            "structure": content.get("structure", {}) | (structure or {}),
+            "runs": [kept[key] for key in sorted(kept)],
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(self.file, json.dumps(data, indent=1) + "\n")
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """The models of one run folder that are trained to their end; none where there are no results yet."""
+    path = folder / "results.json"
+    if not path.exists():
+        return []
+    results = _read(path)
+    recipe = {"clip_norm": 0.0} | results["recipe"]  # runs older than the setting had no clipping
+    return [
+        {
+            "model": results["model"],
+            "data": results["data"],
+            "network": network["network"],
+            "seed": seed["seed"],
+            "recipe": recipe,
+            "command": command(results["model"], results["data"], network["network"], seed["seed"], recipe),
+            "rho": round(network["rho"], 6),
+            "replaced_weights": network["parameters"]["replaced"]["weights"],
+            "trainable": network["parameters"]["total"]["trainable"],
+            "final_test_accuracy": seed["final"]["test_accuracy"],
+            "final_train_loss": seed["final"]["train_loss"],
+            "best_test_accuracy": seed["best_test_epoch"]["test_accuracy"],
+            "best_test_epoch": seed["best_test_epoch"]["epoch"],
+            "median_seconds_per_epoch": round(seed["median_seconds_per_epoch"], 2),
+            **{key: results["environment"][key] for key in ("commit", "torch", "device", "threads")},
+        }
+        for network in results["networks"]
+        for seed in network["seeds"]
+    ]
+
+
+def identity(run: Run) -> tuple[Any, ...]:
+    """What makes two runs the same one; sorts dense first, then by network, recipe and seed."""
+    network = same(run)
+    bond = int("".join(filter(str.isdigit, network)) or 0)
+    recipe = json.dumps(run["recipe"], sort_keys=True)
+    return run["model"], run["data"], network != "dense", network.partition("(")[0], bond, network, recipe, run["seed"]
+
+
+def same(run: Run) -> str:
+    """The network of a run, under one name where two mean the same."""
+    network: str = run["network"]
+    return SAME.get((run["model"], network), network)
+
+
+def of(runs: Iterable[Run], model: str, network: str, data: str) -> list[list[Run]]:
+    """The runs of one network, grouped by recipe; those of the recipe closest to a named one first."""
+    wanted = SAME.get((model, network), network)
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        if (run["model"], same(run), run["data"]) == (model, wanted, data):
+            groups.setdefault(told(run), []).append(run)
+    return [groups[key] for key in sorted(groups, key=lambda key: (key.count(","), key != "paper", key))]
+
+
+def changes(model: str, data: str, recipe: Run) -> tuple[str, dict[str, Any]]:
+    """The named recipe that this one is closest to, and what it has that the named one has not."""
+    named = {name: one.model_dump() for name, one in recipes(model, data).items()}
+    apart = {
+        name: {key: value for key, value in recipe.items() if default.get(key) != value}
+        for name, default in named.items()
+    }
+    name = min(apart, key=lambda name: len(apart[name]))
+    return name, apart[name]
+
+
+def recipes(model: str, data: str) -> dict[str, Any]:
+    """The recipes of a model on a data set by name, the default first."""
+    return {"paper": find_recipe(model, data)} if (model, data) in RECIPES else {}
+
+
+def told(run: Run) -> str:
+    """The recipe in words: "paper", or what is different from it.
+
+    Example:
+        >>> recipe = find_recipe("fc2", "mnist").model_dump() | {"epochs": 3}
+        >>> told({"model": "fc2", "data": "mnist", "recipe": recipe})
+        'paper, epochs 3'
+    """
+    name, changed = changes(run["model"], run["data"], run["recipe"])
+    return ", ".join([name, *(f"{key} {_text(value)}" for key, value in changed.items())])
+
+
+def command(model: str, data: str, network: str, seed: int, recipe: Run) -> str:
+    """The command that repeats a run."""
+    name, changed = changes(model, data, recipe)
+    words = ["tnlayers", "train", model, "--network", f'"{network}"', "--data", data, "--seed", str(seed)]
+    if name != next(iter(recipes(model, data))):
+        words += ["--recipe", name]
+    for key, value in changed.items():
+        words += [f"--{OPTIONS.get(key, key.replace('_', '-'))}", _text(value)]
+    return " ".join(words)
+
+
+def spread(values: list[float]) -> str:
+    """Mean, and the sample standard deviation where there is more than one.
+
+    Example:
+        >>> spread([98.0, 98.2]), spread([98.0])
+        ('98.10 ± 0.14', '98.00')
+    """
+    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{deviation}"
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+
+
+def _complete(run: Run) -> Run:
+    """A record as written today; files of MNIST alone do not name the data."""
+    return {"data": "mnist"} | run
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TNLayersError(f"Cannot read the results in {path}: {error}. Restore the file, or remove it.") from error
+    return content if isinstance(content, dict) else {}
