@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import tnlayers as tnl
-from tnlayers.models import DIFFERENCES
+from tnlayers.models.differences import DIFFERENCES
 from tnlayers.models.sites import glorot_shape
 
 # Whole networks, (weights, all trainables with biases and normalisation) of dense and mpo; replaced weights; the

@@ -17,7 +17,7 @@ from torch import nn  # noqa: E402
 
 from tnlayers.models.catalogue import Entry, find, names  # noqa: E402
 from tnlayers.models.densenet import DenseNet  # noqa: E402
-from tnlayers.models.differences import DIFFERENCES, Difference, differences  # noqa: E402
+from tnlayers.models.differences import Difference, differences  # noqa: E402
 from tnlayers.models.fc2 import FC2  # noqa: E402
 from tnlayers.models.initial import reset  # noqa: E402
 from tnlayers.models.lenet5 import LeNet5  # noqa: E402
@@ -27,7 +27,6 @@ from tnlayers.models.sites import Site, network_kind  # noqa: E402
 from tnlayers.models.vgg import VGG  # noqa: E402
 
 __all__ = [
-    "DIFFERENCES",
     "FC2",
     "VGG",
     "DenseNet",

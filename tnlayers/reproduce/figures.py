@@ -159,6 +159,7 @@ def _cost(figure: Figure, measured: list[Point]) -> None:
     for axes, words in zip(panels, against, strict=True):
         axes.set_xlabel(words)
         axes.grid(alpha=0.25)
+    panels[0].set_xticks(range(2, 23, 4))
     for axes, ticks in zip(panels[1:], ((1e3, 1e4, 1e5), (1e5, 2e5, 5e5, 1e6)), strict=True):
         axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{tick / 1000:g} k" for tick in ticks])

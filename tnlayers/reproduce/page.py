@@ -24,6 +24,12 @@ accuracies in the two figures are read off the drawings.
 "paper" is the recipe of that name of `tnlayers train`, which for FC2 clips gradients at norm 1 (`docs/mnist.md` says
 why). Any other recipe is named with what it changes from a named one: such a row is no repetition of the paper's.
 "Weights in place" are those that stand where the paper replaces layers.
+
+```bash
+tnlayers reproduce --dry-run                      # what is missing, and about how long each run takes here
+tnlayers reproduce fig2 --seeds 3 --budget 120    # two hours of it; the same command goes on where it stopped
+tnlayers reproduce table1 --model vgg16 --recipe fast --epochs 20 --seeds 1 --budget 600
+```
 """
 
 _STRUCTURE = """## Structure
