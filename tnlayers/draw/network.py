@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from tnlayers.draw.placement import place
@@ -41,7 +41,13 @@ def network(graph: Graph, prefix: str = "") -> Group:
     return drawn(wiring, places, routed)
 
 
-def drawn(wiring: Wiring, places: list[Point], routed: Routed, looks: Mapping[str, Looks] = NO_LOOKS) -> Group:
+def drawn(
+    wiring: Wiring,
+    places: list[Point],
+    routed: Routed,
+    looks: Mapping[str, Looks] = NO_LOOKS,
+    inputs: Sequence[int] = (),
+) -> Group:
     """Draw what has its places.
 
     Args:
@@ -49,16 +55,17 @@ def drawn(wiring: Wiring, places: list[Point], routed: Routed, looks: Mapping[st
         places: The centre of every vertex.
         routed: The lines and texts.
         looks: By a core's name its fill, the colour of its outline and its width, where they are not a core's usual.
+        inputs: Bonds that are input modes, where what they belong to is drawn too.
     """
     vertices = _vertices(wiring, places, routed, looks)
-    return Group(shapes=(*_wires(wiring, routed), *_legs(wiring, routed), *vertices), kind="network")
+    return Group(shapes=(*_wires(wiring, routed, inputs), *_legs(wiring, routed), *vertices), kind="network")
 
 
 def _line(curve: Curve, size: int, role: str) -> Line:
     return Line(points=curve, cubic=True, stroke=role, width=wire_width(size))
 
 
-def _wires(wiring: Wiring, routed: Routed) -> list[Group]:
+def _wires(wiring: Wiring, routed: Routed, inputs: Sequence[int]) -> list[Group]:
     drawn = []
     for number, (wire, curve) in enumerate(zip(wiring.wires, routed.curves, strict=True)):
         a, b = (wiring.vertices[v].name for v in wire.ends)
@@ -69,7 +76,7 @@ def _wires(wiring: Wiring, routed: Routed) -> list[Group]:
             joins = f"{a} - {b}" if a != b else f"{a} with itself"
             drawn.append(
                 Group(
-                    shapes=(_line(curve, wire.size, "bond"), routed.sizes[number]),
+                    shapes=(_line(curve, wire.size, "input" if wire.index in inputs else "bond"), routed.sizes[number]),
                     kind="bond",
                     title=f"bond {joins}, size {wire.size}",
                     data={"index": str(wire.index), "size": str(wire.size)},

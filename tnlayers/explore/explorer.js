@@ -99,7 +99,7 @@ function row(...cells) {
 }
 
 function times(count, other) {
-  if (other === 0n) return "";
+  if (count === 0n || other === 0n) return "";
   const ratio = Number(count) / Number(other);
   return ratio > 0 && ratio < 0.001 ? "× < 0.001" : `× ${Number(ratio.toPrecision(3))}`;
 }

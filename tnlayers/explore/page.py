@@ -15,7 +15,7 @@ from tnlayers.draw.theme import COLOURS
 from tnlayers.errors import TNLayersError
 
 LIMIT = 2_000_000  # bytes of a page
-_SCRIPTS = ("price.js", "order.js", "diagram.js", "explorer.js")
+_SCRIPTS = ("price.js", "order.js", "routing.js", "diagram.js", "explorer.js")
 
 
 def page(data: Mapping[str, Any]) -> str:

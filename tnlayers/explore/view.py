@@ -35,7 +35,7 @@ def picture(order: Order, chosen: str | None = None) -> Picture:
     }
     if chosen is not None:
         looks[chosen] = (looks.get(chosen, ("core",))[0], "output", 5.0)
-    scene = drawn(wiring, places, route(wiring, places), looks)
+    scene = drawn(wiring, places, route(wiring, places), looks, graph.inputs)
     x, y, right, bottom = scene.box
     return Picture(
         scene=scene.moved(_MARGIN - x, _MARGIN - y),
