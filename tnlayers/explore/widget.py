@@ -186,7 +186,9 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
     def _show(self) -> None:
         order = self.order
         self.picture.value = picture(order, self.chosen)._repr_html_()
-        self.picks.children = [self._pick_button(name) for name in order.left.names]
+        old, self.picks.children = self.picks.children, [self._pick_button(name) for name in order.left.names]
+        for button in old:
+            button.close()
         self.totals.value = totals_html(order, self.best)
         self.steps.value = steps_html(order)
         first, last = order.at == 0, order.at == len(order.path)
