@@ -13,9 +13,9 @@ from typing import IO
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a file beside `path` for writing; when the block ends well it takes the place of `path` in one step.
 
-    The bytes are forced to disk before the step and the folder's entry after it. A block that fails, or a process that
-    is killed, leaves `path` as it was. The name of the file beside it is fixed, so that what a killed process left is
-    overwritten by the next one and does not pile up.
+    The bytes are forced to disk before the step and the folder's entry after it. A block that fails, a full disk, or a
+    process that is killed leaves `path` as it was. The name of the file beside it is fixed, so that what a killed
+    process left is overwritten by the next one and does not pile up; a block that fails leaves none.
 
     Args:
         path: The file to write or replace; its folder must exist.
@@ -24,10 +24,14 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         The file to write to.
     """
     beside = path.with_name(f".{path.name}.partial")
-    with open(beside, "wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(beside, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        beside.unlink(missing_ok=True)  # on a full disk half a file is in the way of what would make room
+        raise
     os.replace(beside, path)
     sync_folder(path.parent)
 

@@ -7,7 +7,6 @@ Without it plans are made with the defaults of `Machine`, so that they are the s
 from __future__ import annotations
 
 import json
-import os
 import platform
 import warnings
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from tnlayers.atomic import write_text
 from tnlayers.backends import backend
+from tnlayers.cache import cache_folder
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.machine import Machine
 
@@ -24,10 +24,7 @@ FORMAT = "tnlayers.machine/1"
 
 def machine_file() -> Path:
     """Where this machine's rates are kept: in $TNLAYERS_CACHE, else in $XDG_CACHE_HOME or ~/.cache, in `tnlayers`."""
-    folder = os.environ.get("TNLAYERS_CACHE")
-    if folder is None:
-        folder = str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tnlayers")
-    return Path(folder) / f"machine-{platform.node() or 'unnamed'}.json"
+    return cache_folder() / f"machine-{platform.node() or 'unnamed'}.json"
 
 
 @cache

@@ -14,9 +14,9 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from torch import nn
 
-from tnlayers.train.checkpoint import AtomicCheckpointIO
 from tnlayers.train.data import Dataset, Part
-from tnlayers.train.loop import DeviceData
+from tnlayers.train.feed import DeviceData
+from tnlayers.train.recipe import Recipe
 
 SCRIPT = """
 import sys, yaml
@@ -28,7 +28,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def fabric():
-    fabric = Fabric(accelerator="cpu", devices=1, plugins=[AtomicCheckpointIO()])
+    fabric = Fabric(accelerator="cpu", devices=1)
     fabric.launch()
     return fabric
 
@@ -45,7 +45,7 @@ def small_data():
         return Part(images=images.astype(np.float32), labels=labels.astype(np.int64))
 
     dataset = Dataset(name="patterns", train=part(203), test=part(57))
-    return DeviceData.put(dataset, torch.device("cpu"))
+    return DeviceData.put(dataset, torch.device("cpu"), Recipe(epochs=1, batch=1, lr=1.0, augment=True))
 
 
 @pytest.fixture

@@ -8,18 +8,19 @@ import torch
 
 from tnlayers.atomic import replacing, write_text
 from tnlayers.errors import TNLayersError
-from tnlayers.train import checkpoint as checkpoint_module
+from tnlayers.train import state as state_module
+from tnlayers.train.average import WeightAverage
 from tnlayers.train.checkpoint import Checkpoint, read
 from tnlayers.train.history import without_times
 from tnlayers.train.loop import fit
 from tnlayers.train.progress import Silent
-from tnlayers.train.recipes import Recipe
+from tnlayers.train.recipe import Recipe
 
-RECIPE = Recipe(epochs=4, batch=20, lr=0.1, lr_decay_per_epoch=0.8, momentum=0.9, l2=1e-3)
+RECIPE = Recipe(epochs=4, batch=20, lr=0.1, lr_decay_per_epoch=0.8, momentum=0.9, l2=1e-3, average=0.95, augment=True)
 
 
-def run(fabric, model, data, path, *, epochs=4, seed=0, every_seconds=0.0):
-    checkpoint = Checkpoint(path=path, fingerprint={"seed": seed, "lr": 0.1}, every_seconds=every_seconds)
+def run(fabric, model, data, path, *, epochs=4, seed=0, every_seconds=0.0, keep=1):
+    checkpoint = Checkpoint(path=path, fingerprint={"seed": seed, "lr": 0.1}, every_seconds=every_seconds, keep=keep)
     recipe = RECIPE.model_copy(update={"epochs": epochs})
     return fit(fabric, model, data, recipe, seed=seed, label="", checkpoint=checkpoint, progress=Silent())
 
@@ -32,7 +33,7 @@ def assert_same(history, other_history, model, other_model):
 
 @pytest.mark.parametrize("stop", [1, 3, 4])
 def test_resuming_gives_the_same_bits(fabric, small_data, small_model, tmp_path, stop):
-    """The model drops out at random and the optimizer has momentum, so both must come back."""
+    """The model drops out at random, the optimizer has momentum, weights are averaged, images are moved about."""
     whole_model, model, other_model = small_model(), small_model(), small_model()
     whole = run(fabric, whole_model, small_data, tmp_path / "whole.ckpt")
     run(fabric, small_model(), small_data, tmp_path / "broken.ckpt", epochs=stop)
@@ -44,12 +45,16 @@ def test_resuming_gives_the_same_bits(fabric, small_data, small_model, tmp_path,
         assert_same(other, whole, other_model, whole_model)
 
 
-def test_each_part_of_the_state_matters(fabric, small_data, small_model, tmp_path, monkeypatch):
-    """Leave the random state out and the comparison above must notice."""
+@pytest.mark.parametrize(
+    ("owner", "part"),
+    [(state_module, "set_random_state"), (WeightAverage, "take_over"), (torch.optim.SGD, "load_state_dict")],
+)
+def test_each_part_of_the_state_matters(fabric, small_data, small_model, tmp_path, monkeypatch, owner, part):
+    """Leave the random state, the averages or the momentum out and the comparison above must notice."""
     whole_model, model = small_model(), small_model()
     whole = run(fabric, whole_model, small_data, tmp_path / "whole.ckpt")
     run(fabric, small_model(), small_data, tmp_path / "broken.ckpt", epochs=2)
-    monkeypatch.setattr(checkpoint_module, "set_random_state", lambda *_: None)
+    monkeypatch.setattr(owner, part, lambda *_: None)
     resumed = run(fabric, model, small_data, tmp_path / "broken.ckpt")
     with pytest.raises(AssertionError):
         assert_same(resumed, whole, model, whole_model)
@@ -57,9 +62,7 @@ def test_each_part_of_the_state_matters(fabric, small_data, small_model, tmp_pat
 
 def test_written_at_the_end_even_if_not_due(fabric, small_data, small_model, tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(
-        Checkpoint, "save", lambda self, fabric, model, optimizer, history: written.append(len(history))
-    )
+    monkeypatch.setattr(Checkpoint, "save", lambda self, state, history: written.append(len(history)))
     run(fabric, small_model(), small_data, tmp_path / "a.ckpt", every_seconds=1e6)
     run(fabric, small_model(), small_data, tmp_path / "a.ckpt", every_seconds=0)
     assert written == [4, 1, 2, 3, 4]
@@ -86,6 +89,50 @@ def test_damage_is_refused(fabric, small_data, small_model, tmp_path):
         path.write_bytes(content)
         with pytest.raises(TNLayersError, match=rf"a\.ckpt \({len(content)} bytes\) is damaged.*Delete it"):
             read(path)
+
+
+def test_a_setting_that_came_later_is_taken_as_it_was(tmp_path, fabric, small_data, small_model):
+    path = tmp_path / "a.ckpt"
+    run(fabric, small_model(), small_data, path, epochs=1)
+    settings = {"seed": 0, "lr": 0.1, "average": 0.5}
+    assert len(Checkpoint(path=path, fingerprint=settings, assumed={"average": 0.5}).history()) == 1
+    with pytest.raises(TNLayersError, match=r"average=0\.0, but now average=0\.5"):
+        Checkpoint(path=path, fingerprint=settings, assumed={"average": 0.0}).history()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_last_ones_are_kept(fabric, small_data, small_model, tmp_path, monkeypatch, links):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    run(fabric, small_model(), small_data, tmp_path / "a.ckpt", keep=3)
+    names = ("a.ckpt", "a.ckpt.1", "a.ckpt.2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert [len(read(tmp_path / name)["history"]) for name in names] == [4, 3, 2]
+    (tmp_path / "a.ckpt").write_bytes(b"damaged")
+    with pytest.raises(TNLayersError, match=r"damaged.*an older one in its place: .*a\.ckpt\.1, .*a\.ckpt\.2"):
+        run(fabric, small_model(), small_data, tmp_path / "a.ckpt", keep=3)
+    os.replace(tmp_path / "a.ckpt.1", tmp_path / "a.ckpt")
+    whole_model, model = small_model(), small_model()
+    whole = run(fabric, whole_model, small_data, tmp_path / "whole.ckpt")
+    assert_same(run(fabric, model, small_data, tmp_path / "a.ckpt", keep=3), whole, model, whole_model)
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_full_disk_leaves_the_last_one(fabric, small_data, small_model, tmp_path, keep):
+    path = tmp_path / "a.ckpt"
+    run(fabric, small_model(), small_data, path, epochs=2)
+    before = path.read_bytes()
+    (tmp_path / ".a.ckpt.partial").symlink_to("/dev/full")  # every write to it fails as one to a full disk does
+    with pytest.raises(TNLayersError, match=r"a\.ckpt after epoch 3: .*[Nn]o space left.*--resume"):
+        run(fabric, small_model(), small_data, path, keep=keep)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.ckpt"]
+    whole_model, model = small_model(), small_model()
+    whole = run(fabric, whole_model, small_data, tmp_path / "whole.ckpt")
+    assert_same(run(fabric, model, small_data, path), whole, model, whole_model)
 
 
 def test_foreign_files_are_refused_and_run_nothing(tmp_path):

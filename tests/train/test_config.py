@@ -28,7 +28,7 @@ def test_recipes_are_frozen_and_closed():
     with pytest.raises(ValueError, match="frozen"):
         find_recipe("fc2", "mnist").epochs = 3
     with pytest.raises(ValueError, match="Extra"):
-        Recipe(epochs=1, batch=1, lr=0.1, warmup=3)
+        Recipe(epochs=1, batch=1, lr=0.1, warm=3)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,8 @@ def test_written_configuration_gives_the_same_run_again(tmp_path):
         ({"momentum": 1.0}, ("momentum=1.0", "less than 1")),
         ({"nesterov": True, "momentum": 0.0}, ("nesterov needs momentum",)),
         ({"data": "minst"}, ("data='minst'", "digits, mnist", "perhaps mnist")),
+        ({"data": "mnist", "recipe": "fats"}, ("recipe='fats'", "model='fc2'", "Known: paper")),
+        ({"warmup": 0.6, "cooldown": 0.5}, ("warmup 0.6", "cooldown 0.5", "more than 1")),
         ({"seed": -1}, ("seeds=-1", "greater than or equal to 0")),
         ({"seeds": 0}, ("seeds is empty",)),
         ({"seeds": "1,1"}, ("1 and 1", "twice")),
@@ -102,7 +104,7 @@ def test_written_configuration_gives_the_same_run_again(tmp_path):
         ({"network": "mpo,,dense"}, ("networks=''", "at least 1 character")),
         ({"network": "mpo(bond=2),mpo( bond=2 )"}, ("'mpo(bond=2)' and 'mpo( bond=2 )'",)),
         ({"precision": "fp8"}, ("precision='fp8'", "32-true")),
-        ({"strategy": "fsdp"}, ("strategy='fsdp'", "auto, ddp")),
+        ({"strategy": "deepspeed"}, ("strategy='deepspeed'", "auto, ddp, fsdp")),
         ({"name": "a/b"}, ("name='a/b'", "one folder")),
         ({"resume": True, "overwrite": True}, ("resume and overwrite",)),
     ],

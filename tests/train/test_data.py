@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def small(tmp_path):
         packed = gzip.compress(content, mtime=0)
         (raw / f"{name}.gz").write_bytes(packed)
         files.append(mnist.RawFile(name=name, shape=array.shape, md5_packed=md5(packed), md5_unpacked=md5(content)))
-    return tmp_path, raw, tuple(files), arrays
+    return tmp_path, raw, replace(mnist.MNIST, files=tuple(files)), arrays
 
 
 def same(read, expected):
@@ -42,28 +43,28 @@ def same(read, expected):
 
 @pytest.mark.parametrize("below", ["", "MNIST", "MNIST/raw"])
 def test_reads_every_layout(small, below):
-    root, _, files, arrays = small
-    read = mnist.read(root / below, files=files)
+    root, _, small_set, arrays = small
+    read = mnist.read(root / below, collection=small_set)
     assert same(read, arrays)
     assert not same(read, [arrays[0] + np.uint8(1), arrays[1]])
 
 
 def test_reads_unpacked_files_and_the_environment(small, monkeypatch):
-    root, raw, files, arrays = small
+    root, raw, small_set, arrays = small
     for path in list(raw.iterdir()):
         (raw / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
     monkeypatch.setenv("TNLAYERS_DATA", str(root))
-    assert same(mnist.read(files=files), arrays)
+    assert same(mnist.read(collection=small_set), arrays)
 
 
 def test_missing_file_names_path_and_md5(small):
-    root, raw, files, _ = small
+    root, raw, small_set, _ = small
     (raw / "labels-idx1-ubyte.gz").unlink()
     with pytest.raises(TNLayersError) as refusal:
-        mnist.read(root, files=files)
+        mnist.read(root, collection=small_set)
     assert str(raw / "labels-idx1-ubyte.gz") in str(refusal.value)
-    assert files[1].md5_packed in str(refusal.value)
+    assert small_set.files[1].md5_packed in str(refusal.value)
 
 
 def test_empty_folder_is_refused_and_stays_empty(tmp_path, monkeypatch):
@@ -75,15 +76,22 @@ def test_empty_folder_is_refused_and_stays_empty(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_damaged_file_names_both_md5s(small):
-    root, raw, files, _ = small
+@pytest.mark.parametrize("packed", [True, False])
+def test_damaged_file_names_both_md5s(small, packed):
+    """Packed anew it is the same file, as its content is; with one bit of that changed it is not."""
+    root, raw, small_set, arrays = small
     path = raw / "images-idx3-ubyte.gz"
-    content = bytearray(path.read_bytes())
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    path.unlink()
+    target = path if packed else raw / path.stem
+    pack = (lambda found: gzip.compress(found, 1)) if packed else bytes
+    target.write_bytes(pack(content))
+    assert same(mnist.read(root, collection=small_set), arrays)
     content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    target.write_bytes(pack(content))
     with pytest.raises(TNLayersError) as refusal:
-        mnist.read(root, files=files)
-    for part in (str(path), files[0].md5_packed, md5(bytes(content)), f"{len(content)} bytes"):
+        mnist.read(root, collection=small_set)
+    for part in (str(target), small_set.files[0].md5_unpacked, md5(bytes(content)), f"{len(content)} bytes"):
         assert part in str(refusal.value)
 
 
@@ -116,7 +124,7 @@ def test_wrong_idx_is_refused(content, numbers):
 
 
 def test_without_a_folder_files_are_fetched_and_checked(small, monkeypatch):
-    _, raw, files, arrays = small
+    _, raw, small_set, arrays = small
     asked = []
 
     def retrieve(url, known_hash, fname, path):
@@ -127,8 +135,8 @@ def test_without_a_folder_files_are_fetched_and_checked(small, monkeypatch):
 
     monkeypatch.delenv("TNLAYERS_DATA", raising=False)
     monkeypatch.setattr(pooch, "retrieve", retrieve)
-    assert same(mnist.read(files=files), arrays)
-    assert asked[1] == (f"{mnist.MIRRORS[1]}images-idx3-ubyte.gz", f"md5:{files[0].md5_packed}")
+    assert same(mnist.read(collection=small_set), arrays)
+    assert asked[1] == (f"{mnist.MNIST.mirrors[1]}images-idx3-ubyte.gz", f"md5:{small_set.files[0].md5_packed}")
 
 
 def test_failed_download_says_what_to_do(monkeypatch):
@@ -178,7 +186,9 @@ def test_digits():
 
 
 def test_unknown_name_is_refused_with_the_nearest():
-    with pytest.raises(TNLayersError, match=r"'minst' is unknown\. Known: digits, mnist\. Did you mean 'mnist'"):
+    with pytest.raises(
+        TNLayersError, match=r"'minst' is unknown\. Known: digits, mnist, fashion-mnist, cifar10\. Did you mean 'mnist'"
+    ):
         load("minst")
 
 

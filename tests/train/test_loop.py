@@ -10,9 +10,10 @@ from torch.nn import functional
 from tnlayers.errors import TNLayersError
 from tnlayers.train.checkpoint import Checkpoint
 from tnlayers.train.history import without_times
-from tnlayers.train.loop import Loop, epoch_order, fit, make_optimizer, steps_per_epoch
+from tnlayers.train.loop import Loop, fit, make_optimizer, steps_per_epoch
+from tnlayers.train.order import epoch_order
 from tnlayers.train.progress import Silent
-from tnlayers.train.recipes import Recipe
+from tnlayers.train.recipe import Recipe
 
 RECIPE = Recipe(epochs=3, batch=20, lr=0.1, lr_decay_per_epoch=0.8, momentum=0.9, l2=1e-2)
 
@@ -64,7 +65,7 @@ def test_equals_a_plain_loop(fabric, small_data, small_model, tmp_path, memory_f
 def test_tests_on_every_image(fabric, small_data, small_model):
     model = small_model()
     loop = make_loop(fabric, model, small_data)
-    loss, accuracy = loop.test()
+    loss, accuracy = loop.test(small_data.test)
     model.eval()
     with torch.no_grad():
         logits = model(small_data.test.images)
@@ -74,9 +75,9 @@ def test_tests_on_every_image(fabric, small_data, small_model):
 
 def test_chunks_of_the_test_part_do_not_change_the_outcome(fabric, small_data, small_model, monkeypatch):
     loop = make_loop(fabric, small_model(), small_data)
-    whole = loop.test()
+    whole = loop.test(small_data.test)
     monkeypatch.setattr("tnlayers.train.loop.TEST_CHUNK", 10)
-    assert loop.test() == pytest.approx(whole, rel=1e-5)
+    assert loop.test(small_data.test) == pytest.approx(whole, rel=1e-5)
 
 
 def make_loop(fabric, model, data):
@@ -86,6 +87,7 @@ def make_loop(fabric, model, data):
         model=model,
         optimizer=optimizer,
         data=data,
+        average=None,
         recipe=RECIPE,
         seed=0,
         steps=10,

@@ -1,6 +1,7 @@
 """Whole runs on the real digits: what they write, what they refuse, and that a killed one ends as an unbroken one."""
 
 import csv
+import errno
 import json
 import random
 import signal
@@ -16,6 +17,7 @@ import tnlayers as tnl
 from tnlayers import models
 from tnlayers.errors import TNLayersError
 from tnlayers.train import TrainConfig, train
+from tnlayers.train.directory import RunDirectory
 
 FAST = {"model": "fc2", "network": "mpo,dense", "epochs": 2, "batch": 200, "threads": 1, "accelerator": "cpu"}
 
@@ -237,6 +239,48 @@ def test_a_diverging_model_does_not_stop_the_others(tmp_path, monkeypatch):
     assert [network["network"] for network in results["networks"]] == ["dense"]
 
 
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RunDirectory, "append_metrics", full)
+    with pytest.raises(TNLayersError, match=r"No room for the run in .*run: .*Make room and go on with --resume"):
+        start(tmp_path)
+    monkeypatch.undo()
+    assert start(tmp_path, resume=True).networks
+
+
+def test_held_out_images_choose_the_epoch(tmp_path):
+    result = start(tmp_path, validation=300, epochs=4, network="dense")
+    seed = result.networks[0].seeds[0]
+    best = max(record.validation_accuracy for record in seed.history)
+    assert seed.chosen.validation_accuracy == best
+    assert result.networks[0].chosen_accuracy == (seed.chosen.test_accuracy, None)
+    entry = json.loads((tmp_path / "run" / "results.json").read_text())["networks"][0]
+    assert entry["validation_epoch_test_accuracy"]["mean"] == seed.chosen.test_accuracy
+    assert entry["seeds"][0]["validation_epoch"]["epoch"] == seed.chosen.epoch
+    assert "300 images held out" in result.table().caption
+    assert float(rows(tmp_path / "run")[3]["validation_accuracy"]) == seed.history[3].validation_accuracy
+    plain = start(tmp_path, validation=300, epochs=4, network="dense", paper_selection=True, name="paper")
+    assert plain.networks[0].seeds[0].chosen is None
+    assert plain.networks[0].seeds[0].history != seed.history
+
+
+def test_averaged_weights_are_those_written_and_tested(tmp_path):
+    from tnlayers.train import load
+
+    result = start(tmp_path, network="mpo", average=0.9)
+    seed = result.networks[0].seeds[0]
+    test = load("digits").test
+    model = tnl.load(result.directory / seed.weights_file)
+    with torch.no_grad():
+        loss = torch.nn.functional.cross_entropy(model(torch.tensor(test.images)), torch.tensor(test.labels))
+    assert seed.final.test_loss == pytest.approx(loss.item(), rel=1e-5)
+    last = start(tmp_path, network="mpo", name="last").networks[0].seeds[0]
+    assert last.final.train_loss == seed.final.train_loss
+    assert last.final.test_loss != pytest.approx(loss.item(), rel=1e-5)
+
+
 def wait_for_rows(process, folder, count):
     while process.poll() is None and (not (folder / "metrics.csv").exists() or len(rows(folder)) < count):
         time.sleep(0.005)
@@ -244,7 +288,8 @@ def wait_for_rows(process, folder, count):
 
 @pytest.mark.slow
 def test_killed_at_any_moment_ends_as_unbroken(tmp_path, start_training, assert_same_run):
-    settings = {**FAST, "epochs": 8, "batch": 100, "checkpoint_seconds": 0, "out": tmp_path}
+    everything = {"average": 0.9, "augment": True, "validation": 100, "warmup": 0.3, "cooldown": 0.7, "momentum": 0.9}
+    settings = {**FAST, **everything, "epochs": 8, "batch": 100, "checkpoint_seconds": 0, "keep": 2, "out": tmp_path}
     whole = start_training(**settings, name="whole")
     chance = random.Random()
     kills = 0
@@ -269,26 +314,3 @@ def test_killed_at_any_moment_ends_as_unbroken(tmp_path, start_training, assert_
     weights.write_bytes(content)
     with pytest.raises(AssertionError):
         assert_same_run(tmp_path / "broken", tmp_path / "whole")
-
-
-@pytest.mark.slow
-def test_two_processes_follow_the_curve_of_one(tmp_path, start_training):
-    """A batch of 51 splits into 26 and 25: the weighting must make up for it.
-
-    In 64 bits, as training amplifies rounding: 32 bits agree to 1e-3 after one epoch and to 1e-1 after two.
-    """
-    settings = {**FAST, "batch": 51, "epochs": 2, "precision": "64-true", "out": tmp_path}
-    pair = start_training(**settings, name="pair", devices=2, strategy="ddp")
-    output, _ = pair.communicate(timeout=180)
-    assert pair.returncode == 0, output
-    start(tmp_path, **{**settings, "name": "single"})
-    start(tmp_path, **{**settings, "name": "other", "seed": 1})
-    single, double, other = (
-        [float(row["train_loss"]) for row in rows(tmp_path / n)] for n in ("single", "pair", "other")
-    )
-    assert len(double) == 4
-    assert double == pytest.approx(single, rel=1e-6)
-    assert double != pytest.approx(other, rel=1e-6)
-    assert json.loads((tmp_path / "pair" / "results.json").read_text())["environment"]["processes"] == 2
-    with pytest.raises(TNLayersError, match="processes=2, but now processes=1"):
-        start(tmp_path, **{**settings, "name": "pair", "resume": True})

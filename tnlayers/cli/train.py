@@ -26,7 +26,7 @@ def _option(panel: str, name: str, metavar: str | None, words: str, **more: Any)
 def train(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL", help="fc2 or lenet5; may stand in --config.", show_default=False),
+        typer.Argument(metavar="MODEL", help="fc2, lenet5, vgg16, ...; may stand in --config.", show_default=False),
     ] = None,
     network: Annotated[
         str | None,
@@ -35,7 +35,8 @@ def train(
         ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="DATA", show_default=False, help="digits (default; no download) or mnist.")
+        str | None,
+        typer.Option(metavar="DATA", show_default=False, help="digits (default; no download), mnist, cifar10, ..."),
     ] = None,
     config: Annotated[
         Path | None,
@@ -50,6 +51,10 @@ def train(
     ] = None,
     load: LoadOption = None,
     as_json: JsonOption = False,
+    recipe: Annotated[
+        str | None,
+        _option(_RECIPE, "--recipe", "NAME", "paper, or fast for few epochs on cifar10; options below change it."),
+    ] = None,
     epochs: Annotated[int | None, _option(_RECIPE, "--epochs", "N", "Passes over the training images.", min=1)] = None,
     batch: Annotated[int | None, _option(_RECIPE, "--batch", "N", "Images per step.", min=1)] = None,
     lr: Annotated[float | None, _option(_RECIPE, "--lr", "X", "Learning rate of the first step.")] = None,
@@ -64,6 +69,22 @@ def train(
     clip_norm: Annotated[
         float | None, _option(_RECIPE, "--clip-norm", "X", "Largest norm of the gradient; 0 leaves it as it is.")
     ] = None,
+    label_smoothing: Annotated[
+        float | None, _option(_RECIPE, "--label-smoothing", "X", "Share of a label spread over all classes.")
+    ] = None,
+    average: Annotated[
+        float | None, _option(_RECIPE, "--average", "X", "Test moving averages of the weights, of this decay; 0: none.")
+    ] = None,
+    flip_test: Annotated[
+        bool | None,
+        _option(_RECIPE, "--flip-test/--no-flip-test", None, "Classify test images with their mirror images."),
+    ] = None,
+    validation: Annotated[
+        int | None, _option(_RECIPE, "--validation", "N", "Training images held out to choose the best epoch.")
+    ] = None,
+    paper_selection: Annotated[
+        bool, _option(_RECIPE, "--paper-selection", None, "Hold none out: best test epoch, as in the paper.")
+    ] = False,
     accelerator: Annotated[
         str | None, _option(_MACHINE, "--accelerator", "NAME", "auto (default), cpu, cuda, mps.")
     ] = None,
@@ -71,17 +92,18 @@ def train(
         str | None, _option(_MACHINE, "--devices", "N", "How many, one process each (default 1), or auto.")
     ] = None,
     strategy: Annotated[
-        str | None, _option(_MACHINE, "--strategy", "NAME", "How devices work together: auto (default) or ddp.")
+        str | None, _option(_MACHINE, "--strategy", "NAME", "auto (default), ddp (copies), fsdp (weights shared out).")
     ] = None,
+    nodes: Annotated[int | None, _option(_MACHINE, "--nodes", "N", "Machines (default 1).", min=1)] = None,
     precision: Annotated[
-        str | None, _option(_MACHINE, "--precision", "NAME", "32-true (default), bf16-mixed, 64-true, ...")
+        str | None, _option(_MACHINE, "--precision", "NAME", "32-true, bf16-mixed, 64-true, ... (default: recipe's)")
     ] = None,
     threads: Annotated[
         int | None, _option(_MACHINE, "--threads", "N", "CPU threads (default: torch's choice).", min=1)
     ] = None,
     data_root: Annotated[
         Path | None,
-        _option(_MACHINE, "--data-root", "DIR", "Where mnist lies (default: TNLAYERS_DATA, else download)."),
+        _option(_MACHINE, "--data-root", "DIR", "Where data lie (default: TNLAYERS_DATA, else download)."),
     ] = None,
     out_dir: Annotated[Path | None, _option(_FOLDER, "--out", "DIR", "Folder of all runs (default: runs).")] = None,
     name: Annotated[str | None, _option(_FOLDER, "--name", "NAME", "This run's folder (default: MODEL-DATA).")] = None,
@@ -90,6 +112,9 @@ def train(
     checkpoint_seconds: Annotated[
         float | None,
         _option(_FOLDER, "--checkpoint-seconds", "S", "Least seconds between checkpoints (default 20)."),
+    ] = None,
+    keep: Annotated[
+        int | None, _option(_FOLDER, "--keep", "N", "Checkpoints kept of each model (default 1).", min=1)
     ] = None,
 ) -> None:
     """Train a model and its dense twin, and compare them in one table.
@@ -103,6 +128,8 @@ def train(
     tnlayers train lenet5 --network mpo,dense --data digits
 
     tnlayers train fc2 --network "mpo(bond=4),dense" --data mnist --seeds 3
+
+    tnlayers train vgg16 --data cifar10 --recipe fast --epochs 10
     """
     load_files(load)
     from tnlayers.train import TrainConfig
@@ -115,6 +142,7 @@ def train(
         data=data,
         seed=seed,
         seeds=seeds,
+        recipe=recipe,
         epochs=epochs,
         batch=batch,
         lr=lr,
@@ -123,9 +151,15 @@ def train(
         nesterov=nesterov,
         l2=l2,
         clip_norm=clip_norm,
+        label_smoothing=label_smoothing,
+        average=average,
+        flip_test=flip_test,
+        validation=validation,
+        paper_selection=paper_selection or None,
         accelerator=accelerator,
         devices=devices,
         strategy=strategy,
+        nodes=nodes,
         precision=precision,
         threads=threads,
         data_root=data_root,
@@ -134,6 +168,7 @@ def train(
         resume=resume or None,
         overwrite=overwrite or None,
         checkpoint_seconds=checkpoint_seconds,
+        keep=keep,
     )
     try:
         result = run(settings)

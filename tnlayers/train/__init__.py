@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tnlayers.errors import TNLayersError
 from tnlayers.train.config import TrainConfig
 from tnlayers.train.data import Dataset, Part, load
-from tnlayers.train.recipes import Recipe
+from tnlayers.train.recipe import Recipe
 
 if TYPE_CHECKING:
     from tnlayers.train.results import RunResult

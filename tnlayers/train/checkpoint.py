@@ -1,14 +1,16 @@
 """Checkpoints: everything that the rest of a training run depends on, in one file that is always whole.
 
-Held are the model, the optimizer, the history so far, the random state of every process, and a fingerprint: the
-settings that decide the numbers. Data order needs no state, as it is a function of (seed, epoch). So a run that is
-stopped at any moment and taken up again ends with the same bits as one that was not, on the same device and thread
-count.
+Held are the model, the optimizer, the averages of the weights, the history so far, the random state of every process,
+and a fingerprint: the settings that decide the numbers. The order of the data, their augmentation and the learning rate
+need no state, as they are functions of (seed, epoch). So a run that is stopped at any moment and taken up again ends
+with the same bits as one that was not, on the same device and thread count. A disk that is full leaves the last file.
 """
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
 import time
 import zipfile
 from collections.abc import Mapping
@@ -18,28 +20,14 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from torch import Tensor, nn
 
 from tnlayers.atomic import replacing
 from tnlayers.errors import TNLayersError
 from tnlayers.train.history import EpochRecord
+from tnlayers.train.processes import on_main_process
+from tnlayers.train.state import State
 
 FORMAT = 1
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Fabric's checkpoint writer, with the guarantee of `replacing`.
-
-    Fabric's own writes into the system's temporary folder and moves the file from there, which is a copy when that
-    folder is on another file system.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Write the checkpoint beside its place, force it to disk and put it there."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with replacing(Path(path)) as file:
-            torch.save(checkpoint, file)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,12 +37,16 @@ class Checkpoint:
     Attributes:
         path: The file.
         fingerprint: Settings that decide the numbers, by name; a file with other values is refused.
+        assumed: What a file was written with that lacks a setting, as one from before there was such a setting does.
         every_seconds: Least time between two writes; 0 writes after every epoch.
+        keep: Files kept: the newest, and those before it as `<path>.1`, `<path>.2`, ...
     """
 
     path: Path
     fingerprint: Mapping[str, str | int | float | bool]
+    assumed: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     every_seconds: float = 20.0
+    keep: int = 1
     _last: float = field(default_factory=time.monotonic, init=False)
 
     def history(self) -> list[EpochRecord]:
@@ -65,12 +57,10 @@ class Checkpoint:
         """
         if not self.path.exists():
             return []
-        content = read(self.path)
-        self._check(content)
-        return [EpochRecord(**row) for row in content["history"]]
+        return self._epochs(self._content())
 
-    def restore(self, fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[EpochRecord]:
-        """Load the file into a model and its optimizer, both set up by Fabric, and set this process's random state.
+    def restore(self, state: State) -> list[EpochRecord]:
+        """Load the file into a model in training, and set this process's random state.
 
         Returns:
             The epochs done, none if there is no file.
@@ -78,31 +68,77 @@ class Checkpoint:
         Raises:
             TNLayersError: The file is damaged or belongs to other settings.
         """
-        history = self.history()
-        if history:
-            rest = fabric.load(self.path, {"model": model, "optimizer": optimizer}, weights_only=True)
-            set_random_state(fabric, rest["random"])
-        return history
+        if not self.path.exists():
+            return []
+        content = self._content()
+        state.scatter(content)
+        return self._epochs(content)
 
     def due(self, fabric: Fabric) -> bool:
         """Say whether it is time to write: process 0 decides for all, as their clocks differ."""
         ready = time.monotonic() - self._last >= self.every_seconds
         return fabric.broadcast(ready) if fabric.world_size > 1 else ready
 
-    def save(
-        self, fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, history: list[EpochRecord]
-    ) -> None:
-        """Write the file; every process must call this."""
-        state = {
+    def save(self, state: State, history: list[EpochRecord]) -> None:
+        """Write the file; every process must call this.
+
+        Raises:
+            TNLayersError: It cannot be written, as when the disk is full; the last one is then whole and in its place.
+        """
+        content = {
             "format": FORMAT,
             "fingerprint": dict(self.fingerprint),
             "history": [record.as_dict() for record in history],
-            "random": random_states(fabric),
-            "model": model,
-            "optimizer": optimizer,
+            **state.gather(),
         }
-        fabric.save(self.path, state)
+        on_main_process(state.fabric, lambda: self._write(content))
         self._last = time.monotonic()
+
+    def older(self) -> list[Path]:
+        """Return the files kept before the newest, the latest of them first."""
+        return [path for path in (self._aged(age) for age in range(1, self.keep)) if path.exists()]
+
+    def _write(self, content: Mapping[str, Any]) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self.path) as file:
+                torch.save(content, file)
+                file.flush()
+                self._age()  # the new one is on its way to the disk: only now do the old ones move
+        except (OSError, RuntimeError) as error:  # torch's writer turns some failures of the system into the latter
+            raise TNLayersError(
+                f"Cannot write the checkpoint {self.path} after epoch {len(content['history'])}: {error}. The one "
+                "before is whole. Make room, or choose another folder with --out, and go on with --resume."
+            ) from error
+
+    def _age(self) -> None:
+        """Move each file kept one place on, and give the newest a second name; it never leaves its own place."""
+        if self.keep == 1 or not self.path.exists():
+            return
+        for age in reversed(range(1, self.keep - 1)):
+            if self._aged(age).exists():
+                os.replace(self._aged(age), self._aged(age + 1))
+        self._aged(1).unlink(missing_ok=True)
+        try:
+            os.link(self.path, self._aged(1))
+        except OSError:  # a file system without links, such as FAT
+            shutil.copyfile(self.path, self._aged(1))
+
+    def _aged(self, age: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{age}")
+
+    def _content(self) -> dict[str, Any]:
+        try:
+            content = read(self.path)
+        except TNLayersError as error:
+            older = ", ".join(map(str, self.older()))
+            more = f" Or put an older one in its place: {older}." if older else ""
+            raise TNLayersError(f"{error}{more}") from error
+        self._check(content)
+        return content
+
+    def _epochs(self, content: Mapping[str, Any]) -> list[EpochRecord]:
+        return [EpochRecord(**row) for row in content["history"]]
 
     def _check(self, content: Mapping[str, Any]) -> None:
         if content["format"] != FORMAT:
@@ -112,7 +148,7 @@ class Checkpoint:
             )
         found = content["fingerprint"]
         for key in sorted({*found, *self.fingerprint}):
-            old, new = found.get(key), self.fingerprint.get(key)
+            old, new = (settings.get(key, self.assumed.get(key)) for settings in (found, self.fingerprint))
             if old != new:
                 raise TNLayersError(
                     f"{self.path} was written with {key}={old!r}, but now {key}={new!r}. Resuming needs the same "
@@ -147,21 +183,3 @@ def read(path: Path) -> dict[str, Any]:
             "Delete it to train this model from the start, then use --resume again."
         ) from error
     return dict(content)
-
-
-def random_states(fabric: Fabric) -> dict[str, Tensor]:
-    """Gather torch's random states of all processes: {"cpu": (processes, bytes)} and "cuda" alike if it is in use."""
-    states = {"cpu": torch.get_rng_state()}
-    if fabric.device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(fabric.device)
-    everyones = [states] * fabric.world_size
-    if fabric.world_size > 1:  # fabric.all_gather goes by a function that torch 2.13 warns of as deprecated
-        torch.distributed.all_gather_object(everyones, states)
-    return {kind: torch.stack([one[kind].cpu() for one in everyones]) for kind in states}
-
-
-def set_random_state(fabric: Fabric, states: Mapping[str, Tensor]) -> None:
-    """Give this process its row of what `random_states` gathered."""
-    torch.set_rng_state(states["cpu"][fabric.global_rank].clone())
-    if fabric.device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"][fabric.global_rank].clone(), fabric.device)

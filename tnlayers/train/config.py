@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from tnlayers.errors import TNLayersError
 from tnlayers.train.data import LOADERS
-from tnlayers.train.recipes import RECIPES, Recipe, find_recipe
+from tnlayers.train.overrides import RECIPE_FIELDS, RecipeOverrides
+from tnlayers.train.recipe import Recipe
+from tnlayers.train.recipes import MODELS, find_recipe
 
-MODELS = tuple(sorted({model for model, _ in RECIPES}))
 PRECISIONS = ("32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed")
-STRATEGIES = ("auto", "ddp")  # sharded ones write checkpoints in another form, not tried here
-RECIPE_FIELDS = {"lr_decay": "lr_decay_per_epoch"}  # our key -> the field of Recipe, where they differ
-SYNONYMS = {"network": "networks", "seed": "seeds"}
+STRATEGIES = ("auto", "ddp", "fsdp")
+SYNONYMS = {"network": "networks", "seed": "seeds", "recipe": "recipe_name"}
 Value = TypeVar("Value", int, str)
 
 
@@ -110,36 +110,29 @@ def folder_name(value: str) -> str:
     return value
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(RecipeOverrides):
     """What to train, on what, how, and where to write it.
 
     Attributes:
-        model: "fc2" or "lenet5".
+        model: Name of a model of `tnlayers.models`.
         networks: One model is trained for each: "dense", "mpo", or a template such as "mpo(bond=8)".
-        data: "digits" or "mnist".
-        data_root: Folder with the files of "mnist"; None means TNLAYERS_DATA, else a download into the user's cache.
+        data: "digits", "mnist", "fashion-mnist" or "cifar10".
+        data_root: Folder with the files of the data set; None means TNLAYERS_DATA, else a download into the cache.
         seeds: One model is trained for each; it decides the initial weights and the order of the data.
-        epochs: As in `Recipe`; this and the next seven take the recipe's value where they are None.
-        batch: As in `Recipe`.
-        lr: As in `Recipe`.
-        lr_decay: `lr_decay_per_epoch` of `Recipe`.
-        momentum: As in `Recipe`.
-        nesterov: As in `Recipe`.
-        l2: As in `Recipe`.
-        clip_norm: As in `Recipe`; 0 is none.
+        recipe_name: "paper", "fast" or "short", `recipe` in files; None means the default of the model on the data.
+            Every setting of it can be changed by the attributes of `RecipeOverrides`.
         accelerator: Fabric's: "auto", "cpu", "cuda", "mps", ...
         devices: Fabric's: how many, a list of indices, or "auto".
-        precision: Fabric's.
-        strategy: Fabric's: how several devices work together.
+        nodes: Machines, each with as many devices, where a scheduler or torchrun starts the processes.
+        strategy: How several devices work together: "ddp" keeps all weights on each, "fsdp" shares them out.
         threads: Threads of torch on the CPU; None leaves torch's choice.
         checkpoint_seconds: Least time between two checkpoints of one model; 0 writes one after every epoch.
+        keep: Checkpoints kept of each model, the newest and those before it.
         name: Folder of the run in `out`; None means "<model>-<data>".
         out: Folder of all runs.
         resume: Go on with a run that is there.
         overwrite: Delete a run that is there and start anew.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: Annotated[str, one_of(*MODELS)]
     networks: Annotated[
@@ -150,20 +143,15 @@ class TrainConfig(BaseModel):
     seeds: Annotated[
         tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(as_seeds), AfterValidator(without_repeats)
     ] = Field(default=(0,), min_length=1)
-    epochs: int | None = Field(default=None, ge=1)
-    batch: int | None = Field(default=None, ge=1)
-    lr: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    lr_decay: float | None = Field(default=None, gt=0, le=1)
-    momentum: float | None = Field(default=None, ge=0, lt=1)
-    nesterov: bool | None = None
-    l2: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    clip_norm: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    recipe_name: str | None = None
+    precision: Annotated[str, one_of(*PRECISIONS)] | None = None
     accelerator: str = "auto"
     devices: Annotated[int | str | tuple[int, ...], BeforeValidator(as_devices)] = 1
-    precision: Annotated[str, one_of(*PRECISIONS)] = "32-true"
+    nodes: int = Field(default=1, ge=1)
     strategy: Annotated[str, one_of(*STRATEGIES)] = "auto"
     threads: int | None = Field(default=None, ge=1)
     checkpoint_seconds: float = Field(default=20.0, ge=0, allow_inf_nan=False)
+    keep: int = Field(default=1, ge=1)
     name: Annotated[str, AfterValidator(folder_name)] | None = None
     out: Path = Path("runs")
     resume: bool = False
@@ -199,11 +187,7 @@ class TrainConfig(BaseModel):
     @property
     def recipe(self) -> Recipe:
         """The recipe of this model on this data, with the overrides put in."""
-        values = find_recipe(self.model, self.data).model_dump()
-        for key in ("epochs", "batch", "lr", "lr_decay", "momentum", "nesterov", "l2", "clip_norm"):
-            if getattr(self, key) is not None:
-                values[RECIPE_FIELDS.get(key, key)] = getattr(self, key)
-        return Recipe(**values)
+        return self.changed(find_recipe(self.model, self.data, self.recipe_name))
 
     @property
     def directory(self) -> Path:
@@ -215,11 +199,11 @@ class TrainConfig(BaseModel):
 
         What concerns only one start of it is left out: where it lies, and whether to resume or overwrite.
         """
-        values = self.model_dump(mode="json", exclude={"resume", "overwrite", "out", "name"}, exclude_none=True)
-        recipe = self.recipe.model_dump()
+        once = {"resume", "overwrite", "out", "name", "paper_selection"}
+        values = self.model_dump(mode="json", exclude={*once, *RecipeOverrides.model_fields}, exclude_none=True)
         names = {field: key for key, field in RECIPE_FIELDS.items()}
-        values.update({names.get(field, field): value for field, value in recipe.items()})
-        return yaml.safe_dump({key: values[key] for key in type(self).model_fields if key in values}, sort_keys=False)
+        values.update({names.get(field, field): value for field, value in self.recipe.model_dump().items()})
+        return yaml.safe_dump(values, sort_keys=False)
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
@@ -254,8 +238,10 @@ def canonical(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
 def explain(error: ValidationError) -> str:
     """Turn pydantic's errors into one paragraph: setting, value, what is required."""
     sentences: dict[str, str] = {}
+    names = {field: key for key, field in RECIPE_FIELDS.items()}
     for problem in error.errors():
         key = str(problem["loc"][0]) if problem["loc"] else "recipe"
+        key = names.get(key, key)
         required = str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
         if problem["type"] == "missing":
             choices = f": one of {', '.join(MODELS)}" if key == "model" else ""

@@ -1,12 +1,12 @@
-"""Data sets as plain arrays: images (N, 1, 28, 28) float32 in [0, 1] and labels (N,) int64, for training and for test.
+"""Data sets as plain arrays: images (N, C, H, W) and labels (N,) int64, for training, for test, and held out.
 
-Every set is real handwriting; none is shuffled here, so that the order of training is the loop's alone to decide.
+Every set is real; none is shuffled here, so that the order of training is the loop's alone to decide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tnlayers.errors import TNLayersError
-from tnlayers.train import mnist
+from tnlayers.train import cifar, mnist
 
-SIDE = 28
 CLASSES = 10
 DIGITS_TEST_EVERY = 4
 
@@ -26,16 +25,16 @@ class Part:
     """Images with their labels.
 
     Attributes:
-        images: (N, 1, 28, 28) float32, 0 = background, 1 = ink.
+        images: (N, C, H, W): float32 in [0, 1], or uint8 where a byte a pixel is kept until a batch is used.
         labels: (N,) int64, 0..9.
     """
 
-    images: npt.NDArray[np.float32]
+    images: npt.NDArray[np.float32] | npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        expected = (len(self.labels), 1, SIDE, SIDE)
-        if self.images.shape != expected:
+        expected = (len(self.labels), *self.images.shape[1:])
+        if self.images.shape != expected or self.images.ndim != 4:
             raise TNLayersError(f"Images have shape {self.images.shape}, expected {expected} for as many labels.")
         if len(self.labels) == 0 or not 0 <= self.labels.min() <= self.labels.max() < CLASSES:
             raise TNLayersError(f"Labels must be a non-empty list of 0..{CLASSES - 1}; got {len(self.labels)} of them.")
@@ -49,20 +48,22 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
-    """A named set with its training and test parts."""
+    """A named set with its training and test parts, and the images held out of training if there are any."""
 
     name: str
     train: Part
     test: Part
+    validation: Part | None = None
 
 
 def load(name: str, *, root: Path | None = None) -> Dataset:
     """Load a data set by name.
 
     Args:
-        name: "digits" (comes with scikit-learn, no network) or "mnist" (60,000 + 10,000 images).
-        root: Folder with the files of "mnist"; None means the environment variable TNLAYERS_DATA, and if that is unset
-            a download into the per-user cache.
+        name: "digits" (comes with scikit-learn, no network), "mnist" or "fashion-mnist" (60,000 + 10,000 grey images),
+            or "cifar10" (50,000 + 10,000 coloured ones).
+        root: Folder with the files; None means the environment variable TNLAYERS_DATA, and if that is unset a download
+            into the per-user cache.
 
     Returns:
         The data set as arrays.
@@ -109,13 +110,48 @@ def load_digits(root: Path | None = None) -> Dataset:
     )
 
 
-def load_mnist(root: Path | None = None) -> Dataset:
-    """Load MNIST, bytes 0..255 divided by 255."""
-    train_images, train_labels, test_images, test_labels = mnist.read(root)
+def load_mnist(root: Path | None = None, *, collection: mnist.Collection = mnist.MNIST) -> Dataset:
+    """Load MNIST or Fashion-MNIST, bytes 0..255 divided by 255."""
+    train_images, train_labels, test_images, test_labels = mnist.read(root, collection=collection)
     return Dataset(
-        name="mnist",
+        name=collection.name.lower(),
         train=from_bytes(train_images, train_labels),
         test=from_bytes(test_images, test_labels),
+    )
+
+
+def load_fashion_mnist(root: Path | None = None) -> Dataset:
+    """Load Fashion-MNIST (Xiao, Rasul, Vollgraf, arXiv 1708.07747): clothes, in MNIST's files and sizes."""
+    return load_mnist(root, collection=mnist.FASHION_MNIST)
+
+
+def load_cifar10(root: Path | None = None) -> Dataset:
+    """Load CIFAR-10 (Krizhevsky 2009), pixels as bytes."""
+    train_images, train_labels, test_images, test_labels = cifar.read(root)
+    return Dataset(
+        name="cifar10",
+        train=Part(images=train_images, labels=train_labels.astype(np.int64)),
+        test=Part(images=test_images, labels=test_labels.astype(np.int64)),
+    )
+
+
+def hold_out(dataset: Dataset, count: int) -> Dataset:
+    """Return the set with images held out of training to choose by; always the same ones, whatever the seed of a run.
+
+    Raises:
+        TNLayersError: Not even one image would be left to train on.
+    """
+    if count == 0:
+        return dataset
+    part = dataset.train
+    if count >= len(part):
+        raise TNLayersError(f"validation={count} leaves nothing of {len(part)} training images. Use --validation 0.")
+    order = np.random.default_rng(0).permutation(len(part))
+    held, kept = np.sort(order[:count]), np.sort(order[count:])
+    return replace(
+        dataset,
+        train=Part(images=part.images[kept], labels=part.labels[kept]),
+        validation=Part(images=part.images[held], labels=part.labels[held]),
     )
 
 
@@ -140,4 +176,9 @@ def bilinear(size: int, larger: int) -> npt.NDArray[np.float32]:
     return matrix
 
 
-LOADERS: dict[str, Callable[[Path | None], Dataset]] = {"digits": load_digits, "mnist": load_mnist}
+LOADERS: dict[str, Callable[[Path | None], Dataset]] = {
+    "digits": load_digits,
+    "mnist": load_mnist,
+    "fashion-mnist": load_fashion_mnist,
+    "cifar10": load_cifar10,
+}

@@ -13,13 +13,15 @@ class EpochRecord:
 
     Attributes:
         epoch: 1 for the first.
-        train_loss: Mean cross-entropy of the images of this epoch, each as it was met (the weights move meanwhile);
-            the L2 term is not in it.
+        train_loss: Mean cross-entropy of the images of this epoch, each as it was met (augmented, the weights moving
+            meanwhile), with smoothed labels where the recipe smooths them; the L2 term is not in it.
         test_loss: Mean cross-entropy on the whole test part after the epoch.
         test_accuracy: Share of the test part classified rightly, 0..1.
         lr: Learning rate of the last step.
         seconds: Wall-clock time of the training steps.
         test_seconds: Wall-clock time of the evaluation.
+        validation_loss: As `test_loss`, on the images held out of training; None if there are none.
+        validation_accuracy: As `test_accuracy`, alike.
     """
 
     epoch: int
@@ -29,13 +31,15 @@ class EpochRecord:
     lr: float
     seconds: float
     test_seconds: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, float | None]:
         """Return the fields by name, in the order of the columns of metrics.csv."""
         return asdict(self)
 
 
-def without_times(history: Sequence[EpochRecord]) -> list[dict[str, float]]:
+def without_times(history: Sequence[EpochRecord]) -> list[dict[str, float | None]]:
     """Return the records without wall-clock times: all that two runs of the same thing have in common.
 
     Example:
@@ -43,10 +47,20 @@ def without_times(history: Sequence[EpochRecord]) -> list[dict[str, float]]:
         ...     epoch=1, train_loss=0.5, test_loss=0.4, test_accuracy=0.9, lr=0.1, seconds=3.0, test_seconds=0.2
         ... )
         >>> sorted(without_times([row])[0])
-        ['epoch', 'lr', 'test_accuracy', 'test_loss', 'train_loss']
+        ['epoch', 'lr', 'test_accuracy', 'test_loss', 'train_loss', 'validation_accuracy', 'validation_loss']
     """
     times = ("seconds", "test_seconds")
     return [{key: value for key, value in record.as_dict().items() if key not in times} for record in history]
+
+
+def chosen(history: Sequence[EpochRecord]) -> EpochRecord | None:
+    """Return the epoch with the highest validation accuracy, the earliest of equals; None if nothing was held out.
+
+    The test part had no say in it, so its test accuracy is an honest figure, as that of the final epoch is.
+    """
+    if any(record.validation_accuracy is None for record in history):
+        return None
+    return max(history, key=lambda record: (record.validation_accuracy or 0.0, -record.epoch))
 
 
 def best(history: Sequence[EpochRecord]) -> EpochRecord:

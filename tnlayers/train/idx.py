@@ -25,36 +25,37 @@ UNSIGNED_BYTE = 0x08
 
 
 def read_bytes(path: Path, *, md5: str | None = None) -> bytes:
-    """Read a file, check its MD5 and unpack it if its name ends in `.gz`.
+    """Read a file, unpack it if its name ends in `.gz`, and check the MD5 of its content.
 
     Args:
         path: The file, gzip-compressed or plain.
-        md5: The MD5 the file must have as it lies on disk, in hexadecimal; None skips the check.
+        md5: The MD5 that the unpacked content must have, in hexadecimal; None skips the check.
 
     Returns:
         The unpacked content.
 
     Raises:
-        TNLayersError: The file is absent or unreadable, has another MD5, or is not whole gzip data.
+        TNLayersError: The file is absent or unreadable, is not whole gzip data, or its content has another MD5.
     """
     try:
-        raw = path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise TNLayersError(f"Cannot read {path}: {error.strerror or error}. Put the file there again.") from error
-    found = hashlib.md5(raw, usedforsecurity=False).hexdigest()
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, OSError, zlib.error) as error:
+            raise TNLayersError(
+                f"{path} ({len(content)} bytes) is not whole gzip data: {error}. Delete it and put the original file "
+                "there."
+            ) from error
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if md5 is not None and found != md5:
         raise TNLayersError(
-            f"{path} is damaged or another file: its MD5 is {found} ({len(raw)} bytes), expected {md5}. "
-            "Delete it and put the original file there."
+            f"{path} is damaged or another file: the MD5 of its content ({len(content)} bytes) is {found}, expected "
+            f"{md5}. Delete it and put the original file there."
         )
-    if path.suffix != ".gz":
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (EOFError, OSError, zlib.error) as error:
-        raise TNLayersError(
-            f"{path} ({len(raw)} bytes) is not whole gzip data: {error}. Delete it and put the original file there."
-        ) from error
+    return content
 
 
 def parse(content: bytes, *, shape: tuple[int, ...], source: str) -> npt.NDArray[np.uint8]:

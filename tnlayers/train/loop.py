@@ -2,7 +2,8 @@
 
 The order of the data is a function of (seed, epoch) and of nothing before it. With P processes, each takes every P-th
 image of every batch, and losses are weighted so that the gradient is the mean over the whole batch: one process and
-several follow the same curve up to rounding.
+several follow the same curve up to rounding. (Batch normalisation is the exception: it takes its statistics over the
+images of one process.)
 """
 
 from __future__ import annotations
@@ -10,52 +11,33 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any, cast
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+from torch import nn
 from torch.nn import functional
 
 from tnlayers.errors import TNLayersError
+from tnlayers.train.augment import draw
+from tnlayers.train.average import WeightAverage
 from tnlayers.train.checkpoint import Checkpoint
-from tnlayers.train.data import Dataset, Part
+from tnlayers.train.feed import DeviceData, DevicePart
 from tnlayers.train.history import EpochRecord
+from tnlayers.train.order import epoch_order, mixed_seed
+from tnlayers.train.processes import mean_over_processes
 from tnlayers.train.progress import Progress
-from tnlayers.train.recipes import Recipe
+from tnlayers.train.recipe import Recipe
+from tnlayers.train.state import State
 
 TEST_CHUNK = 1000
 
 
 class DivergedError(TNLayersError):
     """The loss of a model is not finite any more; other models of the same run may still train well."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class DevicePart:
-    """Images (N, 1, 28, 28) float32 and labels (N,) int64 on the device."""
-
-    images: Tensor
-    labels: Tensor
-
-    @classmethod
-    def put(cls, part: Part, device: torch.device) -> DevicePart:
-        """Copy a part of a data set to the device."""
-        return cls(images=torch.tensor(part.images, device=device), labels=torch.tensor(part.labels, device=device))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class DeviceData:
-    """Training and test part on the device."""
-
-    train: DevicePart
-    test: DevicePart
-
-    @classmethod
-    def put(cls, dataset: Dataset, device: torch.device) -> DeviceData:
-        """Copy a data set to the device."""
-        return cls(train=DevicePart.put(dataset.train, device), test=DevicePart.put(dataset.test, device))
 
 
 def fit(
@@ -74,7 +56,8 @@ def fit(
 
     Args:
         fabric: Launched; decides device, precision and processes.
-        model: Images (B, 1, 28, 28) -> logits (B, 10), its weights already initialised; trained in place.
+        model: Images (B, C, H, W) -> logits (B, 10), its weights already initialised; trained in place, and left with
+            the moving averages of its weights where the recipe wants them.
         data: Where it learns and is tested.
         recipe: How it learns.
         seed: Of the order of the data and of any randomness inside the model.
@@ -91,17 +74,22 @@ def fit(
             finite any more.
     """
     steps = steps_per_epoch(len(data.train.labels), recipe, processes=fabric.world_size)
-    if any(weight.ndim == 4 for weight in model.parameters()):
+    shared_out = isinstance(fabric.strategy, ModelParallelStrategy)  # torch shares out contiguous weights only
+    if any(weight.ndim == 4 for weight in model.parameters()) and not shared_out:
         # oneDNN then need not reorder around each convolution: 13.4 -> 8.6 ms per step of LeNet-5 on two cores.
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model, optimizer = fabric.setup(model, make_optimizer(model, recipe))
+    runnable = fabric.setup_module(model)  # the weights stay those of `model`, shared out or not
+    optimizer = make_optimizer(model, recipe)
+    average = WeightAverage(model, recipe.average) if recipe.average else None
     torch.manual_seed(mixed_seed(seed, fabric.global_rank))
-    history = checkpoint.restore(fabric, model, optimizer)
+    state = State(fabric=fabric, model=model, optimizer=optimizer, average=average)
+    history = checkpoint.restore(state)
     progress.begin(label, epochs=recipe.epochs, done=len(history))
     loop = Loop(
         fabric=fabric,
-        model=model,
-        optimizer=optimizer,
+        model=runnable,
+        optimizer=cast(torch.optim.Optimizer, fabric.setup_optimizers(optimizer)),
+        average=average,
         data=data,
         recipe=recipe,
         seed=seed,
@@ -111,16 +99,24 @@ def fit(
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         history.append(loop.epoch(epoch))
         if epoch == recipe.epochs or checkpoint.due(fabric):
-            checkpoint.save(fabric, model, optimizer, history)
+            checkpoint.save(state, history)
         on_epoch(history[-1])
         progress.epoch(history[-1])
+    if average is not None:
+        average.put_in()
     return history
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return SGD on every trainable; its weight decay is the gradient of 0.5 * l2 * sum(v**2)."""
+    """Return SGD on every trainable; its weight decay is the gradient of 0.5 * l2 * sum(v**2) of those it is on."""
+    groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
+    if recipe.l2_on == "matrices":
+        groups = [
+            {"params": [weight for weight in model.parameters() if weight.ndim >= 2]},
+            {"params": [weight for weight in model.parameters() if weight.ndim < 2], "weight_decay": 0.0},
+        ]
     return torch.optim.SGD(
-        model.parameters(),
+        [group for group in groups if group["params"]],
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
@@ -149,8 +145,9 @@ class Loop:
 
     Attributes:
         fabric: Device, precision and processes.
-        model: Images (B, 1, 28, 28) -> logits (B, 10).
+        model: Images (B, C, H, W) -> logits (B, 10).
         optimizer: Of the model.
+        average: Of the model's weights; None tests the last ones.
         data: Training and test part.
         recipe: Batch size and learning rates.
         seed: Of the order of the data.
@@ -161,6 +158,7 @@ class Loop:
     fabric: Fabric
     model: nn.Module
     optimizer: torch.optim.Optimizer
+    average: WeightAverage | None
     data: DeviceData
     recipe: Recipe
     seed: int
@@ -181,12 +179,17 @@ class Loop:
                 f"Training diverged: the loss of epoch {epoch} is {train_loss} at learning rate {self.recipe.lr} "
                 f"(momentum {self.recipe.momentum}). Try a smaller one: --lr {self.recipe.lr / 4:.3g}."
             )
-        test_loss, accuracy = self.test()
+        held_out = self.data.validation
+        with self.average.in_place() if self.average is not None else nullcontext():
+            test_loss, accuracy = self.test(self.data.test)
+            chosen_by = self.test(held_out) if held_out is not None else (None, None)
         return EpochRecord(
             epoch=epoch,
             train_loss=train_loss,
             test_loss=test_loss,
             test_accuracy=accuracy,
+            validation_loss=chosen_by[0],
+            validation_accuracy=chosen_by[1],
             lr=self.recipe.lr_at(epoch * self.steps - 1, steps_per_epoch=self.steps),
             seconds=trained - start,
             test_seconds=time.perf_counter() - trained,
@@ -195,19 +198,23 @@ class Loop:
     def train(self, epoch: int) -> float:
         """Do the steps of one epoch and return the mean loss over its images."""
         self.model.train()
-        images, labels, batch = self.data.train.images, self.data.train.labels, self.recipe.batch
-        order = epoch_order(len(labels), seed=self.seed, epoch=epoch).to(labels.device)
+        part, labels, batch = self.data.train, self.data.train.labels, self.recipe.batch
+        order = epoch_order(len(part), seed=self.seed, epoch=epoch).to(labels.device)
+        draws = draw(len(part), seed=self.seed, epoch=epoch, device=labels.device) if self.recipe.augment else None
         rank, processes = self.fabric.global_rank, self.fabric.world_size
         total = torch.zeros((), device=labels.device)
         for step in range(self.steps):
-            lr = self.recipe.lr_at((epoch - 1) * self.steps + step, steps_per_epoch=self.steps)
+            done = (epoch - 1) * self.steps + step
+            lr = self.recipe.lr_at(done, steps_per_epoch=self.steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             mine = order[step * batch + rank : (step + 1) * batch : processes]
             # Processes may hold one image more or less, and their gradients are averaged: a sum over the images here,
             # times processes / batch, makes that average the mean over the batch.
-            logits = self.model(images[mine])
-            loss = functional.cross_entropy(logits, labels[mine], reduction="sum") * (processes / batch)
+            logits = self.model(part.batch(mine, draws))
+            loss = functional.cross_entropy(
+                logits, labels[mine], reduction="sum", label_smoothing=self.recipe.label_smoothing
+            ) * (processes / batch)
             self.optimizer.zero_grad(set_to_none=True)
             self.fabric.backward(loss)
             if self.recipe.clip_norm:
@@ -215,41 +222,27 @@ class Loop:
                     self.model, self.optimizer, max_norm=self.recipe.clip_norm, error_if_nonfinite=False
                 )
             self.optimizer.step()
+            if self.average is not None:
+                self.average.update(done + 1)
             total += loss.detach()  # read once per epoch: reading each would make an accelerator wait
             self.progress.step(epoch, step + 1, self.steps)
         return float(mean_over_processes(self.fabric, total)) / self.steps
 
     @torch.inference_mode()
-    def test(self) -> tuple[float, float]:
-        """Return the mean loss and the accuracy on the whole test part, the same on every process."""
+    def test(self, part: DevicePart) -> tuple[float, float]:
+        """Return the mean loss and the accuracy on a whole part, the same on every process."""
         self.model.eval()
-        images, labels = self.data.test.images, self.data.test.labels
+        labels = part.labels
         rank, processes = self.fabric.global_rank, self.fabric.world_size
         totals = torch.zeros(2, device=labels.device)  # loss, right answers
-        for begin in range(0, len(labels), TEST_CHUNK):  # as many forward passes on every process
-            logits = self.model(images[begin : begin + TEST_CHUNK][rank::processes])
-            truth = labels[begin : begin + TEST_CHUNK][rank::processes]
-            totals[0] += functional.cross_entropy(logits, truth, reduction="sum")
-            totals[1] += (logits.argmax(1) == truth).sum()
+        everything = torch.arange(len(labels), device=labels.device)
+        for start in range(0, len(labels), TEST_CHUNK):  # as many forward passes on every process
+            mine = everything[start : start + TEST_CHUNK][rank::processes]
+            images = part.batch(mine)
+            logits = self.model(images)
+            if self.recipe.flip_test:
+                logits = (logits + self.model(images.flip(3))) / 2
+            totals[0] += functional.cross_entropy(logits, labels[mine], reduction="sum")
+            totals[1] += (logits.argmax(1) == labels[mine]).sum()
         loss, right = mean_over_processes(self.fabric, totals).tolist()
         return loss * processes / len(labels), round(right * processes) / len(labels)
-
-
-def mean_over_processes(fabric: Fabric, value: Tensor) -> Tensor:
-    """Average a tensor over all processes."""
-    if fabric.world_size == 1:
-        return value
-    reduced = fabric.all_reduce(value.clone(), reduce_op="mean")
-    assert isinstance(reduced, Tensor)
-    return reduced
-
-
-def epoch_order(images: int, *, seed: int, epoch: int) -> Tensor:
-    """Return the permutation (images,) int64 of one epoch, made on the CPU so that every device sees the same one."""
-    generator = torch.Generator().manual_seed(mixed_seed(seed, epoch))
-    return torch.randperm(images, generator=generator)
-
-
-def mixed_seed(*numbers: int) -> int:
-    """Hash a few numbers into one seed, so that (seed 1, epoch 2) and (seed 2, epoch 1) have nothing in common."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1

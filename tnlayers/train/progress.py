@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -19,6 +19,7 @@ from tnlayers.train.history import EpochRecord
 
 BAR_SECONDS = 0.25
 LINE_SECONDS = 15.0
+STEP_LINE_SECONDS = 60.0
 
 
 class Progress(ABC):
@@ -74,25 +75,60 @@ class Bar(Progress):
 
 
 class Lines(Progress):
-    """One line now and then, for logs: the first and the last epoch, and at most one in between per quarter minute."""
+    """One line now and then, for logs.
 
-    def __init__(self, console: Console) -> None:
+    The first and the last epoch, at most one in between per quarter minute, and in epochs that are longer than that
+    one a minute with the time left.
+    """
+
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
-        self._next = 0.0
+        self._clock = clock
+        self._next = self._next_step = 0.0
 
     def begin(self, label: str, *, epochs: int, done: int) -> None:
         """Note the model."""
-        self._label, self._epochs, self._next = label, epochs, 0.0
+        now = self._clock()
+        self._label, self._epochs, self._next, self._next_step = label, epochs, 0.0, now + STEP_LINE_SECONDS
+        self._start, self._done = now, done
 
     def step(self, epoch: int, step: int, steps: int) -> None:
-        """Show nothing."""
+        """Print a line if the epoch is long."""
+        now = self._clock()
+        if now >= self._next_step:
+            self._next_step = now + STEP_LINE_SECONDS
+            here = f"epoch {epoch}/{self._epochs}, step {step}/{steps}"
+            self._print(f"{here}, {self._left(epoch - 1 + step / steps, now)}")
 
     def epoch(self, record: EpochRecord) -> None:
         """Print the line if it is time."""
-        now = time.monotonic()
+        now = self._clock()
         if now >= self._next or record.epoch == self._epochs:
-            self._next = now + LINE_SECONDS
-            self._console.print(f"{self._label}: epoch {record.epoch}/{self._epochs}, {summary(record)}", markup=False)
+            self._next, self._next_step = now + LINE_SECONDS, now + STEP_LINE_SECONDS
+            left = "" if record.epoch == self._epochs else f", {self._left(record.epoch, now)}"
+            self._print(f"epoch {record.epoch}/{self._epochs}, {summary(record)}{left}")
+
+    def _print(self, words: str) -> None:
+        self._console.print(f"{self._label}: {words}", markup=False)
+
+    def _left(self, epochs: float, now: float) -> str:
+        """Return the time left, at the pace since this process began."""
+        pace = (now - self._start) / (epochs - self._done)
+        return f"{duration(pace * (self._epochs - epochs))} left"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in hours, minutes and seconds, the small ones only where they matter.
+
+    Example:
+        >>> duration(42.4), duration(200), duration(18000)
+        ('42 s', '3 min 20 s', '5 h 00 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def summary(record: EpochRecord) -> str:

@@ -11,11 +11,13 @@ from tnlayers.train.results import NetworkResult, RunResult
 def make_table(result: RunResult) -> Table:
     """Return one row per network: size, compression, accuracy, time."""
     config = result.config
+    held_out = config.recipe.validation
+    by = f"{held_out:,} images held out of training" if held_out else "looking at it"
     seeds = f"{len(config.seeds)} seed{'s' if len(config.seeds) > 1 else ''}"
     epochs = f"{config.recipe.epochs} epoch{'s' if config.recipe.epochs > 1 else ''}"
     table = Table(
         title=f"{config.model} on {config.data}: {epochs}, {seeds}",
-        caption=f"Test accuracy; the best epoch is chosen by looking at it. Written to {result.directory}",
+        caption=f"Test accuracy; the best epoch is chosen by {by}. Written to {result.directory}",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -40,7 +42,7 @@ def make_table(result: RunResult) -> Table:
 
 def row(network: NetworkResult) -> tuple[str, ...]:
     """Return the cells of one network."""
-    epochs = sorted(seed.best.epoch for seed in network.seeds)
+    epochs = sorted((seed.chosen or seed.best).epoch for seed in network.seeds)
     at = f"{epochs[0]}" if epochs[0] == epochs[-1] else f"{epochs[0]}-{epochs[-1]}"
     return (
         network.network,
@@ -48,7 +50,7 @@ def row(network: NetworkResult) -> tuple[str, ...]:
         f"{network.parameters.trainable:,}",
         f"{network.parameters.rho:.4f}",
         percent(*network.final_accuracy),
-        f"{percent(*network.best_accuracy)}\nat {at}",
+        f"{percent(*(network.chosen_accuracy or network.best_accuracy))}\nat {at}",
         f"{network.seconds_per_epoch:.3g}",
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tnlayers.train.config import TrainConfig
-from tnlayers.train.history import EpochRecord, best, mean_and_std, median_seconds
+from tnlayers.train.history import EpochRecord, best, chosen, mean_and_std, median_seconds
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,6 +60,11 @@ class SeedResult:
         """The epoch with the best test accuracy: chosen by looking at the test part."""
         return best(self.history)
 
+    @property
+    def chosen(self) -> EpochRecord | None:
+        """The epoch with the best accuracy on the images held out of training, if there are any."""
+        return chosen(self.history)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkResult:
@@ -80,6 +85,13 @@ class NetworkResult:
         return mean_and_std([seed.best.test_accuracy for seed in self.seeds])
 
     @property
+    def chosen_accuracy(self) -> tuple[float, float | None] | None:
+        """The same of each seed's epoch chosen by held-out images; None if there are none."""
+        epochs = [seed.chosen for seed in self.seeds]
+        accuracies = [epoch.test_accuracy for epoch in epochs if epoch is not None]
+        return mean_and_std(accuracies) if len(accuracies) == len(epochs) else None
+
+    @property
     def seconds_per_epoch(self) -> float:
         """Median time of the training steps of an epoch, over epochs and seeds."""
         return statistics.median(median_seconds(seed.history) for seed in self.seeds)
@@ -88,6 +100,7 @@ class NetworkResult:
         """Return the JSON form."""
         final, final_std = self.final_accuracy
         top, top_std = self.best_accuracy
+        by_validation = self.chosen_accuracy
         size = self.parameters
         return {
             "network": self.network,
@@ -98,6 +111,9 @@ class NetworkResult:
             "rho": size.rho,
             "final_test_accuracy": {"mean": final, "std": final_std},
             "best_test_epoch_accuracy": {"mean": top, "std": top_std},
+            "validation_epoch_test_accuracy": (
+                None if by_validation is None else {"mean": by_validation[0], "std": by_validation[1]}
+            ),
             "median_seconds_per_epoch": self.seconds_per_epoch,
             "seeds": [
                 {
@@ -105,6 +121,7 @@ class NetworkResult:
                     "epochs": len(seed.history),
                     "final": seed.final.as_dict(),
                     "best_test_epoch": seed.best.as_dict(),
+                    "validation_epoch": None if seed.chosen is None else seed.chosen.as_dict(),
                     "median_seconds_per_epoch": median_seconds(seed.history),
                     "weights_file": seed.weights_file,
                 }
@@ -139,13 +156,14 @@ class RunResult:
             "model": config.model,
             "data": config.data,
             "recipe": config.recipe.model_dump(),
-            "precision": config.precision,
+            "precision": config.recipe.precision,
             "complete": len(self.networks) == len(config.networks)
             and all(len(network.seeds) == len(config.seeds) for network in self.networks),
             "networks": [network.as_dict() for network in self.networks],
             "environment": dict(self.environment),
             "note": "Headline is the final epoch. best_test_epoch is chosen by looking at the test part, as in the "
-            "paper. std is the sample standard deviation over seeds; null with one seed. Times are "
+            "paper; validation_epoch by images held out of training. "
+            "std is the sample standard deviation over seeds; null with one seed. Times are "
             "training steps only.",
         }
 

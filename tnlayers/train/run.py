@@ -5,10 +5,10 @@ Whatever is finished is on disk before the next model begins, and a finished mod
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -17,16 +17,21 @@ from tnlayers import models
 from tnlayers.atomic import write_text
 from tnlayers.errors import TNLayersError
 from tnlayers.io import header, save
-from tnlayers.train.checkpoint import AtomicCheckpointIO, Checkpoint
+from tnlayers.train.checkpoint import Checkpoint
 from tnlayers.train.config import TrainConfig
 from tnlayers.train.data import load
 from tnlayers.train.directory import Job, RunDirectory
 from tnlayers.train.environment import describe_environment
+from tnlayers.train.feed import DeviceData
 from tnlayers.train.history import EpochRecord
-from tnlayers.train.loop import DeviceData, DivergedError, fit
+from tnlayers.train.launch import launch
+from tnlayers.train.loop import DivergedError, fit
 from tnlayers.train.plot import save_plot
+from tnlayers.train.processes import on_main_process
 from tnlayers.train.progress import Progress, showing
+from tnlayers.train.recipe import Recipe
 from tnlayers.train.results import NetworkResult, Parameters, RunResult, SeedResult
+from tnlayers.train.state import is_sharded, whole_weights
 
 
 def run(config: TrainConfig, *, progress: bool = True) -> RunResult:
@@ -49,48 +54,16 @@ def run(config: TrainConfig, *, progress: bool = True) -> RunResult:
     directory = RunDirectory(root=config.directory, model=config.model)
     on_main_process(fabric, lambda: directory.prepare(config))
     runner = Runner(fabric=fabric, config=config, directory=directory, parameters=parameters)
-    with showing(progress and fabric.is_global_zero) as shown:
-        return runner.run(shown)
-
-
-def launch(config: TrainConfig) -> Fabric:
-    """Start Fabric, and with it the other processes if there are several devices."""
-    devices: Any = list(config.devices) if isinstance(config.devices, tuple) else config.devices
-    precision: Any = config.precision
     try:
-        fabric = Fabric(
-            accelerator=config.accelerator,
-            strategy=config.strategy,
-            devices=devices,
-            precision=precision,
-            plugins=[AtomicCheckpointIO()],
-        )
-    except (ValueError, TypeError, RuntimeError) as error:
+        with showing(progress and fabric.is_global_zero) as shown:
+            return runner.run(shown)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise TNLayersError(
-            f"accelerator={config.accelerator!r}, devices={devices!r}, strategy={config.strategy!r}, "
-            f"precision={config.precision!r} cannot be used here: {error}"
+            f"No room for the run in {directory.root}: {error}. What was written before is whole. Make room and go on "
+            "with --resume."
         ) from error
-    if fabric.strategy.precision.precision != config.precision:  # Fabric warns and takes another one
-        raise TNLayersError(
-            f"precision={config.precision!r} is not possible on {fabric.device.type}; nearest is "
-            f"{fabric.strategy.precision.precision!r}. Ask for that, or for another accelerator."
-        )
-    fabric.launch()
-    return fabric
-
-
-def on_main_process(fabric: Fabric, action: Callable[[], None]) -> None:
-    """Do something on process 0 alone; if it refuses, every process raises, so that none waits for ever."""
-    message = ""
-    if fabric.is_global_zero:
-        try:
-            action()
-        except TNLayersError as error:
-            message = str(error)
-    if fabric.world_size > 1:
-        message = fabric.broadcast(message)
-    if message:
-        raise TNLayersError(message)
 
 
 def count_parameters(model: str, network: str) -> Parameters:
@@ -149,24 +122,29 @@ class Runner:
         """Load the data set; process 0 goes first, as it may have to download."""
         with self.fabric.rank_zero_first():
             dataset = load(self.config.data, root=self.config.data_root)
-        return DeviceData.put(dataset, self.fabric.device)
+        return DeviceData.put(dataset, self.fabric.device, self.config.recipe)
 
     def checkpoint(self, job: Job) -> Checkpoint:
         """Return the checkpoint of a job, with the settings that decide its numbers."""
         network, seed = job
-        recipe = self.config.recipe.model_dump(exclude={"epochs"})  # the schedule does not depend on the length
+        recipe = self.config.recipe
+        left_out = () if recipe.depends_on_length else ("epochs",)  # such a run may be made longer
+        settings = {key: value for key, value in recipe.model_dump().items() if key not in left_out}
         fixed: dict[str, str | int | float | bool] = {
             "model": self.config.model,
             "network": network,
             "seed": seed,
             "data": self.config.data,
-            "precision": self.config.precision,
             "processes": self.fabric.world_size,
+            "sharded": self.config.strategy == "fsdp",
         }
+        defaults = {key: field.default for key, field in Recipe.model_fields.items() if not field.is_required()}
         return Checkpoint(
             path=self.directory.checkpoint(job),
-            fingerprint={**fixed, **recipe},
+            fingerprint={**fixed, **settings},
+            assumed={"sharded": False, **defaults},
             every_seconds=self.config.checkpoint_seconds,
+            keep=self.config.keep,
         )
 
     def known_history(self, checkpoint: Checkpoint) -> list[EpochRecord]:
@@ -205,6 +183,11 @@ class Runner:
             progress=progress,
             on_epoch=lambda record: self.directory.append_metrics(job, record) if main else None,
         )
+        if is_sharded(model):
+            weights = whole_weights(model)
+            model = models.build(self.config.model, network=network, seed=seed)
+            if main:
+                model.load_state_dict(weights, assign=True)
         if main:
             info = {"network": network, "seed": str(seed), "epochs": str(len(history))}
             save(model, self.directory.weights(job), info=info)

@@ -1,0 +1,15 @@
+"""Where data sets lie: in the folder that is named, else in $TNLAYERS_DATA; without both they are downloaded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+VARIABLE = "TNLAYERS_DATA"
+
+
+def named_folder(root: Path | None) -> Path | None:
+    """Return the folder to read from, or None where the files are to be fetched into the cache."""
+    if root is not None:
+        return root
+    return Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None

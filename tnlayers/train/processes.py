@@ -1,0 +1,33 @@
+"""What several processes of one run do together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from tnlayers.errors import TNLayersError
+
+
+def on_main_process(fabric: Fabric, action: Callable[[], None]) -> None:
+    """Do something on process 0 alone; if it refuses, every process raises, so that none waits for ever."""
+    message = ""
+    if fabric.is_global_zero:
+        try:
+            action()
+        except TNLayersError as error:
+            message = str(error)
+    if fabric.world_size > 1:
+        message = fabric.broadcast(message)
+    if message:
+        raise TNLayersError(message)
+
+
+def mean_over_processes(fabric: Fabric, value: Tensor) -> Tensor:
+    """Average a tensor over all processes."""
+    if fabric.world_size == 1:
+        return value
+    reduced = fabric.all_reduce(value.clone(), reduce_op="mean")
+    assert isinstance(reduced, Tensor)
+    return reduced
