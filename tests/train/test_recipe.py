@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tnlayers import models
 from tnlayers.train import TrainConfig
 from tnlayers.train.average import WeightAverage
 from tnlayers.train.loop import make_optimizer
@@ -18,6 +19,10 @@ PAPER_RATES = {0: 0.1, 50: 0.0316228, 100: 0.01, 150: 0.00316228, 200: 0.001, 25
 def test_every_cifar_model_has_both_recipes(model):
     assert find_recipe(model, "cifar10") == CIFAR_PAPER
     assert find_recipe(model, "cifar10", "fast") == CIFAR_FAST
+
+
+def test_the_models_that_can_be_trained_are_those_that_can_be_built():
+    assert models.names() == MODELS
 
 
 def test_the_papers_cifar_recipe():
