@@ -75,6 +75,17 @@ def test_stored_counts_are_those_of_the_models():
             }
 
 
+@pytest.mark.filterwarnings("ignore::tnlayers.TNLayersWarning")
+def test_stored_runs_are_of_the_networks_that_they_name():
+    for model, network in dict.fromkeys((run["model"], run["network"]) for run in RUNS):
+        report = tnl.models.describe(model, network=network)
+        for run in (run for run in RUNS if (run["model"], run["network"]) == (model, network)):
+            assert run["rho"] == pytest.approx(report.rho, abs=1e-6)
+            assert run["trainable"] == next(iter(report.total.values()))["trainable"]
+            assert 0 < run["final_test_accuracy"] <= run["best_test_accuracy"] < 1
+            assert 1 <= run["best_test_epoch"] <= run["recipe"]["epochs"]
+
+
 def test_runs_of_one_network_are_grouped_by_recipe():
     groups = of(RUNS, "fc2", "mpo(bond=16)", "mnist")
     assert [told(group[0]) for group in groups] == ["paper", "paper, clip_norm 0"]

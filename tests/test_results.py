@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import tnlayers as tnl
+from tnlayers.train.recipes import find_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 spec = importlib.util.spec_from_file_location("collect", ROOT / "docs" / "results" / "collect.py")
@@ -35,9 +36,7 @@ def test_gathering_a_run_twice_keeps_one(tmp_path, monkeypatch):
     page.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
     folder = tmp_path / "run"
     folder.mkdir()
-    recipe = {
-        key: value for key, value in collect.find_recipe("fc2", "mnist").model_dump().items() if key != "clip_norm"
-    }
+    recipe = {key: value for key, value in find_recipe("fc2", "mnist").model_dump().items() if key != "clip_norm"}
     end = {"epoch": 500, "train_loss": 0.1, "test_accuracy": 0.98}
     results = {
         "model": "fc2",

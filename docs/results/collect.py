@@ -11,73 +11,34 @@ from __future__ import annotations
 
 import json
 import re
-import statistics
 import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from tnlayers.train.recipes import find_recipe
+from tnlayers.reproduce import store
+from tnlayers.reproduce.paper import ROWS
+from tnlayers.reproduce.store import Run, spread
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "mnist.json"
 PAGES = (HERE.parent / "mnist.md", HERE.parent.parent / "README.md")
 
-# arXiv 1904.06194: FC2's points are read off Fig. 2, the rest are printed. Best test epoch, percent, five runs.
+# Best test epoch, percent, five runs; FC2's points are read off Fig. 2.
 PAPER = {
-    ("fc2", "dense"): "98.35 ± 0.20",
-    ("fc2", "mpo(bond=2)"): "97.57 ± 0.36",
-    ("fc2", "mpo(bond=4)"): "97.80 ± 0.34",
-    ("fc2", "mpo(bond=8)"): "97.99 ± 0.18",
-    ("fc2", "mpo(bond=16)"): "98.35 ± 0.12",
-    ("lenet5", "dense"): "99.17 ± 0.04",
-    ("lenet5", "mpo"): "99.17 ± 0.08",
+    (row.model, row.network): f"{row.accuracy[0]:.2f} ± {row.accuracy[1]:.2f}" for row in ROWS if row.data == "mnist"
 }
-OPTIONS = {"lr_decay_per_epoch": "lr-decay", "clip_norm": "clip-norm"}
-Run = dict[str, Any]
 
 
 def read_runs(folder: Path) -> list[Run]:
-    """The finished models of one run folder."""
-    results = json.loads((folder / "results.json").read_text())
-    if results["data"] != "mnist":
-        return []
-    recipe = {"clip_norm": 0.0} | results["recipe"]  # runs older than the setting had no clipping
-    return [
-        {
-            "model": results["model"],
-            "network": network["network"],
-            "seed": seed["seed"],
-            "recipe": recipe,
-            "command": command(results["model"], network["network"], seed["seed"], recipe),
-            "rho": round(network["rho"], 6),
-            "replaced_weights": network["parameters"]["replaced"]["weights"],
-            "trainable": network["parameters"]["total"]["trainable"],
-            "final_test_accuracy": seed["final"]["test_accuracy"],
-            "final_train_loss": seed["final"]["train_loss"],
-            "best_test_accuracy": seed["best_test_epoch"]["test_accuracy"],
-            "best_test_epoch": seed["best_test_epoch"]["epoch"],
-            "median_seconds_per_epoch": round(seed["median_seconds_per_epoch"], 2),
-            "commit": results["environment"]["commit"],
-            "torch": results["environment"]["torch"],
-            "device": results["environment"]["device"],
-            "threads": results["environment"]["threads"],
-        }
-        for network in results["networks"]
-        for seed in network["seeds"]
-    ]
+    """The finished models of one run folder that are of MNIST, which needs no mention here."""
+    runs = store.read_runs(folder)
+    return [{key: value for key, value in run.items() if key != "data"} for run in runs if run["data"] == "mnist"]
 
 
 def changes(model: str, recipe: Run) -> dict[str, Any]:
     """What a recipe has that the default of its model on MNIST has not."""
-    default = find_recipe(model, "mnist").model_dump()
-    return {key: value for key, value in recipe.items() if default[key] != value}
-
-
-def command(model: str, network: str, seed: int, recipe: Run) -> str:
-    """The command that repeats a run."""
-    options = "".join(f" --{OPTIONS.get(key, key)} {value:g}" for key, value in changes(model, recipe).items())
-    return f'tnlayers train {model} --network "{network}" --data mnist --seed {seed} --threads 1{options}'
+    return store.changes(model, "mnist", recipe)[1]
 
 
 def identity(run: Run) -> tuple[Any, ...]:
@@ -128,12 +89,6 @@ def told(run: Run) -> str:
     return ", ".join(f"{key} {value:g}" for key, value in changes(run["model"], run["recipe"]).items()) or "default"
 
 
-def spread(values: list[float]) -> str:
-    """Mean, and the sample standard deviation where there is more than one."""
-    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{deviation}"
-
-
 def write_between(page: Path, marker: str, text: str) -> None:
     """Put a text between `<!-- marker -->` and `<!-- /marker -->`."""
     begin, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
@@ -145,16 +100,16 @@ def write_between(page: Path, marker: str, text: str) -> None:
 
 def main(folders: list[Path]) -> None:
     """Gather, store, and write the tables."""
-    store = json.loads(STORE.read_text())
-    runs = {identity(run): run for run in store["runs"]}
+    stored = json.loads(STORE.read_text())
+    runs = {identity(run): run for run in stored["runs"]}
     for folder in folders:
         if (folder / "results.json").exists():
             runs |= {identity(run): run for run in read_runs(folder)}
-    store["runs"] = [runs[key] for key in sorted(runs)]
-    STORE.write_text(json.dumps(store, indent=1) + "\n")
+    stored["runs"] = [runs[key] for key in sorted(runs)]
+    STORE.write_text(json.dumps(stored, indent=1) + "\n")
     for page in PAGES:
-        write_between(page, "results", summary(store["runs"]))
-        write_between(page, "runs", every_run(store["runs"]))
+        write_between(page, "results", summary(stored["runs"]))
+        write_between(page, "runs", every_run(stored["runs"]))
 
 
 if __name__ == "__main__":

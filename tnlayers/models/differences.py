@@ -137,7 +137,8 @@ DIFFERENCES = (
         "rho_excludes",
         _ALL,
         "rho leaves out biases, normalisations and all layers that stay: as a whole VGG-16 shrinks to 18 %, VGG-19 to "
-        "39 %, ResNet and DenseNet by less than 0.5 %.",
+        "39 %, ResNet and DenseNet, with the classifier alone, by "
+        "less than 0.5 %.",
         "rho as in the paper, and both totals beside it.",
     ),
     _point(

@@ -117,7 +117,7 @@ def _accuracies(wanted: Sequence[Row], runs: Sequence[Run], structure: Structure
 def _measured(group: Sequence[Run]) -> str:
     best, final = (spread([100 * run[f"{kind}_test_accuracy"] for run in group]) for kind in ("best", "final"))
     seeds = ", ".join(str(run["seed"]) for run in group)
-    commits = ", ".join(f"`{commit[:7]}`" for commit in dict.fromkeys(str(run["commit"]) for run in group))
+    commits = ", ".join(f"`{commit[:7]}`" for commit in dict.fromkeys(run["commit"] or "unknown" for run in group))
     hardware = "; ".join(dict.fromkeys(f"{run['device']}, {_threads(run)}" for run in group))
     return f"{best} | {final} | {told(group[0])} | {group[0]['recipe']['epochs']} | {seeds} | {commits} | {hardware}"
 

@@ -79,7 +79,7 @@ def read_runs(folder: Path) -> list[Run]:
             "network": network["network"],
             "seed": seed["seed"],
             "recipe": recipe,
-            "command": command(results["model"], results["data"], network["network"], seed["seed"], recipe),
+            "command": command(results, network["network"], seed["seed"], recipe),
             "rho": round(network["rho"], 6),
             "replaced_weights": network["parameters"]["replaced"]["weights"],
             "trainable": network["parameters"]["total"]["trainable"],
@@ -147,10 +147,19 @@ def told(run: Run) -> str:
     return ", ".join([name, *(f"{key} {_text(value)}" for key, value in changed.items())])
 
 
-def command(model: str, data: str, network: str, seed: int, recipe: Run) -> str:
-    """The command that repeats a run."""
+def command(results: Run, network: str, seed: int, recipe: Run) -> str:
+    """The command that repeats a run.
+
+    Args:
+        results: Of its folder.
+        network: One of it.
+        seed: One of it.
+        recipe: As it was trained.
+    """
+    model, data, threads = results["model"], results["data"], results["environment"]["threads"]
     name, changed = changes(model, data, recipe)
     words = ["tnlayers", "train", model, "--network", f'"{network}"', "--data", data, "--seed", str(seed)]
+    words += ["--threads", str(threads)] if threads is not None else []
     if name != next(iter(recipes(model, data))):
         words += ["--recipe", name]
     for key, value in changed.items():
