@@ -11,7 +11,7 @@ DEMO := runs/demo
 PYTEST_ARGS ?= -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test pages docs lint types bench wheel clean
+.PHONY: help demo test pages docs notebooks lint types bench wheel clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,9 @@ pages: $(VENV)/.installed-dev  ## Run the code blocks of README.md and docs/
 docs: $(VENV)/.installed-dev  ## Build the documentation site into build/site/; a warning is an error
 	$(BIN)/sphinx-build -q -E -W --keep-going -b html -d build/doctrees docs build/site
 	@echo "The site is in build/site/index.html."
+
+notebooks: $(VENV)/.installed-dev  ## Execute the notebooks, each from a clean kernel (NOTEBOOKS="1 2": only these)
+	$(BIN)/python notebooks/run.py $(NOTEBOOKS)
 
 lint: $(VENV)/.installed-dev  ## Check style and format
 	$(BIN)/ruff check .

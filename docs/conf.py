@@ -56,8 +56,11 @@ def copy_notebooks(app: Sphinx) -> None:
 
 
 def prepare_page(app: Sphinx, name: str, source: list[str]) -> None:
-    """Links to notebooks lead to their copies; a pattern of the contents that fits no page yet is left out."""
-    source[0] = source[0].replace("](../notebooks/", "](notebooks/").replace("](../../notebooks/", "](../notebooks/")
+    """Links between pages and notebooks lead to the copies; a pattern of the contents that fits no page is left out."""
+    if name.startswith("notebooks/"):
+        source[0] = source[0].replace("](../docs/", "](../")
+    else:
+        source[0] = re.sub(r"\]\(\.\./((?:\.\./)?notebooks/)", r"](\1", source[0])
     if name == "index":
         kept = (line for line in source[0].splitlines() if not line.endswith("*") or any(HERE.glob(f"{line}.*")))
         source[0] = "\n".join(kept)
