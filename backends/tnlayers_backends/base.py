@@ -108,6 +108,11 @@ def check_linear(parts: Parts, backend: str) -> None:
             "'linear'. Use backend='torch'."
         )
     expected = [*parts.spec.shapes, *(["bias"] if parts.spec.bias else [])]
+    if orders := sorted({"in_order", "out_place"} & set(parts.arrays)):
+        raise TNLayersError(
+            f"This layer carries orders of its features that a search found ({', '.join(orders)}), which {backend} has "
+            "no place for. Use backend='torch', or decompose with orders=False."
+        )
     if set(parts.arrays) != set(expected):
         raise TNLayersError(
             f"{str(parts.spec)[:120]} has the arrays {', '.join(expected)}, but given are {', '.join(parts.arrays)}."

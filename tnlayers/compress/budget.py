@@ -25,12 +25,30 @@ def within_budget(target: Target, scale: Scale, limit: int, asked: str, *, stric
     Raises:
         TNLayersError: If even the smallest size has more, or `strict` and the budget is met only from far below.
     """
-    found = largest_within(scale, limit)
-    if (values := _spectra(target, scale, outputs=True)) is not None:
-        found = divided(scale, values, lambda spec: spec.parameters <= limit) or found
+    found = best_within(target, scale, limit)
     if found.parameters < _NEAR * min(limit, scale.at(scale.values()[-1]).parameters):
         _tell_gap(scale, found, limit, asked, strict)
     return found
+
+
+def best_within(target: Target, scale: Scale, limit: int) -> Spec:
+    """The size of at most `limit` parameters that keeps most of the weight, however far below the limit it is.
+
+    Raises:
+        TNLayersError: If even the smallest size has more.
+    """
+    found = largest_within(scale, limit)
+    if (values := _spectra(target, scale, outputs=True)) is not None:
+        found = divided(scale, values, lambda spec: spec.parameters <= limit) or found
+    return found
+
+
+def bound_on(target: Target, spec: Spec) -> float:
+    """A number to rank specs of one target by: the sum of the tails that its bonds cut, else the measured error."""
+    values = target.spectra(spec, outputs=True)
+    if values is None:
+        return target.measure(target.fitted(spec)) ** 2 * target.square
+    return sum(sum(tail[spec.graph.sizes[index] :]) for index, tail in values.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,17 @@ alternating least squares (`alternating.py`). What the size keyword should be is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from math import isfinite, prod
+from typing import Any
 
 from tnlayers.backends import backend_of
-from tnlayers.compress.budget import Bound, ErrorOf, within_budget
+from tnlayers.compress.arrange import Arranged, Searched, arranged
+from tnlayers.compress.budget import Bound, ErrorOf, Found, within_budget
 from tnlayers.compress.sizes import Scale
 from tnlayers.compress.splitting import Splitting
-from tnlayers.compress.target import Fitted, Method, Target
+from tnlayers.compress.target import Method, Target
 from tnlayers.errors import TNLayersError
 from tnlayers.program import Array
 from tnlayers.spec import Spec
@@ -35,6 +38,9 @@ class Decomposition:
         output_error: The root of E||(W - W') x||^2 / E||W x||^2 by the inputs' second moment; None without.
         discarded: The share of ||W||^2 in the singular values left out, whose root the error cannot exceed; None where
             the cores were fitted.
+        in_order: Which input feature the network reads at each place; None for the order as it is.
+        out_order: Which output feature it writes at each place; None for the order as it is.
+        searched: What a search over shapes and orders bought; None without one.
     """
 
     spec: Spec
@@ -43,6 +49,9 @@ class Decomposition:
     error: float
     output_error: float | None
     discarded: float | None
+    in_order: tuple[int, ...] | None = None
+    out_order: tuple[int, ...] | None = None
+    searched: Searched | None = None
 
     @property
     def parameters(self) -> int:
@@ -58,7 +67,7 @@ class Decomposition:
         outputs = "" if self.output_error is None else f", of the outputs {self.output_error:.4g}"
         return (
             f"{self.spec}: asked {self.asked}; delivered {self.parameters} parameters, {self.ratio:.4g} of the "
-            f"weight's, relative error {self.error:.4g}{outputs}"
+            f"weight's, relative error {self.error:.4g}{outputs}{'' if self.searched is None else f'; {self.searched}'}"
         )
 
 
@@ -73,6 +82,8 @@ def decompose(
     covariance: Array | None = None,
     error_of: ErrorOf = "weight",
     strict: bool = False,
+    search: float = 0.0,
+    orders: bool = True,
     precise: bool = False,
     sweeps: int | None = None,
     restarts: int = 3,
@@ -93,9 +104,13 @@ def decompose(
             determined too.
         error_of: With a covariance, whether `error` limits the error of the "weight" or of the "output".
         strict: Refuse a budget that can only be met more than 2 % below it, instead of warning.
+        search: Seconds to search for other factorisations of the sizes, where the template writes no modes, and for
+            other orders of the features (the one at work is finished). The error at the same number of parameters falls
+            or stays; of an `error`, the parameters.
+        orders: Whether a search may reorder features; a layer then has to carry the orders.
         precise: Compute in double precision whatever the weight's dtype, which the cores then have again; half
             precision always is.
-        sweeps: Rounds of alternating least squares after the SVDs; None takes none there, 12 where the
+        sweeps: Rounds of alternating least squares after the SVDs; None takes none there, 4 where the
             covariance is no product over the cores' inputs, and 60 for networks with loops, hyperedges or structural
             zeros, which have no other method.
         restarts: For those, how many random starts; the best counts.
@@ -116,40 +131,68 @@ def decompose(
         >>> found.error <= 0.01, found.ratio < 0.2
         (True, True)
     """
-    backend = backend_of(weight)
-    if not isinstance(backend.ops, Splitting):
-        raise TNLayersError(
-            f"The backend {backend.name!r} offers no singular value decomposition; decompose numpy or torch arrays, "
-            "and bring the layer over with tnl.to_backend."
-        )
-    _check_weight(weight)
-    asked = asked_size(network, bond_dim, max_params, ratio, error)
+    sizes: dict[str, Any] = {"bond_dim": bond_dim, "max_params": max_params, "ratio": ratio, "error": error}
+    asked = asked_size(network, **sizes)
     if error_of not in ("weight", "output") or (error_of == "output" and covariance is None):
         raise TNLayersError(
             f"error_of={error_of!r} with covariance={'None' if covariance is None else 'given'}: it is 'weight', or "
             "'output' where the covariance of the inputs is given."
         )
-    ops, dtype = backend.ops, str(weight.dtype).removeprefix("torch.")
-    wide = ops.cast(weight, _DOUBLE.get(dtype, dtype)) if precise or "float16" in dtype else weight
-    moment = None if covariance is None else ops.cast(covariance, str(wide.dtype).removeprefix("torch."))
-    target = Target(ops, wide, moment, Method(sweeps=sweeps, restarts=restarts, seed=seed))
-    if asked is None:
-        spec = make_spec(network, target.in_features, target.out_features)
-        return _delivered(target, (spec, target.fitted(spec)), str(network), dtype)
-    scale = Scale.of(network, target.in_features, target.out_features)
+    dtype = str(weight.dtype).removeprefix("torch.")
+    method = Method(sweeps=sweeps, restarts=restarts, seed=seed)
+    target = _target(weight, covariance, _DOUBLE.get(dtype, dtype) if precise or "float16" in dtype else dtype, method)
+    bound = None
     if error is not None:
-        return _delivered(target, Bound(target=target, scale=scale, error=error, of=error_of).met(), asked, dtype)
-    if bond_dim is not None:
-        spec = scale.at(bond_dim)
-    else:
-        limit = max_params if max_params is not None else int((ratio or 0.0) * scale.spec.dense_parameters)
-        spec = within_budget(target, scale, limit, asked, strict=strict)
-    return _delivered(target, (spec, target.fitted(spec)), asked, dtype)
+        scale = Scale.of(network, target.in_features, target.out_features)
+        bound = Bound(target=target, scale=scale, error=error, of=error_of)
+    found, limit = _found(target, network, bound, sizes, strict=strict)
+    asked = asked or str(network)
+    if not search:
+        return _delivered(Arranged(target=target, found=found), None, asked, dtype)
+    best, searched = arranged(target, make_spec(network), found, limit, seconds=search, orders=orders)
+    if bound is not None:  # a lower error at equal parameters leaves room for fewer
+        scale = Scale.of(best.found[0], target.in_features, target.out_features)
+        fewer = replace(bound, target=best.target, scale=scale).met()
+        best = replace(best, found=min(fewer, best.found, key=lambda one: one[0].parameters))
+    return _delivered(best, searched, asked, dtype)
 
 
-def _delivered(target: Target, found: tuple[Spec, Fitted], asked: str, dtype: str) -> Decomposition:
+def _target(weight: Array, covariance: Array | None, dtype: str, method: Method) -> Target:
+    """The weight as a target, computed in a dtype."""
+    backend = backend_of(weight)
+    ops = backend.ops
+    if not isinstance(ops, Splitting):
+        raise TNLayersError(
+            f"The backend {backend.name!r} offers no singular value decomposition; decompose numpy or torch arrays, "
+            "and bring the layer over with tnl.to_backend."
+        )
+    _check_weight(weight)
+    return Target(ops, ops.cast(weight, dtype), None if covariance is None else ops.cast(covariance, dtype), method)
+
+
+def _found(
+    target: Target, network: str | Spec, bound: Bound | None, sizes: Mapping[str, Any], *, strict: bool
+) -> tuple[Found, int]:
+    """What meets the size that was asked, and the parameters that it may have."""
+    if bound is not None:
+        found = bound.met()
+        return found, found[0].parameters
+    if all(value is None for value in sizes.values()):
+        spec = make_spec(network, target.in_features, target.out_features)
+        return (spec, target.fitted(spec)), spec.parameters
+    scale = Scale.of(network, target.in_features, target.out_features)
+    if sizes["bond_dim"] is not None:
+        spec = scale.at(sizes["bond_dim"])
+        return (spec, target.fitted(spec)), spec.parameters
+    key = "max_params" if sizes["ratio"] is None else "ratio"
+    limit = sizes[key] if key == "max_params" else int(sizes[key] * scale.spec.dense_parameters)
+    spec = within_budget(target, scale, limit, f"{key}={sizes[key]}", strict=strict)
+    return (spec, target.fitted(spec)), limit
+
+
+def _delivered(best: Arranged, searched: Searched | None, asked: str, dtype: str) -> Decomposition:
     """What was found, with cores of equal norms, of the weight's own scale and dtype."""
-    spec, fitted = found
+    target, (spec, fitted) = best.target, best.found
     scale = target.largest ** (1 / len(fitted.cores))
     cores = (target.ops.cast(core * scale, dtype) for core in balanced_terms(target.ops, [spec.graph], fitted.cores))
     return Decomposition(
@@ -159,6 +202,9 @@ def _delivered(target: Target, found: tuple[Spec, Fitted], asked: str, dtype: st
         error=fitted.error,
         output_error=fitted.output_error,
         discarded=fitted.discarded,
+        in_order=best.in_order,
+        out_order=best.out_order,
+        searched=searched,
     )
 
 
@@ -169,12 +215,12 @@ def asked_size(
     ratio: float | None = None,
     error: float | None = None,
 ) -> str | None:
-    """The one size that was given, in words; None where the template itself says it.
+    """The one size that was given, in words; None where the network itself says it.
 
     Raises:
         TNLayersError: If several were given, none at all, or one that is no size.
     """
-    sizes = {"bond_dim": bond_dim, "max_params": max_params, "ratio": ratio, "error": error}
+    sizes: dict[str, Any] = {"bond_dim": bond_dim, "max_params": max_params, "ratio": ratio, "error": error}
     given = {key: value for key, value in sizes.items() if value is not None}
     if len(given) > 1:
         told = ", ".join(f"{key}={value}" for key, value in given.items())

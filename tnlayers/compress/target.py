@@ -6,6 +6,8 @@ With the inputs' second moment C, close means close outputs, and everything happ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from math import prod
 
@@ -23,7 +25,7 @@ from tnlayers.spec import Spec
 from tnlayers.sweep import walk
 
 _SWEEPS = 60  # of alternating least squares where there is no other method
-_REFINEMENTS = 12  # of them after SVDs in coordinates that are not quite white
+_REFINEMENTS = 4  # of them after SVDs in coordinates that are not quite white: more gain little each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,19 @@ class Target:
             output_error=None if wrong is None else (wrong / self.output_square) ** 0.5 if self.output_square else 0.0,
             discarded=None if discarded is None else discarded / (self.square or 1.0),
         )
+
+    def measure(self, fitted: Fitted) -> float:
+        """What counts as the error: of the outputs where the inputs' second moment is known."""
+        return fitted.error if fitted.output_error is None else fitted.output_error
+
+    def reordered(self, in_order: Sequence[int], out_order: Sequence[int]) -> Target:
+        """The target with its features in another order."""
+        other = copy(self)
+        ins, outs = list(in_order), list(out_order)
+        other.weight = self.weight[outs][:, ins]
+        other.moment = None if self.moment is None else self.moment[ins][:, ins]
+        other._whitenings = {}
+        return other
 
     def spectra(self, spec: Spec, *, outputs: bool) -> dict[int, list[float]] | None:
         """Squared singular values by bond; None where the network has loops or parallel edges.

@@ -110,7 +110,7 @@ class DenseConv(TNModule):
         check_kind(dense, DENSE[cls.dims], "from_conv")
         assert isinstance(dense, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
         moment = None if sample is None else lambda: _moment(dense, sample, view, in_size)
-        options, own = divided(keywords, moment)
+        options, own = divided(keywords, moment, orders=False)
         template = make_spec(network, **own)
         asked_size(template, bond_dim, max_params, ratio, error)  # of the template: with modes it may look complete
         if view == "kernel":

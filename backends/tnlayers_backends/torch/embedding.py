@@ -173,8 +173,8 @@ class TNEmbedding(TNModule):
             error: At most this relative error of the table, ||W - W'|| / ||W||; 0 keeps all of it.
             strict: Refuse a budget that is met only more than 2 % below it.
             unique: As in `TNEmbedding`.
-            **keywords: `covariance`, `error_of`, `sweeps`, `restarts` and `seed` as `decompose` takes them; the network
-                type's own, and `cores`, `in_modes`, `out_modes`.
+            **keywords: `covariance`, `search` (of shapes), `sweeps`, `restarts` and `seed` as `decompose` takes
+                them; the network type's own, and `cores`, `in_modes`, `out_modes`.
 
         Raises:
             TNLayersError: As `tnlayers.compress.decompose`; or `dense` is no `nn.Embedding`, or has options that are
@@ -200,7 +200,7 @@ class TNEmbedding(TNModule):
                     stacklevel=2,
                 )
             table[dense.padding_idx] = 0
-        options, own = divided(keywords, None)
+        options, own = divided(keywords, None, orders=False)
         found = decomposed(
             table.mT,
             make_spec(network, **own),

@@ -19,7 +19,7 @@ from tnlayers.spec import Spec
 from tnlayers_backends.torch.module import TNModule
 
 _Layer = TypeVar("_Layer", bound=TNModule)
-_OPTIONS = ("covariance", "error_of", "sweeps", "restarts", "seed")
+_OPTIONS = ("covariance", "error_of", "search", "orders", "sweeps", "restarts", "seed")
 
 
 def check_kind(dense: object, kind: type[torch.nn.Module], method: str) -> None:
@@ -32,17 +32,22 @@ def check_kind(dense: object, kind: type[torch.nn.Module], method: str) -> None:
         raise TNLayersError(f"{method} takes an nn.{kind.__name__}, got a {type(dense).__name__}.")
 
 
-def divided(keywords: Mapping[str, Any], moment: Callable[[], Tensor] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def divided(
+    keywords: Mapping[str, Any], moment: Callable[[], Tensor] | None, *, orders: bool = True
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The keywords of `decompose`, and those of the network type.
 
     Args:
         keywords: Both together.
         moment: Computes the second moment of the inputs from a sample; None without one.
+        orders: Whether the layer can carry orders of features that a search finds.
 
     Raises:
-        TNLayersError: If there are both a sample and a covariance.
+        TNLayersError: If there are both a sample and a covariance, or orders are asked of a layer without.
     """
     options = {key: value for key, value in keywords.items() if key in _OPTIONS}
+    if not orders and options.setdefault("orders", False):
+        raise TNLayersError("orders=True: only linear layers carry orders of their features; leave it out here.")
     if moment is not None:
         if options.get("covariance") is not None:
             raise TNLayersError("sample= and covariance= were given together; the covariance is that of the sample.")
@@ -72,5 +77,5 @@ def filled(layer: _Layer, found: Decomposition, bias: Tensor | None) -> _Layer:
         core.copy_(found.cores[name])
     if layer.bias is not None and bias is not None:
         layer.bias.copy_(bias)
-    layer.delivered = replace(found, cores={})
+    layer.delivered = replace(found, cores={}, in_order=None, out_order=None)
     return layer

@@ -16,6 +16,7 @@ from tnlayers.spec import spec as make_spec
 from tnlayers_backends.torch.from_dense import check_kind, decomposed, divided, filled
 from tnlayers_backends.torch.module import TNModule
 from tnlayers_backends.torch.moments import Sample, linear_moment
+from tnlayers_backends.torch.orders import reordered, set_orders, unordered
 
 
 class TNLinear(TNModule):
@@ -91,6 +92,10 @@ class TNLinear(TNModule):
         """
         self._map = self._map.with_plan(plan)
 
+    def to_dense(self) -> Tensor:
+        """The dense weight of shape (out_features, in_features), differentiable."""
+        return unordered(super().to_dense(), self.in_order, self.out_place)
+
     @classmethod
     @torch.no_grad()
     def from_linear(
@@ -122,8 +127,8 @@ class TNLinear(TNModule):
             sample: Inputs of the layer, (..., in_features), or an iterable of such batches: then the mean squared
                 error of the outputs on them is minimised, not that of the weight. They should be several times as many
                 vectors as in_features.
-            **keywords: `covariance`, `error_of`, `sweeps`, `restarts` and `seed` as `decompose` takes them; the network
-                type's own, and `cores`, `in_modes`, `out_modes`.
+            **keywords: `covariance`, `error_of`, `search`, `orders`, `sweeps`, `restarts` and `seed` as `decompose`
+                takes them; the network type's own, and `cores`, `in_modes`, `out_modes`.
 
         Raises:
             TNLayersError: As `tnlayers.compress.decompose`; or `dense` is no `nn.Linear`.
@@ -153,6 +158,7 @@ class TNLinear(TNModule):
         layer = cls.__new__(cls)
         spec = replace(found.spec, bias=dense.bias is not None)
         TNModule.__init__(layer, spec, dense.weight.device, dense.weight.dtype, seed=0)
+        set_orders(layer, found.in_order, found.out_order)
         return filled(layer, found, dense.bias)
 
     @torch.no_grad()
@@ -169,7 +175,7 @@ class TNLinear(TNModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to vectors of shape (..., in_features)."""
-        y, bias = self._apply_map(x), self.bias
+        y, bias = reordered(self._apply_map(reordered(x, self.in_order)), self.out_place), self.bias
         return y if bias is None else y + bias.to(y.dtype)  # under autocast y is narrower, as nn.Linear's is
 
 

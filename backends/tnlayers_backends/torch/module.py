@@ -49,6 +49,8 @@ class TNModule(nn.Module):
     """
 
     bias: nn.Parameter | None
+    in_order: Tensor | None  # which input feature the network reads at each place, see orders.py
+    out_place: Tensor | None  # where it writes each output feature
     bond_dropout: BondDropout | None  # set by `tnl.nn.bond_dropout`
     delivered: Decomposition | None = None  # what `from_linear` and its kin made of the dense weight
     checkpoint: bool  # whether backward recomputes what the contraction would keep; set by `tnl.nn.checkpointed`
@@ -68,12 +70,14 @@ class TNModule(nn.Module):
         self.bond_dropout = None
         self.checkpoint = False
         self._prepared = Prepared()
+        self.register_buffer("in_order", None)
+        self.register_buffer("out_place", None)
         dtype = dtype or torch.get_default_dtype()
         name = str(dtype).removeprefix("torch.")
         self._map = LinearMap(spec, name) if linear else LinearMap(spec, name, buckets=())
         self._names = tuple(self._map.shapes)  # asked at every call
         for name, shape in self._map.shapes.items():
-            if hasattr(type(self), name) or name in self.__dict__:
+            if hasattr(type(self), name) or name in self.__dict__ or name in self._buffers:
                 raise TNLayersError(
                     f"A core of {spec} is named {name!r}, which every torch module already uses; rename it in its "
                     "network function."

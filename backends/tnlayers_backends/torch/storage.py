@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tnlayers.errors import TNLayersError
 from tnlayers.spec import Spec
 from tnlayers_backends.base import Parts, Storage
+from tnlayers_backends.torch import orders
 from tnlayers_backends.torch.conv import TNConv, TNConv1d, TNConv2d, TNConv3d
 from tnlayers_backends.torch.embedding import TNEmbedding
 from tnlayers_backends.torch.linear import MPOLinear, TNLinear, from_spec
@@ -109,7 +110,11 @@ def take_apart(layer: object) -> Parts:
     assert isinstance(layer, TNModule)
     keywords = {name: getattr(layer, name) for name in KINDS[kind].keywords}
     arrays = layer.state_dict(keep_vars=True)
-    expected = {*layer.spec.shapes, *(["bias"] if layer.spec.bias else [])}
+    expected = {
+        *layer.spec.shapes,
+        *(["bias"] if layer.spec.bias else []),
+        *(orders.NAMES.keys() & layer.state_dict().keys()),
+    }
     if set(arrays) != expected:
         raise TNLayersError(
             f"This {type(layer).__name__} of {layer.spec} holds {', '.join(arrays)}, not its cores alone: some are "
@@ -138,6 +143,8 @@ def put_together(parts: Parts) -> TNModule:
         raise TNLayersError(
             f"No layer of kind {parts.kind!r} can be made with {str(keywords)[:300]}: {error}"
         ) from error
+    for name in orders.NAMES.keys() & parts.arrays.keys() if isinstance(layer, TNLinear) else ():
+        setattr(layer, name, torch.empty_like(parts.arrays[name], device="meta"))
     expected = layer.state_dict()
     if expected.keys() != parts.arrays.keys():
         raise TNLayersError(
@@ -147,6 +154,7 @@ def put_together(parts: Parts) -> TNModule:
         if array.shape != expected[name].shape:
             raise TNLayersError(f"{name!r} has shape {tuple(array.shape)}; it needs {tuple(expected[name].shape)}.")
     layer.load_state_dict(dict(parts.arrays), strict=True, assign=True)
+    orders.check_orders(layer)
     if parts.plan is not None:
         layer._map = layer._map.with_plan(parts.plan)
     return layer
