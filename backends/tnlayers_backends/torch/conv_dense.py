@@ -111,6 +111,11 @@ class DenseConv(TNModule):
         assert isinstance(dense, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
         moment = None if sample is None else lambda: _moment(dense, sample, view, in_size)
         options, own = divided(keywords, moment, orders=False)
+        if options.pop("search", 0):
+            raise TNLayersError(
+                "search= is for linear layers and embeddings: a convolution's sites are its dimensions and channels. "
+                "Compare some in_modes= and out_modes= instead."
+            )
         template = make_spec(network, **own)
         asked_size(template, bond_dim, max_params, ratio, error)  # of the template: with modes it may look complete
         if view == "kernel":
