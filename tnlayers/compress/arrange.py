@@ -5,17 +5,18 @@ costs parameters. Two searches, each for a part of the time that is allowed:
 
     shapes    the factors of both sizes, every split into as many modes, the most balanced first; without written
               cores 2 to 4 of them
-    orders    from the order as it is, and from the spectral one (neighbours alike: the Fiedler vector of the features'
-              correlations), swaps of features: with W' held, swapping rows a and b of W changes the error by inner
-              products of their rows in W and W' alone, so all swaps are compared at once and the best disjoint ones
-              taken; then W' is computed anew. What is not better when measured is not kept.
+    orders    from the order as it is, the spectral one (the Fiedler vector of the features' correlations) and a chain
+              of most like features: swaps. With W' held, swapping rows a and b of W changes the error by inner products
+              of their rows in W and W' alone, so all swaps are compared at once and the best disjoint ones taken; then
+              W' is computed anew. Time that is left goes to the best so far with some features shuffled. What is not
+              better when measured is not kept.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations, product
 
@@ -75,6 +76,11 @@ class Arranged:
     in_order: Order | None = None
     out_order: Order | None = None
 
+    @property
+    def error(self) -> float:
+        """What counts as the error of the target."""
+        return self.target.measure(self.found[1])
+
 
 def arranged(
     target: Target, template: Spec, found: Found, limit: int, *, seconds: float, orders: bool
@@ -96,9 +102,8 @@ def arranged(
     tried = 0
     if orders and max(map(len, best.found[0].modes)) > 1:
         best, tried = _ordered(best, limit, start + seconds)
-    before, after = (one.measure(fitted) for one, (_, fitted) in ((target, found), (best.target, best.found)))
-    spent = time.perf_counter() - start
-    return best, Searched(before=before, after=after, shapes=shapes, orders=tried, seconds=spent)
+    spent, before = time.perf_counter() - start, target.measure(found[1])
+    return best, Searched(before=before, after=best.error, shapes=shapes, orders=tried, seconds=spent)
 
 
 def _shaped(current: Arranged, template: Spec, limit: int, until: float) -> tuple[Arranged, int]:
@@ -133,22 +138,24 @@ def _fitting(target: Target, draft: Spec, limit: int) -> Spec | None:
 
 
 def _ordered(current: Arranged, limit: int, until: float) -> tuple[Arranged, int]:
-    """Orders by swaps, from two starts."""
+    """Orders by swaps: from the three starts, then from the best so far with some features shuffled, as time allows."""
     best, tried = current, 0
-    target = current.target
-    for spectral in (False, True):
-        here = current
-        if spectral:
-            here = _moved(current, _spectral(target.weight, rows=False), _spectral(target.weight, rows=True), limit)
-            tried += 1
+    weight, rng = current.target.weight, np.random.default_rng(0)
+    starts: list[Callable[[], Arranged]] = [
+        lambda: current,
+        lambda: _moved(current, _spectral(_plain(weight).T), _spectral(_plain(weight)), limit),
+        lambda: _moved(current, _chained(_plain(weight).T), _chained(_plain(weight)), limit),
+    ]
+    while time.perf_counter() < until:
+        here = starts.pop(0)() if starts else _shaken(best, rng, limit)
+        tried += 1
         while time.perf_counter() < until:
-            next_one = _moved(here, *_swaps(here), limit)
+            swapped_once = _moved(here, *_swaps(here), limit)
             tried += 1
-            if next_one.target.measure(next_one.found[1]) >= here.target.measure(here.found[1]) * (1 - 1e-4):
+            if swapped_once.error >= here.error * (1 - 1e-4):
                 break
-            here = next_one
-        if here.target.measure(here.found[1]) < best.target.measure(best.found[1]):
-            best = here
+            here = swapped_once
+        best = min(best, here, key=lambda one: one.error)
     return best, tried
 
 
@@ -205,14 +212,46 @@ def swapped(gains: np.ndarray) -> np.ndarray:
     return order
 
 
-def _spectral(weight: Array, *, rows: bool) -> np.ndarray:
-    """Features in the order of the Fiedler vector of their correlations' size (Fiedler 1973)."""
-    matrix = np.array(abs(weight).tolist()) * np.sign(np.array(weight.real.tolist()))
-    matrix = matrix if rows else matrix.T
-    matrix = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-30)
-    alike = np.abs(matrix @ matrix.T)
+def _shaken(current: Arranged, rng: np.random.Generator, limit: int) -> Arranged:
+    """An arrangement with a tenth of the features of each side, at least two, permuted at random."""
+    moves = []
+    for size in (current.target.in_features, current.target.out_features):
+        order, some = np.arange(size), rng.permutation(size)[: max(2, size // 10)]
+        order[np.sort(some)] = some
+        moves.append(order)
+    return _moved(current, moves[0], moves[1], limit)
+
+
+def _plain(weight: Array) -> np.ndarray:
+    """The sizes of the entries with their signs, as a numpy array wherever the weight is."""
+    sizes: np.ndarray = np.array(abs(weight).tolist())
+    return sizes * np.sign(np.array(weight.real.tolist()))
+
+
+def _alike(rows: np.ndarray) -> np.ndarray:
+    """The size of the correlations of rows."""
+    unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
+    alike: np.ndarray = np.abs(unit @ unit.T)
+    return alike
+
+
+def _spectral(rows: np.ndarray) -> np.ndarray:
+    """Rows in the order of the Fiedler vector of their correlations (Fiedler 1973): neighbours alike on the whole."""
+    alike = _alike(rows)
     _, vectors = np.linalg.eigh(np.diag(alike.sum(1)) - alike)
-    return np.argsort(vectors[:, min(1, len(matrix) - 1)], kind="stable")
+    return np.argsort(vectors[:, min(1, len(rows) - 1)], kind="stable")
+
+
+def _chained(rows: np.ndarray) -> np.ndarray:
+    """Rows each followed by the one most like it that is left: clusters stay together."""
+    alike = _alike(rows)
+    order = [0]
+    left = np.ones(len(rows), bool)
+    left[0] = False
+    while left.any():
+        order.append(int(np.argmax(np.where(left, alike[order[-1]], -1.0))))
+        left[order[-1]] = False
+    return np.array(order)
 
 
 def shapes(in_features: int, out_features: int, cores: Sequence[int]) -> Iterator[tuple[Order, Order]]:
