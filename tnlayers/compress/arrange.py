@@ -225,7 +225,8 @@ def _shaken(current: Arranged, rng: np.random.Generator, limit: int) -> Arranged
 def _plain(weight: Array) -> np.ndarray:
     """The sizes of the entries with their signs, as a numpy array wherever the weight is."""
     sizes: np.ndarray = np.array(abs(weight).tolist())
-    return sizes * np.sign(np.array(weight.real.tolist()))
+    signed: np.ndarray = sizes * np.sign(np.array(weight.real.tolist()))
+    return signed
 
 
 def _alike(rows: np.ndarray) -> np.ndarray:
