@@ -240,6 +240,26 @@ def test_all_of_it_by_keyboard(page):
     assert reached >= {"network", "batch", "theme", "x", "core_0", "core_3", "planner"}
 
 
+def test_every_network_is_drawn_at_every_step(page, tmp_path):
+    """One of each type, with its operands and open legs, in the picture; the last thing left is the output."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tnl.TNLayersWarning)
+        every = {made.network: Choice("", made) for made in map(tnl.spec, MARKET.values())}
+    choices = tuple(every.values())
+    save_page(page_data(Grid(choices=choices, batches=(6,), optimizers=("greedy",))), tmp_path / "all.html")
+    page.open(tmp_path / "all.html")
+    for choice in choices:
+        page.choose("network", choice.network)
+        names = ["x", *(core.name for core in choice.spec.graph.cores)]
+        for at in range(len(names)):
+            outside, count = page.ask(f"[{OUTSIDE}, document.querySelectorAll('#diagram .operand').length]")
+            assert (outside, count) == ([], len(names) - at), (choice.spec, at)
+            page.ask("ACTIONS.next()")
+        legs = page.ask("[...document.querySelectorAll('#diagram path.output')].length")
+        modes = len(choice.spec.graph.outputs)
+        assert legs == (modes if modes <= 4 else 1), choice.spec
+
+
 @pytest.mark.parametrize("text", ["mpo(in=28x28, out=16x16, bond=8)", LARGE], ids=["2 cores", "12 cores"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_its_looks(browser, tmp_path, text, dark):

@@ -61,7 +61,7 @@ def totals_html(order: Order, best: Order) -> str:
         ("memory at once", "memory", byte_text),
     ):
         mine, theirs, full = (getattr(price, field) for price in (shown, planner, layer))
-        ratio = f"&times; {mine / theirs:.3g}" if theirs else ""
+        ratio = f"&times; {mine / theirs:.3g}" if mine and theirs else ""
         cells = "".join(f"<td {_CELL}>{text}</td>" for text in (told(mine), told(theirs), ratio, told(full)))
         rows += f"<tr><td>{name}</td>{cells}</tr>"
     return f"<table><tr>{head}</tr>{rows}</table>"
