@@ -5,10 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Literal, TypeAlias
 
 from tnlayers.compress.sizes import Scale, divided, largest_within, least_for, next_above
 from tnlayers.compress.target import Fitted, Target
+from tnlayers.compress.vbmf import kept_values
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.spec import Spec
 
@@ -41,6 +43,26 @@ def best_within(target: Target, scale: Scale, limit: int) -> Spec:
     if (values := _spectra(target, scale, outputs=True)) is not None:
         found = divided(scale, values, lambda spec: spec.parameters <= limit) or found
     return found
+
+
+def standing_out(target: Target, scale: Scale) -> Spec:
+    """The size at which every bond keeps the singular values that stand out of the weight's noise (`vbmf.py`).
+
+    Raises:
+        TNLayersError: If the network has bonds without singular values: loops, hyperedges or structural zeros.
+    """
+    narrow = scale.at(1)
+    spectra = target.spectra(narrow, outputs=False)
+    if spectra is None:
+        raise TNLayersError(
+            f"bond_dim='vbmf' reads the singular values at every bond, and {narrow} has loops, hyperedges, structural "
+            "zeros or no bond at all. Take mpo, tree, tucker, lowrank or kronecker, or give a size."
+        )
+    entries = prod(narrow.graph.in_modes) * prod(narrow.graph.out_modes)
+    ranks = {index: kept_values(values, len(values), entries // len(values)) for index, values in spectra.items()}
+    if scale.per_edge:
+        return scale.at(tuple(ranks[index] for index in narrow.graph.summed))
+    return scale.at(max(ranks.values()))
 
 
 def bound_on(target: Target, spec: Spec) -> float:

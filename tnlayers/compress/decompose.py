@@ -13,8 +13,8 @@ from typing import Any
 
 from tnlayers.backends import backend_of
 from tnlayers.compress.arrange import Arranged, Searched, arranged
-from tnlayers.compress.budget import Bound, ErrorOf, Found, within_budget
-from tnlayers.compress.sizes import Scale
+from tnlayers.compress.budget import Bound, ErrorOf, Found, standing_out, within_budget
+from tnlayers.compress.sizes import BondDim, Scale
 from tnlayers.compress.splitting import Splitting
 from tnlayers.compress.target import Method, Target
 from tnlayers.errors import TNLayersError
@@ -75,7 +75,7 @@ def decompose(
     weight: Array,
     network: str | Spec = "mpo",
     *,
-    bond_dim: int | tuple[int, ...] | None = None,
+    bond_dim: BondDim | None = None,
     max_params: int | None = None,
     ratio: float | None = None,
     error: float | None = None,
@@ -94,7 +94,8 @@ def decompose(
     Args:
         weight: Of shape (out_features, in_features), real or complex, on any backend that has an SVD.
         network: A template, "mpo(cores=3)"; what of its size is not written is chosen.
-        bond_dim: The size of every bond (or of the type's own size keyword: rank, terms, blocks).
+        bond_dim: The size of every bond (or of the type's own size keyword: rank, terms, blocks); or "vbmf", which
+            keeps at every bond the singular values that stand out of the weight's noise (Nakajima et al. 2013).
         max_params: At most so many parameters.
         ratio: At most this share of the weight's parameters.
         error: At most this ||W - W'|| / ||W||; 0 keeps everything, up to rounding.
@@ -182,7 +183,7 @@ def _found(
         return (spec, target.fitted(spec)), spec.parameters
     scale = Scale.of(network, target.in_features, target.out_features)
     if sizes["bond_dim"] is not None:
-        spec = scale.at(sizes["bond_dim"])
+        spec = standing_out(target, scale) if sizes["bond_dim"] == "vbmf" else scale.at(sizes["bond_dim"])
         return (spec, target.fitted(spec)), spec.parameters
     key = "max_params" if sizes["ratio"] is None else "ratio"
     limit = sizes[key] if key == "max_params" else int(sizes[key] * scale.spec.dense_parameters)
@@ -210,7 +211,7 @@ def _delivered(best: Arranged, searched: Searched | None, asked: str, dtype: str
 
 def asked_size(
     network: str | Spec,
-    bond_dim: int | tuple[int, ...] | None = None,
+    bond_dim: BondDim | None = None,
     max_params: int | None = None,
     ratio: float | None = None,
     error: float | None = None,

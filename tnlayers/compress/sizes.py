@@ -13,11 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import gcd, prod
+from typing import Literal, TypeAlias
 
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.networks.registry import network_type
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
+
+# What `bond_dim=` takes: one size for all bonds, one for each, or the sizes that stand out of the noise (`vbmf.py`).
+BondDim: TypeAlias = int | tuple[int, ...] | Literal["vbmf"]
 
 _KEYS = ("bond_dim", "rank", "terms", "blocks")
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tnlayers.compress.decompose import asked_size
+from tnlayers.compress.sizes import BondDim
 from tnlayers.errors import TNLayersError
 from tnlayers.kernel import flat_size, kernel_spec
 from tnlayers.spec import Spec
@@ -62,7 +63,7 @@ class DenseConv(TNModule):
         dense: nn.Module,
         network: str | Spec = "mpo",
         *,
-        bond_dim: int | tuple[int, ...] | None = None,
+        bond_dim: BondDim | None = None,
         max_params: int | None = None,
         ratio: float | None = None,
         error: float | None = None,
@@ -80,7 +81,7 @@ class DenseConv(TNModule):
         Args:
             dense: The `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d` whose kernel is taken, grouped and depthwise ones too.
             network: A network type or a template, of the kernel or of the flattened maps.
-            bond_dim: The size of every bond, or one per bond.
+            bond_dim: The size of every bond, or one per bond; "vbmf" for what stands out of the noise.
             max_params: At most so many parameters in all cores.
             ratio: At most this share of the parameters of the kernel; in view "flat", of the matrix that it is there.
             error: At most this relative error of the weight, ||W - W'|| / ||W||; 0 keeps all of it.

@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from tnlayers.compress.sizes import BondDim
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.layer import LinearMap
 from tnlayers.lookup import LookupMap, Slices, strides, transposed
@@ -151,7 +152,7 @@ class TNEmbedding(TNModule):
         dense: nn.Embedding,
         network: str | Spec = "mpo",
         *,
-        bond_dim: int | tuple[int, ...] | None = None,
+        bond_dim: BondDim | None = None,
         max_params: int | None = None,
         ratio: float | None = None,
         error: float | None = None,
@@ -167,7 +168,7 @@ class TNEmbedding(TNModule):
         Args:
             dense: The embedding whose table is taken.
             network: A network type or a template.
-            bond_dim: The size of every bond, or one per bond.
+            bond_dim: The size of every bond, or one per bond; "vbmf" for what stands out of the noise.
             max_params: At most so many parameters in all cores.
             ratio: At most this share of the table's parameters.
             error: At most this relative error of the table, ||W - W'|| / ||W||; 0 keeps all of it.

@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from tnlayers.compress.sizes import BondDim
 from tnlayers.errors import TNLayersError
 from tnlayers.plan import Objective
 from tnlayers.planning import AnyPlan
@@ -103,7 +104,7 @@ class TNLinear(TNModule):
         dense: nn.Linear,
         network: str | Spec = "mpo",
         *,
-        bond_dim: int | tuple[int, ...] | None = None,
+        bond_dim: BondDim | None = None,
         max_params: int | None = None,
         ratio: float | None = None,
         error: float | None = None,
@@ -119,7 +120,7 @@ class TNLinear(TNModule):
         Args:
             dense: The layer whose weight is taken.
             network: A network type or a template.
-            bond_dim: The size of every bond, or one per bond.
+            bond_dim: The size of every bond, or one per bond; "vbmf" for what stands out of the noise.
             max_params: At most so many parameters in all cores.
             ratio: At most this share of the weight's parameters.
             error: At most this relative error of the weight, ||W - W'|| / ||W||; 0 keeps all of it.
