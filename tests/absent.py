@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OPTIONAL = ("torch", "jax", "equinox", "flax", "lightning_fabric", "matplotlib", "pooch", "sklearn")
+OPTIONAL = ("torch", "jax", "equinox", "flax", "ipywidgets", "lightning_fabric", "matplotlib", "pooch", "sklearn")
 ABSENT = tuple(name for name in OPTIONAL if importlib.util.find_spec(name) is None)
 
 

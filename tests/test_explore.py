@@ -166,8 +166,11 @@ class TestPage:
     def test_where_it_cannot_be_written(self, data, tmp_path):
         with pytest.raises(tnl.TNLayersError, match=r"not as 'a.htm': name it a.html"):
             save_page(data, "a.htm")
-        with pytest.raises(tnl.TNLayersError, match="No such file or directory"):
+        with pytest.raises(tnl.TNLayersError, match=r"there is no folder .*none"):
             save_page(data, tmp_path / "none" / "a.html")
+        (tmp_path / "a.html").mkdir()
+        with pytest.raises(tnl.TNLayersError, match=r"The page cannot be written to .*Is a directory"):
+            save_page(data, tmp_path / "a.html")
 
 
 class TestCommand:

@@ -13,12 +13,14 @@ from specs import MARKET
 from test_explore import random_path
 
 import tnlayers as tnl
+from tnlayers.draw.steps import byte_text
 from tnlayers.explore.data import page_data
 from tnlayers.explore.grid import Choice, Grid, make_grid
 from tnlayers.explore.page import save_page
 from tnlayers.explore.prices import step_prices, total
 from tnlayers.lower import forward
 from tnlayers.plan import Plan
+from tnlayers.tree import amount
 
 pytestmark = [
     pytest.mark.browser,
@@ -120,6 +122,14 @@ def test_prices_are_exact_beyond_floating_point(page):
     assert dict(zip(FIELDS, map(int, told), strict=True)) == counts(price)
     wider = Plan(contraction=forward(made.graph, 4098), path=path)
     assert int(told[0]) < total(step_prices(wider)).flops  # teeth: one row more is seen
+
+
+def test_numbers_are_written_as_plans_print_them(page):
+    draw = random.Random(0)
+    numbers = [draw.randrange(10 ** draw.randrange(1, 20)) for _ in range(300)]
+    numbers += [0, 999, 1000, 1125, 1375, 10_050, 999_499, 999_500, 2_125_000]
+    told = page.ask(f"{json.dumps(list(map(str, numbers)))}.map(n => [amount(BigInt(n)), byteText(BigInt(n))])")
+    assert told == [[amount(n), byte_text(n)] for n in numbers]
 
 
 def test_stepping_through_the_planners_order(page):

@@ -3,6 +3,7 @@
 import itertools
 import warnings
 
+import ipywidgets
 import numpy as np
 import pytest
 from oracle import assert_close, oracle_forward
@@ -12,8 +13,6 @@ import tnlayers as tnl
 from tnlayers.explore.order import Order, planned
 from tnlayers.explore.prices import step_prices
 from tnlayers.explore.view import picture
-
-ipywidgets = pytest.importorskip("ipywidgets")
 
 SPEC = "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)"
 

@@ -43,8 +43,6 @@ def commands() -> list[tuple[str, str]]:
 )
 def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="the pages show torch")
-    if "tnl.explore(" in page.read_text(encoding="utf-8"):
-        pytest.importorskip("ipywidgets", reason="this page shows the explorer")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registry, "_TYPES", dict(registry._TYPES))  # a page's own networks stay on it
     names: dict[str, Any] = {"__name__": page.stem}

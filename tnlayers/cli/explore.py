@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tnlayers.cli.shared import InOption, JsonOption, LoadOption, OutOption, load_files, print_json, read_spec
 from tnlayers.explore.data import page_data
 from tnlayers.explore.grid import Grid, make_grid
-from tnlayers.explore.page import check_suffix, save_page
+from tnlayers.explore.page import check_target, save_page
 
 
 def explore(
@@ -57,7 +57,7 @@ def explore(
     tnlayers explore "mpo(cores=4, bond=16)" --in 784 --out 256 --batch 1 --batch 128 --network ring --bond 8
     """
     load_files(load)
-    check_suffix(file)
+    check_target(file)
     grid = make_grid(
         read_spec(spec, in_features, out_features), batches=batch, bonds=bond, networks=network, optimizers=optimize
     )

@@ -33,9 +33,11 @@ def explore(spec: str | Spec, batch: int = 1) -> Explorer:
 
     Example:
         >>> import tnlayers as tnl
-        >>> explorer = tnl.explore("mpo(in=4x7, out=2x5, bond=3)", batch=8)  # doctest: +SKIP
-        >>> explorer.pick("core_0"); explorer.pick("core_1")  # as two clicks would  # doctest: +SKIP
-        >>> tnl.build(explorer.spec).use_plan(explorer.plan)  # doctest: +SKIP
+        >>> explorer = tnl.explore("mpo(in=4x7, out=2x5, bond=3)", batch=8)
+        >>> for name in ("core_0", "core_1", "x", "step 1"):  # as four clicks would
+        ...     explorer.pick(name)
+        >>> explorer.plan.path
+        ((1, 2), (0, 3))
     """
     from tnlayers.explore.widget import Explorer
 

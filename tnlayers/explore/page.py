@@ -57,7 +57,7 @@ def save_page(data: Mapping[str, Any], path: str | PathLike[str]) -> int:
         TNLayersError: If the path has another suffix, cannot be written, or the page is too large.
     """
     file = Path(path)
-    check_suffix(file)
+    check_target(file)
     text = page(data)
     try:
         write_text(file, text)
@@ -66,14 +66,16 @@ def save_page(data: Mapping[str, Any], path: str | PathLike[str]) -> int:
     return len(text.encode())
 
 
-def check_suffix(file: Path) -> None:
-    """Refuse a path that is no page.
+def check_target(file: Path) -> None:
+    """Refuse a path that no page can be written to, before the work is done.
 
     Raises:
-        TNLayersError: If it does not end in .html.
+        TNLayersError: If it does not end in .html, or its folder does not exist.
     """
     if file.suffix != ".html":
         raise TNLayersError(f"The explorer is written as .html, not as {str(file)!r}: name it {file.stem}.html.")
+    if not file.parent.is_dir():
+        raise TNLayersError(f"The page cannot be written to {file}: there is no folder {file.parent}.")
 
 
 def _file(name: str) -> str:

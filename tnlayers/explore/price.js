@@ -64,14 +64,20 @@ function densePrice([inFeatures, outFeatures], batch, itemsize) {
   return { flops: 2n * b * m * n, bytes: itemsize * (b * m + m * n) + result, largest: result, memory: result };
 }
 
+// Three digits as Python writes them, which rounds an exact half to an even digit: 1.125 is 1.12.
+function threeDigits(value) {
+  const half = /^\d\d[02468]50*$/.test(value.toPrecision(30).replace(".", ""));
+  return Number((half ? value * (1 - 1e-9) : value).toPrecision(3));
+}
+
 // A count with three digits and a decimal prefix, as plans print it: 12345678 is "12.3 M".
 function amount(count) {
   let value = Number(count);
   for (const prefix of ["", "k", "M", "G", "T", "P"]) {
-    if (value < 999.5) return prefix ? `${Number(value.toPrecision(3))} ${prefix}` : String(value);
+    if (value < 999.5) return prefix ? `${threeDigits(value)} ${prefix}` : String(value);
     value /= 1000;
   }
-  return `${Number(value.toPrecision(3))} E`;
+  return `${threeDigits(value)} E`;
 }
 
 function byteText(count) {
