@@ -8,27 +8,31 @@ averages forget fast. Statistics of batch normalisation are averages already; th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor
 
 
 class WeightAverage:
     """The averages of a model's trainables, each where its trainable is (of a sharded one, the shard).
 
     Args:
-        model: Ready for training, sharded if it is to be.
+        model: Ready for training, shared out over processes if it is to be.
         decay: The largest d.
+        is_sharded: Whether it is.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, *, is_sharded: bool = False) -> None:
         self.decay = decay
-        self._model = model
-        self._weights = [local(weight) for weight in model.parameters()]
+        self._after_change: Callable[[], None] = lambda: None
+        self._weights = [weight.detach() for weight in model.parameters()]
+        if is_sharded:
+            from tnlayers.train import sharded
+
+            self._after_change = lambda: sharded.reshard(model)
+            self._weights = [sharded.local(weight) for weight in model.parameters()]
         self._averages = [weight.clone() for weight in self._weights]
 
     def update(self, steps: int) -> None:
@@ -62,10 +66,4 @@ class WeightAverage:
     def _fill(self, values: list[Tensor]) -> None:
         with torch.no_grad():
             torch._foreach_copy_(self._weights, values)
-        if isinstance(self._model, FSDPModule):
-            self._model.reshard()  # whole weights that a forward pass left behind are of before
-
-
-def local(weight: Tensor) -> Tensor:
-    """Return the storage of a trainable on this process, apart from its gradient."""
-    return weight.to_local().detach() if isinstance(weight, DTensor) else weight.detach()
+        self._after_change()

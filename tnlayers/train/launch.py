@@ -11,8 +11,6 @@ from typing import Any
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning_fabric.strategies.strategy import Strategy
-from torch import nn
-from torch.distributed.fsdp import fully_shard
 
 from tnlayers.errors import TNLayersError
 from tnlayers.train.config import TrainConfig
@@ -21,19 +19,10 @@ from tnlayers.train.config import TrainConfig
 def strategy(config: TrainConfig) -> str | Strategy:
     """Return what Fabric calls the strategy."""
     if config.strategy == "fsdp":
+        from tnlayers.train.sharded import shard
+
         return ModelParallelStrategy(shard, save_distributed_checkpoint=False)
     return config.strategy
-
-
-def shard(model: nn.Module, mesh: object) -> nn.Module:
-    """Share the weights of a model out over all processes.
-
-    Args:
-        model: To be sharded in place.
-        mesh: Fabric's, one machine by its devices; not used, as the weights go over all processes alike.
-    """
-    fully_shard(model)
-    return model
 
 
 def launch(config: TrainConfig) -> Fabric:

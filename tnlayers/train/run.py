@@ -31,7 +31,6 @@ from tnlayers.train.processes import on_main_process
 from tnlayers.train.progress import Progress, showing
 from tnlayers.train.recipe import Recipe
 from tnlayers.train.results import NetworkResult, Parameters, RunResult, SeedResult
-from tnlayers.train.state import is_sharded, whole_weights
 
 
 def run(config: TrainConfig, *, progress: bool = True) -> RunResult:
@@ -183,7 +182,9 @@ class Runner:
             progress=progress,
             on_epoch=lambda record: self.directory.append_metrics(job, record) if main else None,
         )
-        if is_sharded(model):
+        if self.config.strategy == "fsdp":
+            from tnlayers.train.sharded import whole_weights
+
             weights = whole_weights(model)
             model = models.build(self.config.model, network=network, seed=seed)
             if main:

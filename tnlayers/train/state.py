@@ -13,19 +13,8 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
-from torch.distributed.fsdp import FSDPModule
 
 from tnlayers.train.average import WeightAverage
-
-WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-TO_SHARDS = StateDictOptions(full_state_dict=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -37,22 +26,19 @@ class State:
         model: As it was built; Fabric's wrapper holds the same weights.
         optimizer: Of its weights, without Fabric's wrapper.
         average: Of the model's weights, if they are averaged.
+        is_sharded: Whether the weights are shared out over processes.
     """
 
     fabric: Fabric
     model: nn.Module
     optimizer: torch.optim.Optimizer
     average: WeightAverage | None = None
-
-    @property
-    def sharded(self) -> bool:
-        """Whether the weights are shared out over processes."""
-        return is_sharded(self.model)
+    is_sharded: bool = False
 
     def gather(self) -> dict[str, Any]:
         """Return model, optimizer, averages and random states, to be written by process 0."""
         state = {
-            "model": whole_weights(self.model),
+            "model": self._model(),
             "optimizer": self._optimizer(),
             "random": random_states(self.fabric),
         }
@@ -62,7 +48,7 @@ class State:
                 state["average"] = {
                     # A clone, as the weights are put back into these tensors at the end of the block.
                     name: tensor.clone()
-                    for name, tensor in whole_weights(self.model).items()
+                    for name, tensor in self._model().items()
                     if name in weights
                 }
         return state
@@ -73,32 +59,38 @@ class State:
             self._load_model({**state["model"], **state["average"]})
             self.average.take_over()
         self._load_model(state["model"])
-        if self.sharded:
-            set_optimizer_state_dict(self.model, self.optimizer, state["optimizer"], options=TO_SHARDS)
-        else:
-            self.optimizer.load_state_dict(state["optimizer"])
+        self._load_optimizer(state["optimizer"])
         set_random_state(self.fabric, state["random"])
 
+    def _model(self) -> dict[str, Tensor]:
+        if self.is_sharded:
+            from tnlayers.train import sharded
+
+            return sharded.whole_weights(self.model)
+        return self.model.state_dict()
+
     def _load_model(self, weights: Mapping[str, Tensor]) -> None:
-        if self.sharded:
-            set_model_state_dict(self.model, dict(weights), options=TO_SHARDS)
+        if self.is_sharded:
+            from tnlayers.train import sharded
+
+            sharded.load_weights(self.model, weights)
         else:
             self.model.load_state_dict(weights)
 
     def _optimizer(self) -> dict[str, Any]:
-        if self.sharded:
-            return get_optimizer_state_dict(self.model, self.optimizer, options=WHOLE)
+        if self.is_sharded:
+            from tnlayers.train import sharded
+
+            return sharded.optimizer_state(self.model, self.optimizer)
         return self.optimizer.state_dict()
 
+    def _load_optimizer(self, state: dict[str, Any]) -> None:
+        if self.is_sharded:
+            from tnlayers.train import sharded
 
-def is_sharded(model: nn.Module) -> bool:
-    """Return whether the weights of a model are shared out over processes."""
-    return isinstance(model, FSDPModule)  # its weights tell only sometimes: whole ones are in their place at a forward
-
-
-def whole_weights(model: nn.Module) -> dict[str, Any]:
-    """Return weights and statistics by name; of a sharded model every process must ask, and process 0 gets them."""
-    return get_model_state_dict(model, options=WHOLE) if is_sharded(model) else model.state_dict()
+            sharded.load_optimizer_state(self.model, self.optimizer, state)
+        else:
+            self.optimizer.load_state_dict(state)
 
 
 def random_states(fabric: Fabric) -> dict[str, Tensor]:
