@@ -15,7 +15,7 @@ from tnlayers.reproduce.cost import gpu_hours, seconds_per_epoch
 from tnlayers.reproduce.page import missing, page
 from tnlayers.reproduce.paper import ROWS, Row, rows
 from tnlayers.reproduce.schedule import schedule, within
-from tnlayers.reproduce.store import Store, of, told
+from tnlayers.reproduce.store import Store, of, recipes, told
 from tnlayers.reproduce.structure import measure
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -101,10 +101,14 @@ def test_what_is_stored_is_not_run_again(tmp_path):
     assert {job.seed for job in jobs} == set(range(4)) - stored
     short = schedule([FC2], RUNS, STRUCTURE, seeds=1, out=tmp_path, epochs=3)
     assert [(job.seed, job.epochs) for job in short] == [(0, 3)]  # another length is another run
-    seconds, source = seconds_per_epoch(FC2, STRUCTURE["fc2"]["mpo(bond=8)"], RUNS)
+    seconds, source = seconds_per_epoch(FC2, STRUCTURE, RUNS, "32-true")
     assert source == "measured"
     assert short[0].minutes == pytest.approx(3 * seconds / 60)
-    assert seconds_per_epoch(FC2, STRUCTURE["fc2"]["mpo(bond=8)"], [])[1].startswith("guess")
+    others = [run for run in RUNS if run["network"] != "mpo(bond=8)"]
+    assert seconds_per_epoch(FC2, STRUCTURE, others, "32-true")[1].endswith("of others")
+    guesses = [seconds_per_epoch(FC2, STRUCTURE, [], precision) for precision in ("32-true", "bf16-mixed")]
+    assert all(source.endswith("a guess") for _, source in guesses)
+    assert guesses[1][0] < guesses[0][0]
 
 
 def test_begun_runs_come_first_then_seed_by_seed_the_shortest_first(tmp_path):
@@ -126,6 +130,7 @@ def test_begun_runs_come_first_then_seed_by_seed_the_shortest_first(tmp_path):
 def test_the_end_of_the_budget_stops_a_process_as_ctrl_c_does():
     code = "import sys, time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    sys.exit(130)"
     begin = time.monotonic()
+    assert running._run([sys.executable, "-c", "import time; time.sleep(60)"], 0.5) == 130
     assert running._run([sys.executable, "-c", code], 1.0) == 130
     assert time.monotonic() - begin < 30
     assert running._run([sys.executable, "-c", "raise SystemExit(3)"], 30) == 3
@@ -152,9 +157,51 @@ def test_a_run_is_trained_gathered_and_not_trained_twice(tmp_path):
         store.add(found)
         store.add(found)
         (run,) = store.runs()
+        assert store.gather([job.folder]) == []  # digits are not of the paper
         assert (run["model"], run["seed"], run["recipe"]["epochs"]) == ("fc2", 0, 1)
         assert run["command"].startswith('tnlayers train fc2 --network "mpo(bond=2)" --data digits --seed 0')
         assert schedule([row], store.runs(), counts, seeds=1, out=tmp_path / "runs", epochs=1) == []
+
+
+def test_finished_runs_of_any_folder_are_gathered_once(tmp_path):
+    end = {"epoch": 2, "train_loss": 0.1, "test_accuracy": 0.98}
+    recipe = recipes("vgg16", "cifar10")["fast"].model_dump() | {"epochs": 2}
+    results = {
+        "model": "vgg16",
+        "data": "cifar10",
+        "recipe": recipe,
+        "environment": {"commit": None, "torch": "2", "device": "cpu", "threads": 2},
+        "networks": [
+            {
+                "network": "mpo",
+                "rho": 0.000463,
+                "parameters": {"replaced": {"weights": 10944}, "total": {"trainable": 5307014}},
+                "seeds": [
+                    {
+                        "seed": 4,
+                        "final": end,
+                        "best_test_epoch": end,
+                        "validation_epoch": end | {"test_accuracy": 0.5},
+                        "median_seconds_per_epoch": 1.0,
+                    }
+                ],
+            }
+        ],
+    }
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "results.json").write_text(json.dumps(results))
+    (tmp_path / "empty").mkdir()
+    store = Store(folder=tmp_path / "results")
+    (run,) = store.gather([tmp_path / "run", tmp_path / "empty"])
+    assert store.gather([tmp_path / "run"]) == []
+    assert told(run) == "fast, epochs 2"
+    assert run["command"] == (
+        'tnlayers train vgg16 --network "mpo" --data cifar10 --seed 4 --threads 2 --recipe fast --epochs 2'
+    )
+    shown = page(store.runs(), STRUCTURE)
+    assert "| 98.00 | 98.00 | 50.00 | fast, epochs 2 | 2 | 4 | `unknown` | cpu, 2 threads |" in shown
+    vgg = next(row for row in ROWS if row.model == "vgg16" and row.network == "mpo")
+    assert missing(vgg, store.runs()) == 5  # another recipe is no repetition
 
 
 def test_a_training_that_fails_is_told(tmp_path, monkeypatch):

@@ -38,15 +38,16 @@ def reproduce(
         Path | None, typer.Option(metavar="DIR", show_default=False, help="Where data lie, as for train.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, metavar="N", show_default=False, help="CPU threads.")] = None,
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs.")] = Path("runs/paper"),
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs, old and new.")] = Path("runs"),
     docs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of paper.md, results/ and img/.")] = Path("docs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would run, and how long.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run what is missing of the paper's tables and figures, and write docs/paper.md.
 
-    Runs that are stored already are not run again. The budget ends the last
-    training at a checkpoint, and the same command goes on with it.
+    Runs that are stored already, or lie finished in the folder of runs, are not
+    run again. The budget ends the last training at a checkpoint, and the same
+    command goes on with it.
 
     [bold]Examples[/bold]
 
@@ -73,6 +74,8 @@ def reproduce(
         raise TNLayersError(f"{what} has no row of model={model!r}; it has {', '.join(there)}.")
     store = Store(folder=docs / "results")
     structure = complete(store, keep=not dry_run)
+    if not dry_run:
+        store.gather(sorted(folder for folder in runs.glob("*") if folder.is_dir()))
     jobs = schedule(wanted, store.runs(), structure, seeds=seeds, out=runs, recipe=recipe, epochs=epochs)
     chosen = within(jobs, budget)
     if not as_json:
@@ -81,8 +84,9 @@ def reproduce(
     if not dry_run:
         for job, found in work(chosen, minutes=budget, data_root=data_root, threads=threads):
             store.add(found)
-            finished += [job] * bool(found)
-            write(store, docs)
+            if found:
+                finished.append(job)
+                write(store, docs)
         write(store, docs)
     if as_json:
         print_json(_report(jobs, chosen, finished, docs))
@@ -103,7 +107,7 @@ def _report(jobs: list[Job], chosen: list[Job], finished: list[Job], docs: Path)
 def _print(jobs: list[Job], chosen: list[Job], budget: float) -> None:
     """The runs that fit, and how much more is missing."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("part", "model", "network", "seed", "epochs", "minutes", "predicted from"):
+    for heading in ("part", "model", "network", "seed", "epochs", "minutes", "predicted by"):
         table.add_column(heading, justify="right" if heading in ("seed", "minutes") else "left")
     for job in chosen:
         words = f"{job.source}{', begun' if job.begun else ''}"

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tnlayers.reproduce.paper import Row
-from tnlayers.reproduce.store import Run, of
+from tnlayers.reproduce.store import Run, of, same
 
 IMAGES = {"mnist": 60_000, "cifar10": 50_000}
 EPOCHS = {"mnist": 500, "cifar10": 325}  # of the paper
@@ -26,7 +26,8 @@ SEEDS = 5
 GPU_RATE = 20e12
 GPU_OVERHEAD = 60e-6
 GPU_STEP = 1e-3
-CPU_RATE = 60e9  # flops a second of a training step in float32 on two cores, where nothing of the kind was measured
+# Flops a second of training on two cores where nothing of the kind was measured, by precision; others as the first.
+CPU_RATES = {"32-true": 60e9, "bf16-mixed": 300e9}
 
 
 def gpu_hours(row: Row, counts: Mapping[str, Any]) -> float:
@@ -45,15 +46,37 @@ def gpu_hours(row: Row, counts: Mapping[str, Any]) -> float:
     return step * IMAGES[row.data] / BATCH * EPOCHS[row.data] / 3600
 
 
-def seconds_per_epoch(row: Row, counts: Mapping[str, Any], runs: Iterable[Run]) -> tuple[float, str]:
+def seconds_per_epoch(
+    row: Row, structure: Mapping[str, Mapping[str, Mapping[str, Any]]], runs: Iterable[Run], precision: str
+) -> tuple[float, str]:
     """What an epoch takes on this kind of machine.
 
+    Args:
+        row: What is to be trained.
+        structure: Counts by model and network.
+        runs: The stored runs; those of another precision say nothing.
+        precision: Of the training.
+
     Returns:
-        Seconds, and where they are from: the median of stored runs of the row, or a guess from its flops.
+        Seconds, and where they are from: the median of stored runs of the row; else its flops, at the median rate of
+        stored runs on the same data; else a guess of the rate.
     """
+    alike = [run for run in runs if run["recipe"].get("precision", "32-true") == precision]
     measured = [
-        run["median_seconds_per_epoch"] for group in of(runs, row.model, row.network, row.data) for run in group
+        run["median_seconds_per_epoch"] for group in of(alike, row.model, row.network, row.data) for run in group
     ]
     if measured:
         return statistics.median(measured), "measured"
-    return 3 * counts["flops"] * IMAGES[row.data] / CPU_RATE, f"guess: {CPU_RATE / 1e9:g} Gflop/s"
+    rates = [
+        _flops(run["data"], counts) / run["median_seconds_per_epoch"]
+        for run in alike
+        if run["data"] == row.data and (counts := structure.get(run["model"], {}).get(same(run))) is not None
+    ]
+    rate = statistics.median(rates) if rates else CPU_RATES.get(precision, CPU_RATES["32-true"])
+    source = f"{rate / 1e9:.0f} Gflop/s, {'of others' if rates else 'a guess'}"
+    return _flops(row.data, structure[row.model][row.network]) / rate, source
+
+
+def _flops(data: str, counts: Mapping[str, Any]) -> float:
+    flops: float = 3.0 * counts["flops"] * IMAGES[data]
+    return flops

@@ -17,12 +17,15 @@ from tnlayers.errors import TNLayersError
 from tnlayers.reproduce.schedule import Job
 from tnlayers.reproduce.store import Run, read_runs, recipes
 
+STOPPED = 130
+
 
 def command(job: Job, *, data_root: Path | None, threads: int | None) -> list[str]:
     """The command of a job, without the interpreter."""
     row = job.row
     words = ["train", row.model, "--network", row.network, "--data", row.data, "--seed", str(job.seed)]
     words += ["--epochs", str(job.epochs), "--out", str(job.folder.parent), "--name", job.folder.name, "--resume"]
+    words += ["--checkpoint-seconds", "0"]  # after each epoch: short ones have small files, and long ones are dear
     if job.recipe != next(iter(recipes(row.model, row.data))):
         words += ["--recipe", job.recipe]
     words += ["--data-root", str(data_root)] if data_root is not None else []
@@ -48,7 +51,7 @@ def work(
             return
         words = [sys.executable, "-m", "tnlayers", *command(job, data_root=data_root, threads=threads)]
         status = _run(words, left)
-        if status not in (0, 130):
+        if status not in (0, STOPPED):
             raise TNLayersError(
                 f"Training {job.row.model} with {job.row.network}, seed {job.seed}, ended with status {status}; its "
                 f"last words are above. What was done is in {job.folder}: the same command goes on with it."
@@ -63,7 +66,8 @@ def _run(words: Sequence[str], seconds: float) -> int:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
-            return process.wait()
+            process.wait()
+            return STOPPED  # whatever it says: while it still loads torch, a signal ends it with a traceback
         except KeyboardInterrupt:
             process.wait()  # it has the same signal
             raise

@@ -79,11 +79,9 @@ def schedule(
     jobs = []
     for row in rows:
         known = recipes(row.model, row.data)
-        if not known:
-            continue
         name = recipe if recipe in known else next(iter(known))
         length = epochs or known[name].epochs
-        seconds, source = seconds_per_epoch(row, structure[row.model][row.network], runs)
+        seconds, source = seconds_per_epoch(row, structure, runs, known[name].precision)
         done = {
             run["seed"]
             for group in of(runs, row.model, row.network, row.data)

@@ -7,6 +7,7 @@ run is known by model, network, data, seed and recipe; two records of one run ar
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,10 +16,11 @@ from typing import Any
 
 from tnlayers.atomic import write_text
 from tnlayers.errors import TNLayersError
+from tnlayers.train.recipe import Recipe
 from tnlayers.train.recipes import RECIPES, find_recipe
 
 Run = dict[str, Any]
-OPTIONS = {"lr_decay_per_epoch": "lr-decay", "clip_norm": "clip-norm"}
+OPTIONS = {"lr_decay_per_epoch": "lr-decay"}
 SAME = {("fc2", "mpo"): "mpo(bond=16)"}  # two names of one network
 
 
@@ -45,6 +47,19 @@ class Store:
             if isinstance(content, dict) and isinstance(content.get("runs"), list):
                 found |= {identity(run): run for run in map(_complete, content["runs"])}
         return [found[key] for key in sorted(found)]
+
+    def gather(self, folders: Iterable[Path]) -> list[Run]:
+        """Add what is finished in run folders, but for sets of digits and what a file has already.
+
+        Returns:
+            What was added.
+        """
+        known = {identity(run) for run in self.runs()}
+        found = [run for folder in folders for run in read_runs(folder) if run["data"] != "digits"]
+        new = [run for run in found if identity(run) not in known]
+        if new:
+            self.add(new)
+        return new
 
     def structure(self) -> dict[str, Any]:
         """Counts by model and network, as `measure` of `structure` makes them; empty where none are stored."""
@@ -88,6 +103,7 @@ def read_runs(folder: Path) -> list[Run]:
             "best_test_accuracy": seed["best_test_epoch"]["test_accuracy"],
             "best_test_epoch": seed["best_test_epoch"]["epoch"],
             "median_seconds_per_epoch": round(seed["median_seconds_per_epoch"], 2),
+            **_by_validation(seed),
             **{key: results["environment"][key] for key in ("commit", "torch", "device", "threads")},
         }
         for network in results["networks"]
@@ -95,12 +111,18 @@ def read_runs(folder: Path) -> list[Run]:
     ]
 
 
+def _by_validation(seed: Run) -> Run:
+    """The test accuracy of the epoch that held-out images chose, where some were held out."""
+    chosen = seed.get("validation_epoch")
+    return {} if chosen is None else {"chosen_test_accuracy": chosen["test_accuracy"], "chosen_epoch": chosen["epoch"]}
+
+
 def identity(run: Run) -> tuple[Any, ...]:
     """What makes two runs the same one; sorts dense first, then by network, recipe and seed."""
     network = same(run)
     bond = int("".join(filter(str.isdigit, network)) or 0)
-    recipe = json.dumps(run["recipe"], sort_keys=True)
-    return run["model"], run["data"], network != "dense", network.partition("(")[0], bond, network, recipe, run["seed"]
+    kind = network.partition("(")[0]
+    return run["model"], run["data"], network != "dense", kind, bond, network, told(run), run["seed"]
 
 
 def same(run: Run) -> str:
@@ -130,9 +152,20 @@ def changes(model: str, data: str, recipe: Run) -> tuple[str, dict[str, Any]]:
     return name, apart[name]
 
 
-def recipes(model: str, data: str) -> dict[str, Any]:
-    """The recipes of a model on a data set by name, the default first."""
-    return {"paper": find_recipe(model, data)} if (model, data) in RECIPES else {}
+def recipes(model: str, data: str) -> dict[str, Recipe]:
+    """The recipes of a model on a data set by name, the default first.
+
+    Raises:
+        TNLayersError: If there are none.
+
+    Example:
+        >>> list(recipes("vgg16", "cifar10"))
+        ['paper', 'fast']
+    """
+    find_recipe(model, data)  # refuses a pair that has none
+    return next(
+        dict(named) for (pattern, where), named in RECIPES.items() if where == data and re.fullmatch(pattern, model)
+    )
 
 
 def told(run: Run) -> str:
@@ -163,7 +196,8 @@ def command(results: Run, network: str, seed: int, recipe: Run) -> str:
     if name != next(iter(recipes(model, data))):
         words += ["--recipe", name]
     for key, value in changed.items():
-        words += [f"--{OPTIONS.get(key, key.replace('_', '-'))}", _text(value)]
+        option = OPTIONS.get(key, key.replace("_", "-"))
+        words += [f"--{'' if value else 'no-'}{option}"] if isinstance(value, bool) else [f"--{option}", _text(value)]
     return " ".join(words)
 
 
