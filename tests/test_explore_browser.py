@@ -206,6 +206,10 @@ def test_while_one_operand_is_chosen_the_others_tell_their_flops(page):
     assert page.ask("document.querySelector('.chosen').dataset.name") == "core_0"
     assert page.ask("document.querySelector('[data-name=core_1] .offer').textContent") == "229 k"
     assert "Choose the second operand" in page.ask("document.getElementById('hint').textContent")
+    page.ask("document.querySelector('[data-name=core_1]').focus()")
+    assert page.ask("document.getElementById('hint').textContent") == (
+        "229 k flops, 58.4 kB moved; the result takes 28.7 kB, with 28.7 kB of intermediates alive."
+    )
     page.click("[data-name=core_0]")
     assert page.ask("document.querySelectorAll('.chosen, .offer').length") == 0
 
