@@ -26,6 +26,8 @@ html_title = f"tnlayers {release}"
 html_theme = "furo"
 html_theme_options = {"top_of_page_buttons": []}
 html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["README.md"]

@@ -30,7 +30,6 @@ from tnlayers.errors import TNLayersError, TNLayersWarning
 app = typer.Typer(
     name="tnlayers",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -52,11 +51,14 @@ def _tnlayers(
     """Neural-network layers declared as tensor-network graphs: count them, plan them, train them."""
 
 
-for _command in (describe, plan, draw, explore, check, train):
-    app.command(no_args_is_help=True)(_command)
-app.command()(bench)
-app.command()(calibrate)
-app.command()(reproduce)
+_LOOK, _RUN, _HERE = "Look at a layer or a model", "Train", "Check and measure"
+for _command in (describe, plan, draw, explore):
+    app.command(no_args_is_help=True, rich_help_panel=_LOOK)(_command)
+app.command(no_args_is_help=True, rich_help_panel=_RUN)(train)
+app.command(rich_help_panel=_RUN)(reproduce)
+app.command(no_args_is_help=True, rich_help_panel=_HERE)(check)
+app.command(rich_help_panel=_HERE)(bench)
+app.command(rich_help_panel=_HERE)(calibrate)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

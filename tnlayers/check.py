@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,12 +62,15 @@ class Difference:
         return self.units <= 1
 
 
-def check(specs: Sequence[Spec], backends: Sequence[str] | None = None) -> list[Difference]:
+def check(
+    specs: Sequence[Spec], backends: Sequence[str] | None = None, step: Callable[[], None] = lambda: None
+) -> list[Difference]:
     """Run layers on backends in every dtype that these have, and compare.
 
     Args:
         specs: Sized declarations.
         backends: Names; all that are installed if None.
+        step: Called after each dtype of each backend.
 
     Raises:
         TNLayersError: If a backend is unknown or cannot be imported.
@@ -86,8 +89,11 @@ def check(specs: Sequence[Spec], backends: Sequence[str] | None = None) -> list[
             if dtype not in apart:
                 for spec in specs:
                     found += check_layer(spec, name, dtype)
+                step()
         if apart:
             found += _in_own_process(specs, name, apart)
+            for _ in apart:
+                step()
     return found
 
 

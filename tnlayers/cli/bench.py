@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tnlayers.backends import backend
+from tnlayers.cli.progress import progress
 from tnlayers.cli.shared import JsonOption, print_json
 
 
@@ -27,12 +28,13 @@ def bench(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Time layers against `nn.Linear`, other ways to contract, other libraries, and this machine's limit.
+    """Time layers against dense ones, other libraries and this machine's limit.
 
-    Nothing else should run on the machine meanwhile. Other libraries are compared where they are installed;
-    `make bench` makes an environment with all of them.
+    Nothing else should run on the machine meanwhile. Other libraries are
+    compared where they are installed; `make bench` installs all of them.
 
-    Examples:
+    [bold]Examples[/bold]
+
     tnlayers bench --quick
 
     tnlayers bench --cells 4096-4096-c4-r16 --report bench.md
@@ -45,7 +47,14 @@ def bench(
     from tnlayers.bench.run import run_cells
 
     chosen = select(few() if quick else grid(), cells)
-    data = run_cells(chosen, out, cap=cap, tell=(lambda line: None) if as_json else typer.echo)
+    with progress("measuring", len(chosen)) as step:
+
+        def tell(line: str) -> None:
+            step()
+            if not as_json:
+                typer.echo(line)
+
+        data = run_cells(chosen, out, cap=cap, tell=tell)
     if report is not None:
         write_report(data, report)
     if as_json:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
-from rich.console import Console
 from rich.table import Table
 
 from tnlayers.calibrate import calibrate as measure_and_keep
 from tnlayers.calibrate import machine_file
-from tnlayers.cli.shared import JsonOption
+from tnlayers.cli.progress import progress
+from tnlayers.cli.shared import JsonOption, out, print_json
 from tnlayers.machine import Machine
 
 
@@ -21,13 +20,14 @@ def calibrate(as_json: JsonOption = False) -> None:
     cost of a call: plans weigh these against each other. The file that they are
     kept in is told; delete it to plan with the defaults again.
     """
-    found = measure_and_keep()
+    with progress("measuring"):
+        found = measure_and_keep()
     if as_json:
-        print(json.dumps({"file": str(machine_file()), "rates": asdict(found)}))
+        print_json({"file": str(machine_file()), "rates": asdict(found)})
         return
     table = Table("rate", "here", "default", box=None)
     default = asdict(Machine())
     for name, value in asdict(found).items():
         table.add_row(name, f"{value:.3g}", f"{default[name]:.3g}")
-    Console().print(table)
+    out().print(table)
     print(f"kept in {machine_file()}")

@@ -10,21 +10,37 @@ import typer
 from rich import box
 from rich.table import Table
 
-from tnlayers.cli.shared import InOption, JsonOption, LoadOption, OutOption, load_files, out, print_json, read_spec
+from tnlayers.cli import completion
+from tnlayers.cli.progress import progress
+from tnlayers.cli.shared import (
+    InOption,
+    JsonOption,
+    LoadOption,
+    OutOption,
+    SpecArgument,
+    load_files,
+    out,
+    print_json,
+    read_spec,
+)
 
 if TYPE_CHECKING:
     from tnlayers.check import Difference
 
 
 def check(
-    spec: Annotated[
-        str, typer.Argument(metavar="SPEC", help="A layer in quotes, or a .yaml or .json file.", show_default=False)
-    ],
+    spec: SpecArgument,
     in_features: InOption = None,
     out_features: OutOption = None,
     backend: Annotated[
         list[str] | None,
-        typer.Option("--backend", metavar="NAME", help="Only this backend; may be repeated.", show_default="all"),
+        typer.Option(
+            "--backend",
+            metavar="NAME",
+            help="Only this backend; may be repeated.",
+            show_default="all",
+            autocompletion=completion.backend,
+        ),
     ] = None,
     load: LoadOption = None,
     as_json: JsonOption = False,
@@ -43,9 +59,13 @@ def check(
     tnlayers check "cp(rank=8)" --in 784 --out 256 --backend numpy --backend jax
     """
     load_files(load)
+    from tnlayers.backends import backend as find
+    from tnlayers.backends import installed
     from tnlayers.check import check as run
 
-    found = run([read_spec(spec, in_features, out_features)], backend or None)
+    made, names = read_spec(spec, in_features, out_features), backend or installed()
+    with progress("checking", sum(len(find(name).dtypes) for name in names)) as step:
+        found = run([made], names, step)
     good = all(one.good for one in found)
     if as_json:
         print_json({"good": good, "differences": [asdict(one) | {"good": one.good} for one in found]})

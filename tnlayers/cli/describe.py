@@ -11,6 +11,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from tnlayers.cli import completion
 from tnlayers.cli.shared import (
     InOption,
     JsonOption,
@@ -37,6 +38,7 @@ def describe(
             metavar="MODEL_OR_SPEC",
             help="A model (fc2, vgg16, ...), a layer in quotes, or a layer's .yaml or .json file.",
             show_default=False,
+            autocompletion=completion.model_or_spec,
         ),
     ] = None,
     network: Annotated[
@@ -47,6 +49,7 @@ def describe(
             help='For a model: mpo (default, as in the paper), dense, a template such as "mpo(bond=8)", or '
             '"cp(equal)": another type with about as many parameters.',
             show_default=False,
+            autocompletion=completion.network,
         ),
     ] = None,
     bond: Annotated[

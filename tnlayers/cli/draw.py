@@ -9,6 +9,7 @@ import typer
 
 from tnlayers import draw as draw_things
 from tnlayers import plan as make_plan
+from tnlayers.cli import completion
 from tnlayers.cli.shared import InOption, JsonOption, LoadOption, OutOption, load_files, print_json, read_spec
 
 if TYPE_CHECKING:
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 def draw(
     specs: Annotated[
         list[str],
-        typer.Argument(metavar="SPEC...", help="Layers in quotes, or .yaml or .json files.", show_default=False),
+        typer.Argument(
+            metavar="SPEC...",
+            help="Layers in quotes, or .yaml or .json files.",
+            autocompletion=completion.spec,
+            show_default=False,
+        ),
     ],
     show_plan: Annotated[
         bool, typer.Option("--plan", help="Draw the plan: its contraction tree and its steps over time.")
@@ -29,14 +35,26 @@ def draw(
         typer.Option("--batch", min=1, metavar="N", help="Batch size of the plan; twice for two plans side by side."),
     ] = None,
     objective: Annotated[
-        str, typer.Option("--objective", metavar="AIM", help="What plans make cheapest: forward or training.")
+        str,
+        typer.Option(
+            "--objective",
+            metavar="AIM",
+            help="What plans make cheapest: forward or training.",
+            autocompletion=completion.objective,
+        ),
     ] = "forward",
     file: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Write this .svg, .html, .png or .pdf file."),
     ] = None,
     theme: Annotated[
-        str, typer.Option("--theme", metavar="NAME", help="light, dark, or auto: as the reader prefers.")
+        str,
+        typer.Option(
+            "--theme",
+            metavar="NAME",
+            help="light, dark, or auto: as the reader prefers.",
+            autocompletion=completion.theme,
+        ),
     ] = "auto",
     in_features: InOption = None,
     out_features: OutOption = None,

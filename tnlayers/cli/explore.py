@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tnlayers.cli.shared import InOption, JsonOption, LoadOption, OutOption, load_files, print_json, read_spec
+from tnlayers.cli import completion
+from tnlayers.cli.progress import progress
+from tnlayers.cli.shared import (
+    InOption,
+    JsonOption,
+    LoadOption,
+    OutOption,
+    SpecArgument,
+    load_files,
+    print_json,
+    read_spec,
+)
 from tnlayers.explore.data import page_data
-from tnlayers.explore.grid import Grid, make_grid
+from tnlayers.explore.grid import make_grid
 from tnlayers.explore.page import check_target, save_page
 
 
 def explore(
-    spec: Annotated[
-        str, typer.Argument(metavar="SPEC", help="A layer in quotes, or a .yaml or .json file.", show_default=False)
-    ],
+    spec: SpecArgument,
     file: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Write this .html file.")] = Path(
         "explore.html"
     ),
@@ -32,11 +37,21 @@ def explore(
     ] = None,
     network: Annotated[
         list[str] | None,
-        typer.Option("--network", metavar="TYPE", help="A network type for the same sizes; may be repeated."),
+        typer.Option(
+            "--network",
+            metavar="TYPE",
+            help="A network type for the same sizes; may be repeated.",
+            autocompletion=completion.spec,
+        ),
     ] = None,
     optimize: Annotated[
         list[str] | None,
-        typer.Option("--optimize", metavar="NAME", help="auto, or an optimizer of opt_einsum; may be repeated."),
+        typer.Option(
+            "--optimize",
+            metavar="NAME",
+            help="auto, or an optimizer of opt_einsum; may be repeated.",
+            autocompletion=completion.optimizer,
+        ),
     ] = None,
     in_features: InOption = None,
     out_features: OutOption = None,
@@ -61,8 +76,8 @@ def explore(
     grid = make_grid(
         read_spec(spec, in_features, out_features), batches=batch, bonds=bond, networks=network, optimizers=optimize
     )
-    with _progress(grid) as told:
-        data = page_data(grid, told)
+    with progress("planning", grid.points) as step:
+        data = page_data(grid, step)
     size = save_page(data, file)
     if as_json:
         print_json(
@@ -77,13 +92,3 @@ def explore(
         )
     else:
         print(f"{file}: {grid.points} plans, {size / 1000:.0f} kB. Open it in a browser.")
-
-
-@contextmanager
-def _progress(grid: Grid) -> Iterator[Callable[[], None]]:
-    """A bar on the error stream where that is a terminal, and nothing elsewhere."""
-    columns = TextColumn("planning"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        task = bars.add_task("", total=grid.points)
-        yield lambda: bars.advance(task)

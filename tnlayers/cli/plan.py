@@ -7,25 +7,35 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from tnlayers import plan as make_plan
-from tnlayers.cli.shared import InOption, JsonOption, LoadOption, OutOption, load_files, read_spec
+from tnlayers.cli import completion
+from tnlayers.cli.shared import InOption, JsonOption, LoadOption, OutOption, SpecArgument, load_files, read_spec
 
 if TYPE_CHECKING:
     from tnlayers.plan import Objective
 
 
 def plan(
-    spec: Annotated[
-        str, typer.Argument(metavar="SPEC", help="A layer in quotes, or a .yaml or .json file.", show_default=False)
-    ],
+    spec: SpecArgument,
     batch: Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Vectors that go through at once.")] = 1,
     in_features: InOption = None,
     out_features: OutOption = None,
     objective: Annotated[
-        str, typer.Option("--objective", metavar="AIM", help="What to make cheapest: forward or training.")
+        str,
+        typer.Option(
+            "--objective",
+            metavar="AIM",
+            help="What to make cheapest: forward or training.",
+            autocompletion=completion.objective,
+        ),
     ] = "forward",
     optimize: Annotated[
         str,
-        typer.Option("--optimize", metavar="NAME", help="auto, or an optimizer of opt_einsum: optimal, dp, greedy..."),
+        typer.Option(
+            "--optimize",
+            metavar="NAME",
+            help="auto, or an optimizer of opt_einsum: optimal, dp, greedy...",
+            autocompletion=completion.optimizer,
+        ),
     ] = "auto",
     dtype: Annotated[str, typer.Option("--dtype", metavar="NAME", help="What bytes are counted for.")] = "float32",
     load: LoadOption = None,

@@ -9,6 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from tnlayers.cli import completion
 from tnlayers.cli.shared import JsonOption, out, print_json
 from tnlayers.errors import TNLayersError
 
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 
 def reproduce(
     what: Annotated[
-        str, typer.Argument(metavar="[table1|table2|fig2|fig3|all]", help="What to run; the page always has all of it.")
+        str,
+        typer.Argument(
+            metavar="[table1|table2|fig2|fig3|all]",
+            help="What to run; the page always has all of it.",
+            autocompletion=completion.part,
+        ),
     ] = "all",
     budget: Annotated[
         float, typer.Option(min=0, metavar="MINUTES", help="Time for training; 0 only writes the page.")
@@ -32,7 +38,10 @@ def reproduce(
         int | None, typer.Option(min=1, metavar="N", show_default=False, help="Other than the recipe's.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME", show_default=False, help="Only the rows of this model.")
+        str | None,
+        typer.Option(
+            metavar="NAME", show_default=False, help="Only the rows of this model.", autocompletion=completion.model
+        ),
     ] = None,
     data_root: Annotated[
         Path | None, typer.Option(metavar="DIR", show_default=False, help="Where data lie, as for train.")

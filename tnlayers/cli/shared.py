@@ -12,11 +12,21 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from tnlayers.cli import completion
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.networks.yaml_file import load_network
 from tnlayers.spec import Spec, spec
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+SpecArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC",
+        help="A layer in quotes, or a .yaml or .json file.",
+        show_default=False,
+        autocompletion=completion.spec,
+    ),
+]
 InOption = Annotated[
     int | None, typer.Option("--in", min=1, metavar="N", help="Input features, for a SPEC without sizes.")
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tnlayers.cli import completion
 from tnlayers.cli.shared import JsonOption, LoadOption, load_files, out, print_json
 
 if TYPE_CHECKING:
@@ -26,12 +27,20 @@ def _option(panel: str, name: str, metavar: str | None, words: str, **more: Any)
 def train(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL", help="fc2, lenet5, vgg16, ...; may stand in --config.", show_default=False),
+        typer.Argument(
+            metavar="MODEL",
+            help="fc2, lenet5, vgg16, ...; may stand in --config.",
+            show_default=False,
+            autocompletion=completion.model,
+        ),
     ] = None,
     network: Annotated[
         str | None,
         typer.Option(
-            metavar="NETS", show_default=False, help='One model each, by commas: mpo,dense (default); "mpo(bond=8)".'
+            metavar="NETS",
+            show_default=False,
+            autocompletion=completion.networks,
+            help='One model each, by commas: mpo,dense (default); "mpo(bond=8)".',
         ),
     ] = None,
     data: Annotated[

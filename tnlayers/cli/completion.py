@@ -1,0 +1,68 @@
+"""What the shell completes: models, network types and other names that options take. Nothing here loads a framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import get_args
+
+from tnlayers.networks.registry import known_names
+from tnlayers.plan import Objective
+from tnlayers.reproduce.paper import PARTS, rows
+
+Completer = Callable[[str], list[str]]
+
+
+def one_of(names: Callable[[], Iterable[str]]) -> Completer:
+    """Completes the begin of one name.
+
+    Example:
+        >>> one_of(lambda: ["mpo", "mera", "ring"])("m")
+        ['mpo', 'mera']
+    """
+    return lambda incomplete: [name for name in names() if name.startswith(incomplete)]
+
+
+def several_of(names: Callable[[], Iterable[str]]) -> Completer:
+    """Completes the last of several names that are joined by commas.
+
+    Example:
+        >>> several_of(lambda: ["mpo", "dense"])("mpo,d")
+        ['mpo,dense']
+    """
+
+    def complete(incomplete: str) -> list[str]:
+        done, comma, last = incomplete.rpartition(",")
+        return [f"{done}{comma}{name}" for name in names() if name.startswith(last)]
+
+    return complete
+
+
+def _models() -> Iterable[str]:
+    """The paper's models, in its order; the catalogue itself would load torch."""
+    return dict.fromkeys(row.model for row in rows())
+
+
+def _types() -> Iterable[str]:
+    return sorted(known_names())
+
+
+def _networks() -> Iterable[str]:
+    return ["dense", *_types()]
+
+
+def _backends() -> Iterable[str]:
+    from tnlayers.backends import installed
+
+    return installed()
+
+
+spec = one_of(_types)
+model = one_of(_models)
+model_or_spec = one_of(lambda: [*_models(), *_types()])
+network = one_of(_networks)
+networks = several_of(_networks)
+backend = one_of(_backends)
+objective = one_of(lambda: get_args(Objective))
+optimizer = one_of(lambda: ("auto", "optimal", "dp", "greedy"))
+theme = one_of(lambda: ("auto", "light", "dark"))
+part = one_of(lambda: ("all", *PARTS))
