@@ -17,11 +17,13 @@ PUBLIC = {
     "Modes",
     "Plan",
     "Spec",
+    "SpectraRecorder",
     "TNLayersError",
     "TNLayersWarning",
     "__version__",
     "build",
     "draw",
+    "draw_weights",
     "explore",
     "factorise",
     "from_einsum",
@@ -34,6 +36,7 @@ PUBLIC = {
     "plan",
     "save",
     "spec",
+    "spectra",
     "to_backend",
 }
 

@@ -28,7 +28,9 @@ from tnlayers.spec import Spec, spec
 # Public name -> the module that defines it, loaded on first use; "" marks a submodule.
 _LAZY = {
     "Declaration": "tnlayers.graph",
+    "SpectraRecorder": "tnlayers.compress.spectra",
     "build": "tnlayers.layer",
+    "draw_weights": "tnlayers.draw.weights",
     "from_einsum": "tnlayers.einsum",
     "io": "",
     "load": "tnlayers.io",
@@ -36,6 +38,7 @@ _LAZY = {
     "models": "",
     "nn": "",
     "save": "tnlayers.io",
+    "spectra": "tnlayers.compress.spectra",
     "to_backend": "tnlayers.convert",
 }
 
@@ -44,11 +47,13 @@ __all__ = [
     "Modes",
     "Plan",
     "Spec",
+    "SpectraRecorder",
     "TNLayersError",
     "TNLayersWarning",
     "__version__",
     "build",
     "draw",
+    "draw_weights",
     "explore",
     "factorise",
     "from_einsum",
@@ -61,12 +66,15 @@ __all__ = [
     "plan",
     "save",
     "spec",
+    "spectra",
     "to_backend",
 ]
 
 if TYPE_CHECKING:
     from tnlayers import io, models, nn
+    from tnlayers.compress.spectra import SpectraRecorder, spectra
     from tnlayers.convert import to_backend
+    from tnlayers.draw.weights import draw_weights
     from tnlayers.einsum import from_einsum
     from tnlayers.graph import Declaration
     from tnlayers.io import load, save

@@ -13,7 +13,7 @@ from tnlayers.draw.passes import longest, passes
 from tnlayers.draw.picture import Picture
 from tnlayers.draw.scene import Circle, Group, Line, Shape, Text, groups, text_width
 from tnlayers.draw.steps import byte_text
-from tnlayers.draw.theme import check_theme
+from tnlayers.draw.theme import Theme, check_theme
 from tnlayers.draw.timeline import HEIGHT, highest, timeline
 from tnlayers.errors import TNLayersError
 from tnlayers.lower import Graph
@@ -21,6 +21,7 @@ from tnlayers.plan import Plan
 from tnlayers.planning import AnyPlan, SumPlan
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
+from tnlayers.spectrum import Spectra
 from tnlayers.tree import amount
 
 _MARGIN = 20.0
@@ -56,6 +57,8 @@ def picture(things: Sequence[Any], theme: str) -> Picture:
     checked = check_theme(theme)
     if not things:
         raise TNLayersError("tnl.draw needs something to draw: a spec, a layer, or a plan such as tnl.plan(spec, 128).")
+    if spectra := [thing for thing in things if isinstance(thing, Spectra)]:
+        return _spectra(spectra, things, checked)
     known = [_known(thing) for thing in things]
     plans = [term for thing in known if not isinstance(thing, Network) for term in thing.terms]
     tops, lengths = highest(plans), longest(plans)
@@ -67,17 +70,46 @@ def picture(things: Sequence[Any], theme: str) -> Picture:
     ]
     panels = [panel for row in rows for panel in row]
     plus = {sum(map(len, rows[:k])) + n for k, row in enumerate(rows) for n in range(1, len(row))}
-    drawing = _side_by_side(panels, plus)
+    return paged(panels, checked, _title(known), plus)
+
+
+def paged(panels: Sequence[Panel], theme: str, title: str, plus: Iterable[int] = ()) -> Picture:
+    """Panels side by side as a picture, with one legend for the signs that have one.
+
+    Args:
+        panels: The panels, from left to right.
+        theme: "light", "dark" or "auto".
+        title: The picture's name.
+        plus: Which panels stand behind a plus, as terms of a sum do.
+
+    Raises:
+        TNLayersError: If there is no such theme.
+    """
+    checked = check_theme(theme)
+    drawing = _side_by_side(panels, set(plus))
     x, y, right, bottom = drawing.box
     legend = _legend([panel.drawing for panel in panels]).moved(_MARGIN, 0)
-    size = (
-        max(right - x, legend.box[2] - _MARGIN) + 2 * _MARGIN,
-        bottom - y + 3 * _MARGIN + legend.box[3] - legend.box[1],
-    )
-    legend = legend.moved(0, size[1] - _MARGIN - legend.box[3])
-    scene = Group(shapes=(drawing.moved(_MARGIN - x, _MARGIN - y), legend))
+    size = right - x + 2 * _MARGIN, bottom - y + 2 * _MARGIN
+    shapes = [drawing.moved(_MARGIN - x, _MARGIN - y)]
+    if legend.shapes:
+        size = (
+            max(size[0], legend.box[2] + _MARGIN),
+            size[1] + _MARGIN + legend.box[3] - legend.box[1],
+        )
+        shapes.append(legend.moved(0, size[1] - _MARGIN - legend.box[3]))
+    scene = Group(shapes=tuple(shapes))
     words = ". ".join(", ".join(panel.heading) for panel in panels) + "."
-    return Picture(scene=scene, size=size, theme=checked, title=_title(known), description=words)
+    return Picture(scene=scene, size=size, theme=checked, title=title, description=words)
+
+
+def _spectra(spectra: Sequence[Spectra], things: Sequence[Any], theme: Theme) -> Picture:
+    from tnlayers.draw.spectra import draw_spectra  # which makes panels of this module
+
+    if len(spectra) < len(things):
+        raise TNLayersError(
+            "Spectra are drawn beside spectra only: draw the layers and plans in a picture of their own."
+        )
+    return draw_spectra(spectra, theme)
 
 
 def _known(thing: Any) -> Network | AnyPlan:

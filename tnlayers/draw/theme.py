@@ -31,7 +31,18 @@ COLOURS = {
     "copies": ("#cc79a7", "#cc79a7"),
     "memory": ("#a9d6f2", "#2b5f80"),
     "kept": ("#d55e00", "#f0843c"),
+    # Sizes of entries, from none to the largest: one hue, told apart by its lightness alone.
+    "heat-0": ("#f2f6fa", "#1b222b"),
+    "heat-1": ("#d6e6f4", "#1c3144"),
+    "heat-2": ("#b4d3ea", "#1d425f"),
+    "heat-3": ("#8abbdd", "#21577d"),
+    "heat-4": ("#5c9fcc", "#2d709d"),
+    "heat-5": ("#3581b8", "#4a90bd"),
+    "heat-6": ("#17629d", "#79b3d8"),
+    "heat-7": ("#084579", "#aed4ee"),
+    "heat-8": ("#04294a", "#e3f1fb"),
 }
+HEAT = tuple(role for role in COLOURS if role.startswith("heat-"))
 
 
 def colour(role: str, theme: Theme) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from tnlayers.compress.decompose import Decomposition
+from tnlayers.compress.spectra import spectra
 from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.initialise import default_variance, draw_bias, draw_layer
@@ -20,6 +21,7 @@ from tnlayers.norm import norm2
 from tnlayers.plan import Plan
 from tnlayers.prune import Pruned, pruned
 from tnlayers.spec import Spec
+from tnlayers.spectrum import Spectra
 from tnlayers.sweep import balanced_terms, canonical_terms
 from tnlayers_backends.torch import planned
 from tnlayers_backends.torch.dropout import BondDropout
@@ -152,6 +154,17 @@ class TNModule(nn.Module):
         """
         total: Tensor = norm2(OPS, self._map, list(self.cores.values()))
         return total
+
+    def spectra(self, template: str | Spec | None = None) -> Spectra:
+        """The singular values and entropies at every bond, from the cores: `tnl.spectra` of this layer.
+
+        Args:
+            template: Cut the rebuilt weight by this network instead of by the layer's own.
+
+        Raises:
+            TNLayersError: If the network has loops, hyperedges or traces.
+        """
+        return spectra(self, template)
 
     @torch.no_grad()
     def canonicalise_(self, centre: str | None = None) -> None:
