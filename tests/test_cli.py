@@ -132,6 +132,17 @@ def test_plan_prints_the_tree_and_json_reads_back(call: Call) -> None:
     assert call(*words) == (0, f"{expected}\n", "")
 
 
+def test_plan_keeps_a_memory_limit_or_names_the_least(call: Call) -> None:
+    words = ("plan", SPEC, "--batch", "128", "--objective", "training", "--json")
+    free = json.loads(call(*words)[1])["memory"]
+    status, out, _ = call(*words, "--memory-limit", str(free - 1))
+    assert status == 0
+    assert json.loads(out)["memory"] < free
+    status, out, err = call(*words, "--memory-limit", "1")
+    assert (status, out) == (1, "")
+    assert "the least that is feasible is" in " ".join(err.split())
+
+
 def test_own_networks_come_from_a_file(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_TYPES", dict(registry._TYPES))
     monkeypatch.delitem(sys.modules, "own_network", raising=False)

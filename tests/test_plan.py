@@ -8,6 +8,7 @@ import pytest
 from specs import MARKET
 
 import tnlayers as tnl
+from tnlayers.machine import Machine
 from tnlayers.program import Multiply
 from tnlayers.search import linear_path
 
@@ -223,6 +224,24 @@ def test_a_sweep_copies_nothing_large():
         assert plan.sweep is not None
         assert [link.state.order for link in plan.sweep.chain.links] == [None] * len(plan.sweep.chain.links), str(plan)
         assert plan.sweep.chain.arrange is None
+
+
+def test_a_rebuilt_weight_is_laid_out_in_long_stretches():
+    plan = tnl.plan("mpo(in=4x7x7x4, out=4x4x4x4, bond=16)", 128, objective="training")
+    products = [step for step in plan.program.steps if isinstance(step, Multiply)]
+    copied = [
+        (plan.contraction.elements(plan.program.indices[register]), view.stretch)
+        for step in products
+        for register, view in (step.left, step.right)
+        if view.copies
+    ]
+    assert max(copied) == (784 * 256, 16)  # the weight, merged so that its copy is cheap; all others are small
+    assert sorted(copied)[-2][0] <= 16 * 4 * 4 * 28
+
+
+def test_short_stretches_take_longer_to_copy():
+    machine = Machine()
+    assert machine.copy(4096, stretch=64) == machine.copy(4096) == machine.copy(4096, stretch=4) / 4
 
 
 def test_inference_counts_what_is_kept_instead_of_what_is_prepared():

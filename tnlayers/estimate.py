@@ -14,7 +14,7 @@ from tnlayers.chain import Chain, chain
 from tnlayers.lower import Contraction
 from tnlayers.machine import Machine
 from tnlayers.memory import KEPT_BYTES
-from tnlayers.program import Multiply, Program
+from tnlayers.program import Multiply, Program, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class Estimator:
         step = self.program.steps[number]
         if not isinstance(step, Multiply):
             return 0.0
-        copied = [n for n, (_, view) in zip(entries, (step.left, step.right), strict=False) if view.copies]
-        return sum(self.machine.copy(n, self.itemsize) + self.machine.seconds_per_call for n in copied)
+        views = zip(entries, (step.left, step.right), strict=False)
+        return sum(self._permutes(n, view) for n, (_, view) in views if view.copies)
 
     def _carried(self, found: Chain, chunk: int | None) -> float:
         """The chain over the whole batch."""
@@ -88,9 +88,9 @@ class Estimator:
         forward = self._pass(found, batch, rows, cached=cached, fresh=fresh)
         backward = self._back(found, batch, rows, cached=cached, fresh=fresh) if training else 0.0
         # Matrices laid out for the chain: copied once, unless at hand.
-        laid = [link.matrix for link in found.links if link.core[1].copies]
+        laid = [(link.matrix, link.core[1]) for link in found.links if link.core[1].copies]
         passes = {"inference": 0, "forward": 1}.get(self.objective, 2)
-        copies = sum(self.machine.copy(n, self.itemsize) + self.machine.seconds_per_call for n in laid)
+        copies = sum(self._permutes(n, view) for n, view in laid)
         entered = 0.0 if chunk is None else (2 if training else 1) * self.machine.seconds_per_function
         return -(-batch // rows) * (forward + backward) + passes * copies + entered
 
@@ -105,9 +105,9 @@ class Estimator:
             total += machine.move(
                 rows * link.after, self.itemsize, cached=cached and k < last, fresh=fresh or k == last
             )
-            total += self._permutes(rows * link.before, link.state.copies)
-        if found.arrange is not None:
-            total += self._permutes(rows * found.links[-1].after, found.arrange.copies)
+            total += self._permutes(rows * link.before, link.state) if link.state.copies else 0.0
+        if found.arrange is not None and found.arrange.copies:
+            total += self._permutes(rows * found.links[-1].after, found.arrange)
         return total
 
     def _back(self, found: Chain, batch: int, rows: int, *, cached: bool, fresh: bool) -> float:
@@ -124,8 +124,8 @@ class Estimator:
             if fresh and sizes[0] > 1 and link.spread:  # autograd makes one gradient per matrix of the stack, and adds
                 total += machine.move(sizes[0] * link.matrix, self.itemsize, cached=cached, fresh=True)
             total += machine.move(rows * link.before, self.itemsize, cached=cached and k > 0, fresh=fresh or k == 0)
-            total += self._permutes(rows * link.before, link.state.order is not None)
+            total += self._permutes(rows * link.before, link.state) if link.state.order is not None else 0.0
         return total
 
-    def _permutes(self, entries: int, copies: bool) -> float:
-        return self.machine.copy(entries, self.itemsize) + self.machine.seconds_per_call if copies else 0.0
+    def _permutes(self, entries: int, view: View) -> float:
+        return self.machine.copy(entries, self.itemsize, view.stretch) + self.machine.seconds_per_call

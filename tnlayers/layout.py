@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise, product
 from math import prod
 from typing import TypeAlias
 
@@ -24,6 +25,7 @@ Path: TypeAlias = tuple[tuple[int, int], ...]
 Indices: TypeAlias = tuple[int, ...]
 
 _BEAM = 8
+_CARRIED = 4  # copies of a state count as so many of a core, which inference lays out once
 _MACHINE = Machine()  # the default rates, whatever machine this is: a path means one program everywhere
 
 
@@ -47,7 +49,7 @@ def assemble(contraction: Contraction, path: Path) -> Program:
     Returns:
         The program of the least estimated time that the beam search finds.
     """
-    start = _reduce_operands(contraction)
+    start, operands = _reduce_operands(contraction), len(contraction.operands)
     # Where an operand went after its reduction; the pairs of `path` count operands and pairs only.
     place = list(range(len(contraction.operands)))
     for number, step in enumerate(start.steps):
@@ -55,6 +57,7 @@ def assemble(contraction: Contraction, path: Path) -> Program:
     beam = [start]
     layouts = _Layouts(contraction, _ends(contraction, start.indices, place, path), len(path))
     alive = set(place)
+    readers = {register: number for number, pair in enumerate(path) for register in pair}
     for number, (a, b) in enumerate(path):
         alive = (alive - {place[a], place[b]}) | {len(beam[0].indices)}
         best: dict[tuple[Indices, ...], _Partial] = {}  # what follows depends on the axes of what is left alone
@@ -64,11 +67,12 @@ def assemble(contraction: Contraction, path: Path) -> Program:
                 known = best.get(left)
                 if known is None or longer.seconds < known.seconds:
                     best[left] = longer
-        beam = sorted(best.values(), key=lambda partial: partial.seconds)[:_BEAM]
-        place.append(len(beam[0].indices) - 1)
-    finished = min((layouts.arrange(partial) for partial in beam), key=lambda partial: partial.seconds)
+        place.append(len(start.indices) + number)
+        waiting = [(place[k], readers[k]) for k in range(operands, len(place)) if readers.get(k, 0) > number]
+        beam = sorted(best.values(), key=lambda partial: layouts.expected(partial, waiting))[:_BEAM]
+    finished = min(map(layouts.arrange, beam), key=lambda partial: partial.seconds)
     shape = _shape(contraction, [(i,) for i in contraction.output])
-    return Program(len(contraction.operands), finished.steps, finished.indices, shape)
+    return Program(operands, finished.steps, finished.indices, shape)
 
 
 def _ends(contraction: Contraction, indices: Sequence[Indices], place: Sequence[int], path: Path) -> dict[int, int]:
@@ -127,6 +131,7 @@ class _Layouts:
         # the program runs at other sizes too.
         self.lasting = {i for i, size in enumerate(contraction.sizes) if size > 1 or i == contraction.batch}
         self._matrices: dict[tuple[Indices, Indices, Indices, Indices], View] = {}
+        self._ahead: dict[tuple[Indices, int], float] = {}
 
     def choices(self, partial: _Partial, left: int, right: int, number: int) -> Iterator[_Partial]:
         """The ways to contract two registers, which pair `number` does."""
@@ -138,13 +143,24 @@ class _Layouts:
             rows = tuple(i for i in a if i not in b)
             columns = tuple(i for i in b if i not in a)
             orders = {tuple(i for i in leader if i in a and i in b and i not in kept): None for leader in (a, b)}
-            for summed in orders:
-                view_a, view_b = self.matrix(a, batch, rows, summed), self.matrix(b, batch, summed, columns)
-                sizes = self.sizes(batch, rows, summed, columns)
+            arranged = {(rows, columns): None}
+            if batch_index not in a and batch_index not in b:
+                arranged[self.soonest(rows), self.soonest(columns)] = None
+            sizes = self.sizes(batch, rows, (*orders,)[0], columns)
+            for summed, (above, beside) in product(orders, arranged):
+                view_a, view_b = self.matrix(a, batch, above, summed), self.matrix(b, batch, summed, beside)
                 step = Multiply((first, view_a), (second, view_b), sizes)
-                yield self.grow(partial, step, a, b, (*batch, *rows, *columns))
+                yield self.grow(partial, step, a, b, (*batch, *above, *beside))
             if batch_index in a and batch_index not in b and not batch:
                 yield from self.carry(partial, first, second)
+
+    def soonest(self, axes: Indices) -> Indices:
+        """A core's own axes by when they are summed, outputs last.
+
+        Axes that are summed together then stand together: cheap in two small cores, many short stretches in their
+        product.
+        """
+        return tuple(sorted(axes, key=self.ends.__getitem__))
 
     def carry(self, partial: _Partial, state: int, core: int) -> Iterator[_Partial]:
         """The ways to put a core's axes in the place of a run of neighbouring axes that it contracts."""
@@ -187,10 +203,25 @@ class _Layouts:
     def grow(self, partial: _Partial, step: Multiply, left: Indices, right: Indices, result: Indices) -> _Partial:
         """The partial program with one more product."""
         pairs = ((left, step.left[1]), (right, step.right[1]))
-        copied = sum(self.contraction.elements(axes) for axes, view in pairs if view.copies)
-        calls = (1 + sum(view.copies for _, view in pairs)) * _MACHINE.seconds_per_call
-        seconds = partial.seconds + _MACHINE.product(step.sizes) + _MACHINE.copy(copied) + calls
+        copied = sum(self.copy(axes, view) for axes, view in pairs)
+        seconds = partial.seconds + _MACHINE.product(step.sizes) + copied + _MACHINE.seconds_per_call
         return _Partial((*partial.steps, step), (*partial.indices, result), seconds)
+
+    def expected(self, partial: _Partial, waiting: Sequence[tuple[int, int]]) -> float:
+        """The seconds so far, and those of copies that merged cores will need, each waiting for the pair beside it."""
+        return partial.seconds + sum(self.ahead(partial.indices[register], reader) for register, reader in waiting)
+
+    def ahead(self, axes: Indices, reader: int) -> float:
+        """The seconds of copying merged cores for the pair that reads them, where what it sums stands scattered."""
+        key = (axes, reader)
+        if key not in self._ahead:
+            lasting = [i for i in axes if i in self.lasting]
+            summed = [self.ends[i] == reader for i in lasting]
+            scattered = sum(a != b for a, b in pairwise(summed)) > 1 and self.contraction.batch not in axes
+            last = [i for i, ends in zip(lasting, summed, strict=True) if ends == summed[-1]]
+            entries = self.contraction.elements(axes)
+            self._ahead[key] = _MACHINE.copy(entries, stretch=self.stretch(last, lasting)) if scattered else 0.0
+        return self._ahead[key]
 
     def arrange(self, partial: _Partial) -> _Partial:
         """Add the step that puts the entries into the order of the output, if they do not stand so already."""
@@ -199,10 +230,16 @@ class _Layouts:
         view = self.view(partial.indices[register], [output])
         if view.order is None:
             return partial
-        seconds = _MACHINE.copy(self.contraction.elements(output)) if view.copies else 0.0
-        return _Partial(
-            (*partial.steps, Arrange(register, view)), (*partial.indices, output), partial.seconds + seconds
-        )
+        seconds = partial.seconds + self.copy(output, view)
+        return _Partial((*partial.steps, Arrange(register, view)), (*partial.indices, output), seconds)
+
+    def copy(self, axes: Indices, view: View) -> float:
+        """The seconds that a view takes to copy an array with these axes, if it does."""
+        if not view.copies:
+            return 0.0
+        carried = _CARRIED if self.contraction.batch in axes else 1
+        copied = _MACHINE.copy(self.contraction.elements(axes), stretch=view.stretch)
+        return carried * (copied + _MACHINE.seconds_per_call)
 
     def matrix(self, axes: Indices, batch: Indices, rows: Indices, columns: Indices) -> View:
         """View an array as (batch, rows, columns), or as (rows, columns) where there is no batch axis.
@@ -238,7 +275,16 @@ class _Layouts:
         present = [i for i in axes if self.contraction.sizes[i] > 1]
         order = tuple(axes.index(i) for i in wanted)
         copies = any(not _neighbours([i for i in group if self.contraction.sizes[i] > 1], present) for group in groups)
-        return View(_shape(self.contraction, [[i] for i in axes]), order, shape, copies=copies)
+        every = _shape(self.contraction, [[i] for i in axes])
+        return View(every, order, shape, copies=copies, stretch=self.stretch(wanted, present))
+
+    def stretch(self, wanted: Sequence[int], present: Sequence[int]) -> int:
+        """How many entries at the end of the wanted order stand at even distances in the present one."""
+        last = [i for i in wanted if self.contraction.sizes[i] > 1]
+        run = last[-1:]
+        while len(run) < len(last) and _neighbours(last[-len(run) - 1 :], present):
+            run = last[-len(run) - 1 :]
+        return self.contraction.elements(run)
 
     def sizes(self, *groups: Indices) -> tuple[int, int, int, int]:
         """The planned size of each of four groups."""

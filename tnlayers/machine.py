@@ -15,6 +15,9 @@ from typing import TypeAlias
 
 Sizes: TypeAlias = tuple[int, int, int, int]
 
+# Entries at a stretch for which the rates of permuted copies hold; a shorter stretch takes as long as one of these.
+STRETCH = 16
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
@@ -29,7 +32,8 @@ class Machine:
         bytes_per_second: Reading from memory, and writing into memory in use.
         fresh_bytes_per_second: Writing into memory that was never touched.
         fresh_bytes: From this size on an allocation is such memory; smaller ones are likely to come back from a free.
-        permuted_bytes_per_second: Copying in another order of axes, bytes read and written together.
+        permuted_bytes_per_second: Copying in another order of axes, bytes read and written together, `STRETCH` entries
+            at a stretch.
         cached_permuted_bytes_per_second: The same within the cache.
         cache_bytes: How much one core keeps at hand.
         seconds_per_function: Entering a planned sweep, forward or backward.
@@ -63,11 +67,12 @@ class Machine:
         extra = self.seconds_per_sum - self.seconds_per_matrix
         return self.product(sizes) + (sizes[0] * extra if sizes[0] > 1 else 0.0)
 
-    def copy(self, entries: int, itemsize: int = 4) -> float:
-        """Seconds of copying entries in another order."""
+    def copy(self, entries: int, itemsize: int = 4, stretch: int = STRETCH) -> float:
+        """Seconds of copying entries in another order, so many of which follow each other at even distances."""
         moved = 2 * itemsize * entries
         cached = moved <= self.cache_bytes
-        return moved / (self.cached_permuted_bytes_per_second if cached else self.permuted_bytes_per_second)
+        rate = self.cached_permuted_bytes_per_second if cached else self.permuted_bytes_per_second
+        return moved / rate * max(1.0, STRETCH / stretch)
 
     def move(self, entries: int, itemsize: int, *, cached: bool, fresh: bool = False) -> float:
         """Seconds of reading or writing entries once."""

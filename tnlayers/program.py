@@ -18,8 +18,10 @@ same program therefore runs at every batch size, on every backend, and traces in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
+
+from tnlayers.machine import STRETCH
 
 Array: TypeAlias = Any
 Shape: TypeAlias = tuple[int, ...]
@@ -60,6 +62,7 @@ class View:
         shape: The shape to end with; reshaping copies where the permuted axes are not neighbours in memory.
         swap: Whether the last two axes are exchanged at the end, which never copies.
         copies: Whether the permuted axes are copied, at the planned batch size, rather than viewed.
+        stretch: Entries that a copy takes at even distances in the old order, one after the other in the new one.
     """
 
     axes: Shape | None
@@ -67,6 +70,7 @@ class View:
     shape: Shape
     swap: bool = False
     copies: bool = False
+    stretch: int = field(default=STRETCH, compare=False)  # at the planned batch size, while views are right at any
 
     def apply(self, ops: Primitives, array: Array) -> Array:
         """The register in the form the step wants."""

@@ -24,7 +24,7 @@ def plan(
         typer.Option(
             "--objective",
             metavar="AIM",
-            help="What to make cheapest: forward or training.",
+            help="What to make cheapest: forward, training or inference.",
             autocompletion=completion.objective,
         ),
     ] = "forward",
@@ -38,6 +38,12 @@ def plan(
         ),
     ] = "auto",
     dtype: Annotated[str, typer.Option("--dtype", metavar="NAME", help="What bytes are counted for.")] = "float32",
+    memory_limit: Annotated[
+        int | None,
+        typer.Option(
+            "--memory-limit", min=1, metavar="BYTES", help="In use at most, beyond input, output, cores, gradients."
+        ),
+    ] = None,
     load: LoadOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,8 +58,17 @@ def plan(
     tnlayers plan "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)" --batch 128
 
     tnlayers plan "mpo(cores=4, bond=16)" --in 784 --out 256 --batch 1
+
+    tnlayers plan "mpo(cores=4, bond=16)" --in 4096 --out 4096 --batch 1024 --memory-limit 4000000
     """
     load_files(load)
     made = read_spec(spec, in_features, out_features)
-    found = make_plan(made, batch, objective=cast("Objective", objective), optimize=optimize, dtype=dtype)
+    found = make_plan(
+        made,
+        batch,
+        objective=cast("Objective", objective),
+        optimize=optimize,
+        dtype=dtype,
+        memory_limit=memory_limit,
+    )
     print(found.to_json() if as_json else found)
