@@ -22,6 +22,7 @@ PUBLIC = {
     "TNLayersWarning",
     "__version__",
     "build",
+    "compress",
     "draw",
     "draw_weights",
     "explore",

@@ -13,10 +13,11 @@ from tnlayers.errors import TNLayersError, TNLayersWarning
 
 __version__ = "0.1.0"
 
-# Loaded here although it costs some milliseconds: the functions `spec`, `plan`, `draw` and `explore` share their names
+# Loaded here although it costs some milliseconds: `spec`, `plan`, `draw`, `compress` and `explore` share their names
 # with the modules that define them, and only an import made by the package itself leaves the function, not the module,
 # under the name.
 from tnlayers import networks as _networks  # noqa: F401
+from tnlayers.compress import compress
 from tnlayers.draw import draw
 from tnlayers.explore import explore
 from tnlayers.modes import Modes, factorise
@@ -52,6 +53,7 @@ __all__ = [
     "TNLayersWarning",
     "__version__",
     "build",
+    "compress",
     "draw",
     "draw_weights",
     "explore",

@@ -1,4 +1,4 @@
-"""From trained weights: dense weights as networks, within a budget or an error.
+"""From trained weights: dense weights as networks, and whole models, within a budget or an error.
 
 Example:
     >>> import numpy as np
@@ -8,5 +8,6 @@ Example:
 """
 
 from tnlayers.compress.decompose import Decomposition, decompose
+from tnlayers.compress.whole import Compressed, compress
 
-__all__ = ["Decomposition", "decompose"]
+__all__ = ["Compressed", "Decomposition", "compress", "decompose"]

@@ -1,0 +1,93 @@
+"""Prices: flops and predicted time of a weight as a network, beside the dense one, at the sizes that it works at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from tnlayers.convplan import Convolution, ConvPlan
+from tnlayers.cost import NOTHING, Cost, dense_cost
+from tnlayers.machine import Machine
+from tnlayers.spec import Spec
+from tnlayers.window import window
+from tnlayers_backends.torch.conv import TNConv
+from tnlayers_backends.torch.embedding import TNEmbedding
+from tnlayers_backends.torch.linear import TNLinear
+from tnlayers_backends.torch.module import TNModule
+from tnlayers_backends.torch.storage import KINDS
+from tnlayers_backends.torch.surgery.hosts import itemsize
+from tnlayers_backends.torch.surgery.sites import Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """How much a weight is given at once.
+
+    Attributes:
+        count: Vectors or ids; of a convolution, images.
+        spatial: The images' size; empty where it is not known.
+    """
+
+    count: int
+    spatial: tuple[int, ...] = ()
+
+
+def blank(site: Site, spec: Spec) -> TNModule:
+    """The layer of a spec in a weight's place, without numbers."""
+    kind = next(kind for kind in KINDS.values() if kind.replaces is type(site.dense))
+    missing = {"view": "kernel", "in_size": None, "unique": False}
+    keywords = {name: getattr(site.dense, name, missing.get(name)) for name in kind.keywords}
+    return kind.build(spec, dtype=site.weight.dtype, device="meta", **keywords)
+
+
+def flops(site: Site, layer: TNModule | None, work: Work) -> int | None:
+    """Flops of a forward pass; of the dense weight where there is no layer. None for images of unknown size."""
+    cost = _cost(site, layer, work)
+    return None if cost is None else cost.flops
+
+
+def time_ratio(site: Site, layer: TNModule, work: Work) -> float | None:
+    """Predicted seconds of the layer over those of the dense weight; None where one of them has no prediction."""
+    machine = Machine()
+    if isinstance(layer, TNLinear):
+        batch = work.count
+        dense = machine.product((1, batch, layer.in_features, layer.out_features)) + machine.seconds_per_call
+        moved = dense_cost(layer.in_features, layer.out_features, batch, itemsize(site.weight)).bytes
+        return layer.plan_for(batch, "forward").seconds / (dense + moved / machine.bytes_per_second)
+    ours, theirs = _cost(site, layer, work), _cost(site, None, work)
+    if not isinstance(layer, TNConv) or ours is None or theirs is None:
+        return None  # rows of an embedding are copied, not computed
+    plan = layer.plan_for((work.count, layer.in_channels, *work.spatial))
+    steps = sum(len(route.steps) for route in plan.routes) if isinstance(plan, ConvPlan) else 1
+    return _seconds(machine, ours, max(steps, 1)) / _seconds(machine, theirs, 1)
+
+
+def _seconds(machine: Machine, cost: Cost, calls: int) -> float:
+    moved = cost.bytes / machine.bytes_per_second + cost.copied / machine.permuted_bytes_per_second
+    return cost.flops / machine.flops_per_second + moved + calls * machine.seconds_per_call
+
+
+def _cost(site: Site, layer: TNModule | None, work: Work) -> Cost | None:
+    dense = site.dense
+    if isinstance(dense, nn.Linear):
+        if isinstance(layer, TNLinear):
+            return layer.plan_for(work.count, "forward").cost
+        return dense_cost(dense.in_features, dense.out_features, work.count, itemsize(site.weight))
+    if isinstance(dense, nn.Embedding):
+        plans = layer.plan_for(work.count) if isinstance(layer, TNEmbedding) else ()
+        return sum((plan.cost for plan in plans), NOTHING)  # rows of a dense table are copied, not computed
+    if not work.spatial:
+        return None
+    assert isinstance(dense, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
+    if isinstance(layer, TNConv):
+        return layer.plan_for((work.count, dense.in_channels, *work.spatial)).cost
+    return _conv_cost(dense, work, itemsize(site.weight))
+
+
+def _conv_cost(dense: nn.Conv1d | nn.Conv2d | nn.Conv3d, work: Work, size: int) -> Cost:
+    """The cost of the dense convolution."""
+    settings = (dense.kernel_size, dense.stride, dense.padding, dense.dilation, dense.padding_mode)
+    moves = window(len(dense.kernel_size), *settings)
+    sizes = {"in_channels": dense.in_channels, "out_channels": dense.out_channels, "groups": dense.groups}
+    return Convolution(kernels=(), window=moves, title="", **sizes).dense(work.count, work.spatial, size)

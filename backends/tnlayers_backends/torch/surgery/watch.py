@@ -1,0 +1,198 @@
+"""Watching a model at work on a sample: the inputs of each weight, and how much its error matters to the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from tnlayers.errors import TNLayersError
+from tnlayers.window import window
+from tnlayers_backends.torch.moments import conv_moment, linear_moment
+from tnlayers_backends.torch.surgery.sites import Site
+
+ModelSample: TypeAlias = "Tensor | tuple[Any, ...] | Mapping[str, Any] | Iterable[Any]"
+_NOISE = 0.1  # relative size of the error that is tried: small enough to add up, far above rounding
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one weight was given.
+
+    Attributes:
+        vectors: Rows of input, of images their number.
+        spatial: Size of the images.
+        moment: Sum over batches of their second moment times their vectors; None of what is not seen from outside.
+    """
+
+    vectors: int = 0
+    spatial: tuple[int, ...] = ()
+    moment: Tensor | None = None
+
+    @property
+    def covariance(self) -> Tensor | None:
+        """The second moment of the inputs."""
+        return None if self.moment is None else self.moment / self.vectors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What a sample showed.
+
+    Attributes:
+        examples: How many examples the sample has.
+        seen: One entry per site.
+        sensitivity: Per site, the relative squared change of the model's outputs over that of the weight.
+    """
+
+    examples: int
+    seen: tuple[Seen, ...]
+    sensitivity: tuple[float, ...]
+
+
+@torch.no_grad()
+def watch(model: nn.Module, sites: Sequence[Site], sample: ModelSample, *, data_aware: bool) -> Watched:
+    """Run a model on a sample, in evaluation mode; the model is afterwards as it was, to the bit.
+
+    Args:
+        model: Any module.
+        sites: Its weights.
+        sample: One batch (a tensor, a tuple of arguments, a mapping of keywords), or an iterable of batches.
+        data_aware: Whether to gather the second moments of the inputs.
+
+    Raises:
+        TNLayersError: If the model does not run on the sample, or its outputs have no numbers.
+    """
+    batches = list(_batches(sample))
+    seen = tuple(Seen() for _ in sites)
+    handles = [
+        site.host.register_forward_pre_hook(_observer(site, entry, data_aware), with_kwargs=True)
+        for site, entry in zip(sites, seen, strict=True)
+    ]
+    with _evaluating(model):
+        try:
+            reference = [_run(model, batch) for batch in batches]
+        finally:
+            for handle in handles:
+                handle.remove()
+        sensitivity = tuple(_sensitivity(model, site, batches, reference) for site in sites)
+    return Watched(examples=sum(_examples(batch) for batch in batches), seen=seen, sensitivity=sensitivity)
+
+
+def _sensitivity(model: nn.Module, site: Site, batches: Sequence[Any], reference: Sequence[Tensor]) -> float:
+    """How a small random error of one weight shows in the outputs."""
+    if site.against:
+        return 1.0
+    weight = site.weight.detach()
+    kept = weight.clone()
+    noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(weight)
+    try:
+        weight.add_(noise * (_NOISE * kept.norm() / noise.norm()))
+        changed = [_run(model, batch) for batch in batches]
+    finally:
+        weight.copy_(kept)
+    wrong = sum(float((a - b).square().sum()) for a, b in zip(changed, reference, strict=True))
+    total = sum(float(b.square().sum()) for b in reference)
+    return wrong / (total * _NOISE**2) if total else 1.0
+
+
+def _batches(sample: ModelSample) -> Iterator[Any]:
+    if isinstance(sample, (Tensor, tuple, Mapping)):
+        yield sample
+    else:
+        yield from sample
+
+
+def _run(model: nn.Module, batch: Any) -> Tensor:
+    """All outputs of the model for a batch as one vector in double precision."""
+    args, kwargs = ((), batch) if isinstance(batch, Mapping) else (batch if isinstance(batch, tuple) else (batch,), {})
+    try:
+        result = model(*args, **kwargs)
+    except Exception as error:
+        raise TNLayersError(
+            f"The model does not run on the sample: {type(error).__name__}: {error}. Give what the model takes: a "
+            "tensor, a tuple of arguments, a mapping of keywords, or an iterable of such batches."
+        ) from error
+    found = [value.detach().double().reshape(-1) for value in _tensors(result) if value.is_floating_point()]
+    if not found:
+        raise TNLayersError(f"The model returns a {type(result).__name__} without numbers; an error of it has no size.")
+    return torch.cat(found)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _examples(batch: Any) -> int:
+    return next((len(value) if value.ndim else 1 for value in _tensors(batch)), 1)
+
+
+def _observer(site: Site, entry: Seen, data_aware: bool) -> Callable[..., None]:
+    def observe(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        x = _input(site, args, kwargs)
+        if x is None:
+            return
+        dense = site.dense
+        if isinstance(dense, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            dims = len(dense.kernel_size)
+            images = x if x.ndim == dims + 2 else x[None]
+            count, entry.spatial = len(images), tuple(images.shape[2:])
+        elif isinstance(dense, nn.Embedding):
+            entry.vectors += x.numel()
+            return
+        else:
+            images, count = x, x.numel() // max(x.shape[-1], 1)
+        entry.vectors += count
+        if data_aware and not site.against:
+            moment = count * _moment(dense, images)
+            entry.moment = moment if entry.moment is None else entry.moment + moment
+
+    return observe
+
+
+def _moment(dense: nn.Module, x: Tensor) -> Tensor:
+    if isinstance(dense, nn.Linear):
+        return linear_moment(x, dense.in_features)
+    assert isinstance(dense, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
+    settings = (dense.kernel_size, dense.stride, dense.padding, dense.dilation, dense.padding_mode)
+    moves = window(len(dense.kernel_size), *settings)
+    return conv_moment(x, moves, dense.in_channels, dense.groups)
+
+
+def _input(site: Site, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """What the host was called with for this part; None where it does not show."""
+    host, part = site.host, site.part
+    if isinstance(host, nn.MultiheadAttention):
+        place = {"q_proj": 0, "k_proj": 1, "v_proj": 2}.get(part)
+        if place is None:
+            return None
+        value = args[place] if place < len(args) else kwargs.get(("query", "key", "value")[place])
+    elif part == "hh":
+        state = args[1] if len(args) > 1 else kwargs.get("hx")
+        value = state[0] if isinstance(state, tuple) else state
+    else:
+        value = args[0] if args else next(iter(kwargs.values()), None)
+    return value if isinstance(value, Tensor) else None
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """No dropout, and no statistics that move."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,0 +1,318 @@
+"""Whole models: the budget is met, the model stays the user's, and the report tells what is there."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from copy import deepcopy
+
+import pytest
+
+import tnlayers as tnl
+from tnlayers.compress.allocation import Option, allocate, exchanged
+from tnlayers.compress.rules import rules_for
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+
+class Conv1D(nn.Module):
+    """A stand-in for Hugging Face's: a linear layer with its weight (in_features, out_features)."""
+
+    def __init__(self, nf, nx):
+        super().__init__()
+        self.nf = nf
+        self.weight = nn.Parameter(torch.randn(nx, nf) / nx**0.5)
+        self.bias = nn.Parameter(torch.randn(nf))
+
+    def forward(self, x):
+        return torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight).reshape(*x.shape[:-1], self.nf)
+
+
+class Net(nn.Module):
+    """One layer of every kind."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(200, 32)
+        self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
+        self.turned = Conv1D(64, 32)
+        self.conv = nn.Conv1d(64, 64, 3, padding=1)
+        self.cell = nn.GRUCell(64, 32)
+        self.norm = nn.BatchNorm1d(64)
+        self.head = nn.Linear(32, 200, bias=False)
+        self.lstm = nn.LSTM(32, 8)
+
+    def forward(self, ids):
+        x = self.table(ids)
+        x = x + self.attention(x, x, x, need_weights=False)[0]
+        x = self.norm(self.conv(self.turned(x).mT)).mT
+        state = torch.zeros(len(ids), 32, dtype=x.dtype)
+        for step in x.unbind(1):
+            state = self.cell(step, state)
+        return self.head(state)
+
+
+def mlp(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(300, 320), nn.ReLU(), nn.Linear(320, 128), nn.ReLU(), nn.Linear(128, 10))
+
+
+def count(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+def state(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return Net().eval()
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.2, 0.1, 0.05])
+def test_a_ratio_is_met_within_two_percent(ratio):
+    model = mlp()
+    result = tnl.compress(model, ratio=ratio)
+    assert 0.98 * ratio < count(result.model) / count(model) <= ratio
+    assert result.report.after.parameters == count(result.model)
+    assert result.report.ratio == count(result.model) / count(model)
+
+
+def test_max_params_counts_the_same_way():
+    assert 19_600 < count(tnl.compress(mlp(), max_params=20_000, network=["mpo(cores=3)", "lowrank"]).model) <= 20_000
+
+
+def test_of_the_replaced_layers_alone():
+    model = nn.Sequential(nn.Embedding(1000, 64), nn.Linear(64, 512), nn.Linear(512, 256))
+    result = tnl.compress(model, ratio=0.3, ratio_of="replaced", rules={"0": None}, network="lowrank")
+    assert 0.98 * 0.3 < count(result.model[1:]) / count(model[1:]) <= 0.3
+    assert result.model[0].weight.equal(model[0].weight)
+
+
+def test_error_bounds_every_layer():
+    result = tnl.compress(mlp(), error=0.5, network="lowrank")
+    assert all(layer.error <= 0.5 for layer in result.report.layers)
+    assert result.report.ratio < 1
+
+
+def test_max_flops():
+    result = tnl.compress(mlp(), max_flops=100_000, network=["mpo(cores=2)", "lowrank"])
+    assert result.report.after.flops <= 100_000 < result.report.before.flops
+    with pytest.raises(tnl.TNLayersError, match="size of its images"):
+        tnl.compress(nn.Sequential(nn.Conv2d(8, 8, 3)), max_flops=100)
+
+
+def test_every_kind_of_layer(net):
+    before, ids = state(net), torch.randint(0, 200, (6, 5), generator=torch.Generator().manual_seed(1))
+    small = tnl.compress(net, ratio=0.6, network="mpo(cores=2)", sample=ids)
+    assert same(before, state(net))
+    assert type(small.model) is Net
+    kinds = {layer.name: layer.network for layer in small.report.layers}
+    assert {"table", "attention.q_proj", "attention.out_proj", "turned", "conv", "cell.ih", "head"} < kinds.keys()
+    assert kinds["lstm.weight_hh_l0"] == "dense"
+    assert count(small.model) <= 0.6 * count(net)
+    assert small.report.after.parameters == count(small.model)
+    assert small.model(ids).shape == (6, 200)
+
+
+def test_networks_stand_where_their_weights_stood(net):
+    """The model computes what the dense model does with the weights that its networks stand for."""
+    ids = torch.randint(0, 200, (6, 5), generator=torch.Generator().manual_seed(1))
+    net = deepcopy(net).double()
+    rules = {"*": {"network": "mpo(cores=2)", "bond_dim": 2}, "turned": {"network": "lowrank", "bond_dim": 3}}
+    made = tnl.compress(net, ratio=0.9, rules=rules).model
+    assert all(isinstance(getattr(made.attention, f"{part}_proj"), tnl.nn.TNLinear) for part in ("q", "k", "v", "out"))
+    assert isinstance(made.cell.ih, tnl.nn.TNLinear)
+    dense = deepcopy(net)
+    dense.table = made.table.to_embedding()
+    dense.attention = made.attention.to_attention()
+    dense.cell = made.cell.to_cell()
+    dense.conv = made.conv.to_conv()
+    dense.head = made.head.to_linear()
+    with torch.no_grad():
+        dense.turned.weight.copy_(made.turned.to_dense().mT)
+        torch.testing.assert_close(made(ids), dense(ids), rtol=1e-10, atol=1e-10)
+        assert (made(ids) - net(ids)).abs().max() > 1e-3  # teeth
+
+
+def test_hooks_modes_and_dtype_are_kept():
+    model = mlp().double()
+    model[0].weight.requires_grad_(False)
+    calls = []
+    model[0].register_forward_hook(lambda module, args, y: calls.append(type(module).__name__))
+    model.train()
+    model[2].eval()
+    made = tnl.compress(model, ratio=0.3).model
+    made(torch.zeros(2, 300, dtype=torch.float64))
+    assert calls == ["TNLinear"]
+    assert not any(core.requires_grad for core in made[0].cores.values())
+    assert made[0].bias.requires_grad
+    assert made[0].training
+    assert not made[2].training
+    assert {p.dtype for p in made.parameters()} == {torch.float64}
+
+
+def test_tied_weights_stay_tied():
+    model = nn.Sequential(nn.Embedding(50, 64), nn.Linear(64, 256), nn.Linear(256, 64), nn.Linear(64, 50, bias=False))
+    model[3].weight = model[0].weight
+    result = tnl.compress(model, ratio=0.6)
+    assert result.model[3].weight is result.model[0].weight
+    assert ["tied" in layer.note for layer in result.report.layers] == [True, False, False, True]
+    shared = nn.Linear(64, 64)
+    made = tnl.compress(nn.Sequential(shared, nn.ReLU(), shared), ratio=0.51, network="lowrank").model
+    assert made[0] is made[2]
+    assert isinstance(made[0], tnl.nn.TNLinear)
+
+
+def test_in_place_all_or_nothing():
+    model = mlp()
+    before = state(model)
+    with pytest.raises(tnl.TNLayersError, match="more"):
+        tnl.compress(model, ratio=0.001, inplace=True)
+    assert same(before, state(model))
+    result = tnl.compress(model, ratio=0.4, inplace=True)
+    assert result.model is model
+    assert isinstance(model[0], tnl.nn.TNLinear)
+
+
+def test_a_dry_run_tells_the_same_and_builds_nothing():
+    model = mlp()
+    dry, real = tnl.compress(model, ratio=0.2, dry_run=True), tnl.compress(model, ratio=0.2)
+    assert dry.model is None
+    assert dry.report.after == real.report.after
+    for told, done in zip(dry.report.layers, real.report.layers, strict=True):
+        assert done.error <= told.error + 1e-9  # the bound from singular values
+
+
+def test_a_sample_lowers_the_error_of_the_outputs():
+    model = mlp()
+    torch.manual_seed(1)
+    x = torch.randn(600, 300) @ torch.diag(torch.linspace(1, 0.01, 300))
+    plain = tnl.compress(model, ratio=0.3, network="lowrank").model
+    aware = tnl.compress(model, ratio=0.3, network="lowrank", sample=x)
+    assert all(layer.output_error is not None for layer in aware.report.layers if layer.network != "dense")
+    with torch.no_grad():
+        wrong = [float((made(x) - model(x)).square().mean()) for made in (plain, aware.model)]
+    assert wrong[1] < 0.8 * wrong[0]
+
+
+def test_a_sample_leaves_statistics_alone():
+    model = nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64), nn.Linear(64, 64)).train()
+    before = state(model)
+    made = tnl.compress(model, ratio=0.5, sample=torch.randn(50, 64)).model
+    assert same(before, state(model))
+    assert model.training
+    assert made[1].training
+    with pytest.raises(tnl.TNLayersError, match="does not run on the sample"):
+        tnl.compress(model, ratio=0.5, sample=torch.randn(50, 65))
+
+
+def test_rules():
+    model = mlp()
+    rules = {"*": "mpo(cores=2)", "2": {"network": "lowrank", "max_params": 3000}, "4": None}
+    result = tnl.compress(model, ratio=0.3, rules=rules)
+    assert result.model[0].spec.network == "mpo"
+    assert result.model[2].spec.network == "lowrank"
+    assert result.model[2].spec.parameters <= 3000
+    assert type(result.model[4]) is nn.Linear
+    with pytest.raises(tnl.TNLayersError, match=r"matches none of the 2 layers.*near are fc"):
+        rules_for(["fc1", "fc2"], ["mpo"], {"fx1": None})
+    with pytest.raises(tnl.TNLayersError, match="at most one of"):
+        rules_for(["fc1"], ["mpo"], {"fc1": {"ratio": 0.1, "error": 0.1}})
+
+
+def test_exactly_one_budget():
+    with pytest.raises(tnl.TNLayersError, match=r"ratio=0\.5, error=0\.1 given"):
+        tnl.compress(mlp(), ratio=0.5, error=0.1)
+    with pytest.raises(tnl.TNLayersError, match="exactly one of"):
+        tnl.compress(mlp())
+    with pytest.raises(tnl.TNLayersError, match="single Linear"):
+        tnl.compress(nn.Linear(9, 9), ratio=0.5)
+    with pytest.raises(tnl.TNLayersError, match="no layer"):
+        tnl.compress(nn.ReLU(), ratio=0.5)
+
+
+def test_a_coarse_model_is_told_or_refused():
+    model = nn.Sequential(nn.Linear(12, 12, bias=False))
+    with pytest.warns(tnl.TNLayersWarning, match="nearest below is 120, the next above 144"):
+        tnl.compress(model, max_params=143, network="lowrank")
+    with pytest.raises(tnl.TNLayersError, match="nearest below is 120"):
+        tnl.compress(model, max_params=143, network="lowrank", strict=True)
+
+
+def test_a_broken_weight_is_refused():
+    model = mlp()
+    with torch.no_grad():
+        model[0].weight[3, 4] = float("nan")
+    with pytest.raises(tnl.TNLayersError, match="1 of the 96000 entries of 0 are NaN"):
+        tnl.compress(model, ratio=0.5)
+
+
+def test_the_cache_gives_the_same_without_the_work(tmp_path, monkeypatch):
+    model = mlp()
+    first = tnl.compress(model, ratio=0.2, cache=tmp_path)
+    from tnlayers_backends.torch.surgery import candidates
+
+    monkeypatch.setattr(candidates, "curve", None)  # would fail if it were called
+    monkeypatch.setattr(candidates.TNLinear, "from_linear", None)
+    again = tnl.compress(model, ratio=0.2, cache=tmp_path)
+    assert same(state(first.model), state(again.model))
+    assert again.report == first.report
+
+
+def test_saved_and_loaded(tmp_path):
+    model = nn.Sequential(nn.Embedding(100, 32), nn.Linear(32, 200), nn.ReLU(), nn.Linear(200, 100))
+    made = tnl.compress(model, ratio=0.3).model
+    tnl.save(made, tmp_path / "small.safetensors")
+    loaded = tnl.load(tmp_path / "small.safetensors", into=deepcopy(model))
+    assert same(state(made), state(loaded))
+    ids = torch.arange(100)
+    assert torch.equal(made(ids), loaded(ids))
+
+
+def test_the_report_as_text_json_and_html():
+    report = tnl.compress(mlp(), ratio=0.2, batch=4).report
+    text, data, page = str(report), json.loads(report.to_json()), report.to_html()
+    assert "asked ratio=0.2" in text
+    assert "batch of 4" in text
+    assert data["after"]["parameters"] == report.after.parameters
+    assert [layer["name"] for layer in data["layers"]] == ["0", "2", "4"]
+    assert page.startswith("<!doctype html>")
+    assert "http" not in page
+    assert report._repr_html_() in page
+
+
+def option(cost, loss):
+    return Option(spec=None, parameters=cost, cost=cost, loss=loss)
+
+
+def test_allocation_is_near_the_best_of_all():
+    layers = [[option(c, 1.0 / (k + c)) for c in range(1, 30)] for k in range(3)]
+    best = min(
+        a.loss + b.loss + c.loss
+        for a in layers[0] for b in layers[1] for c in layers[2]
+        if a.cost + b.cost + c.cost <= 40
+    )  # fmt: skip
+    found = allocate(layers, 40)
+    assert sum(one.cost for one in found) <= 40
+    assert sum(one.loss for one in found) <= best * 1.0001
+    assert allocate(layers, 2) is None
+
+
+def test_an_exchange_uses_what_no_step_can():
+    layers = [[option(10, 1.0), option(17, 0.5)], [option(10, 1.0), option(15, 0.4)]]
+    chosen = [layers[0][0], layers[1][1]]
+    assert [one.cost for one in exchanged(layers, chosen, room=3, near=1)] == [17, 10]
+
+
+def test_no_warning_where_the_budget_is_met():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tnl.compress(mlp(), ratio=0.35)

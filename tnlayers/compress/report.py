@@ -1,0 +1,182 @@
+"""The report of a compressed model: per layer what was asked and what was delivered, and the totals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from io import StringIO
+from typing import Any
+
+FORMAT = "tnlayers.compressed/1"
+HEADINGS = ("layer", "network", "parameters", "of dense", "flops", "bytes", "error", "output error", "time", "note")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """What a layer or a model takes.
+
+    Attributes:
+        parameters: Entries, biases included.
+        bytes: Of the parameters, in their dtype.
+        flops: Of the matrix products of one forward pass; None where the input's size is not known.
+    """
+
+    parameters: int
+    bytes: int
+    flops: int | None
+
+    def __add__(self, other: Size) -> Size:
+        flops = None if self.flops is None or other.flops is None else self.flops + other.flops
+        return Size(parameters=self.parameters + other.parameters, bytes=self.bytes + other.bytes, flops=flops)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerReport:
+    """One layer.
+
+    Attributes:
+        name: Where it stands; of tied layers all names.
+        kind: The dense class.
+        asked: The network types it could become, or the rule.
+        network: The network as built; "dense" where it was left as it is.
+        bond: Sizes of its bonds.
+        before: The dense layer.
+        after: What stands there now.
+        error: ||W - W'|| / ||W||; None in a dry run of what is fitted.
+        output_error: The same of the outputs on the sample; None without.
+        sensitivity: What a squared relative error of this layer counted.
+        time: Predicted seconds over those of the dense layer; None where the input's size is not known.
+        note: Why it was left dense, or that it is slower.
+    """
+
+    name: str
+    kind: str
+    asked: str
+    network: str
+    bond: tuple[int, ...]
+    before: Size
+    after: Size
+    error: float | None
+    output_error: float | None
+    sensitivity: float
+    time: float | None
+    note: str
+
+    def cells(self) -> tuple[str, ...]:
+        """The row of a table, in the order of `HEADINGS`."""
+        return (
+            self.name,
+            self.network,
+            f"{self.after.parameters:,}",
+            f"{self.after.parameters / max(self.before.parameters, 1):.3f}",
+            _or_dash(self.after.flops, ","),
+            f"{self.after.bytes:,}",
+            _or_dash(self.error, ".3g"),
+            _or_dash(self.output_error, ".3g"),
+            _or_dash(self.time, ".2f"),
+            self.note,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressReport:
+    """What `tnl.compress` did, or in a dry run would do; print it.
+
+    Attributes:
+        model: The class of the model.
+        asked: The budget, in words.
+        batch: The vectors or images that flops and times are for.
+        layers: All layers of a kind that can be replaced, and those that look like it but cannot.
+        others: All other parameters together.
+        dry_run: Whether nothing was built; errors are then bounds from singular values.
+    """
+
+    model: str
+    asked: str
+    batch: int
+    layers: tuple[LayerReport, ...]
+    others: Size
+    dry_run: bool
+
+    @property
+    def before(self) -> Size:
+        """The whole model as it was; flops are those of the layers listed."""
+        return sum((layer.before for layer in self.layers), self.others)
+
+    @property
+    def after(self) -> Size:
+        """The whole model as it is now."""
+        return sum((layer.after for layer in self.layers), self.others)
+
+    @property
+    def ratio(self) -> float:
+        """Parameters after over parameters before, of the whole model."""
+        return self.after.parameters / max(self.before.parameters, 1)
+
+    @property
+    def replaced_ratio(self) -> float:
+        """The same of the replaced layers alone, their biases included; 1 where none is replaced."""
+        replaced = [layer for layer in self.layers if layer.network != "dense"]
+        before = sum(layer.before.parameters for layer in replaced)
+        return sum(layer.after.parameters for layer in replaced) / before if before else 1.0
+
+    def totals(self) -> list[tuple[str, str, str, str]]:
+        """Rows of what, before, after, ratio."""
+        rows = []
+        for name in ("parameters", "bytes", "flops"):
+            before, after = getattr(self.before, name), getattr(self.after, name)
+            ratio = None if before is None or not before else after / before
+            rows.append((name, _or_dash(before, ","), _or_dash(after, ","), _or_dash(ratio, ".4f")))
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data."""
+        extra = {"before": asdict(self.before), "after": asdict(self.after)}
+        ratios = {"ratio": self.ratio, "replaced_ratio": self.replaced_ratio}
+        return {"format": FORMAT} | asdict(self) | extra | ratios
+
+    def to_json(self) -> str:
+        """The report as JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def to_html(self) -> str:
+        """The report as one HTML page that needs no other file."""
+        from tnlayers.compress.report_html import page
+
+        return page(self)
+
+    def _repr_html_(self) -> str:
+        from tnlayers.compress.report_html import fragment
+
+        return fragment(self)
+
+    def title(self) -> str:
+        """One line: the model, what was asked, what was delivered."""
+        count = sum(layer.network != "dense" for layer in self.layers)
+        verb = "would become" if self.dry_run else "became"
+        return (
+            f"{self.model}: asked {self.asked}; {count} of {len(self.layers)} layers {verb} networks, "
+            f"{self.ratio:.4f} of the model's parameters, {self.replaced_ratio:.4f} of the replaced layers'."
+        )
+
+    def __str__(self) -> str:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        for heading in HEADINGS:
+            left = heading in ("layer", "network", "note")
+            table.add_column(heading, justify="left" if left else "right", overflow="fold")
+        for layer in self.layers:
+            table.add_row(*layer.cells())
+        console = Console(file=StringIO(), width=160, markup=False, highlight=False, emoji=False, color_system=None)
+        console.print(table)
+        assert isinstance(console.file, StringIO)
+        rows = "\n".join(f"{a:<11}{b:>16} -> {c:>16}  {d}" for a, b, c, d in self.totals())
+        body = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+        return f"{self.title()}\n\n{body}\n\n{rows}\nflops and times are for a batch of {self.batch}."
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

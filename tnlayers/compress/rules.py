@@ -1,0 +1,95 @@
+"""Rules: what a user asks of single layers of a model, by patterns on their names.
+
+The last rule that matches a name counts, so general patterns come first and exceptions after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any, TypeAlias
+
+from tnlayers.errors import TNLayersError
+from tnlayers.spec import Spec
+from tnlayers.spec import spec as make_spec
+
+Given: TypeAlias = "str | Spec | Mapping[str, Any] | None"
+_SIZES = ("bond_dim", "max_params", "ratio", "error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What is asked of one layer.
+
+    Attributes:
+        networks: The templates to choose from; none leaves the layer dense.
+        size: At most one of bond_dim, max_params, ratio and error, of this layer alone; it is then no part of the
+            allocation. A template that says its own size is fixed likewise.
+        pattern: The pattern that said so; "" where no rule matched.
+    """
+
+    networks: tuple[Spec, ...]
+    size: Mapping[str, Any] = field(default_factory=dict)
+    pattern: str = ""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the layer's size is said, not chosen."""
+        return bool(self.size) or any(template.options or template.terms for template in self.networks)
+
+    def __str__(self) -> str:
+        words = " or ".join(map(str, self.networks)) or "dense"
+        sizes = ", ".join(f"{key}={value}" for key, value in self.size.items())
+        return f"{words}{f', {sizes}' if sizes else ''}{f' (rule {self.pattern!r})' if self.pattern else ''}"
+
+
+def rules_for(names: Sequence[str], networks: Sequence[str | Spec], rules: Mapping[str, Given] | None) -> list[Rule]:
+    """The rule of each layer.
+
+    Args:
+        names: Of the layers.
+        networks: The templates of layers without a rule.
+        rules: By pattern ("encoder.*", "fc[12]"): a template, a mapping with `network` and one of the sizes, or None.
+
+    Raises:
+        TNLayersError: If a pattern matches no layer, or a rule is none.
+
+    Example:
+        >>> [str(rule) for rule in rules_for(["conv", "fc"], ["mpo"], {"fc": None})]
+        ['mpo', "dense (rule 'fc')"]
+    """
+    found = [Rule(networks=tuple(make_spec(network) for network in networks))] * len(names)
+    for pattern, given in (rules or {}).items():
+        rule = _rule(pattern, given, networks)
+        places = [k for k, name in enumerate(names) if fnmatchcase(name, pattern)]
+        if not places:
+            near = get_close_matches(pattern, names, n=3, cutoff=0.3) or list(names[:3])
+            raise TNLayersError(
+                f"The rule {pattern!r} matches none of the {len(names)} layers that can be replaced; near are "
+                f"{', '.join(near)}. Patterns match whole names, with * for any text."
+            )
+        for k in places:
+            found[k] = rule
+    return found
+
+
+def _rule(pattern: str, given: Given, networks: Sequence[str | Spec]) -> Rule:
+    if given is None:
+        return Rule(networks=(), pattern=pattern)
+    if isinstance(given, (str, Spec)):
+        return Rule(networks=(make_spec(given),), pattern=pattern)
+    if not isinstance(given, Mapping):
+        raise TNLayersError(
+            f"The rule {pattern!r} is {given!r}; give a template such as 'mpo(cores=4)', a mapping such as "
+            "{'network': 'mpo', 'ratio': 0.1}, or None to leave the layer dense."
+        )
+    size = {key: value for key, value in given.items() if key in _SIZES}
+    own = [given["network"]] if "network" in given else list(networks)
+    if set(given) - {*_SIZES, "network"} or len(size) > 1:
+        raise TNLayersError(
+            f"The rule {pattern!r} has {', '.join(map(str, given))}; it takes network and at most one of "
+            f"{', '.join(_SIZES)}."
+        )
+    return Rule(networks=tuple(make_spec(network) for network in own), size=size, pattern=pattern)
