@@ -89,6 +89,22 @@ class LinearMap:
             self._plans[key] = plan_graphs(self.spec, self.graphs, key[0], objective=objective, dtype=self.dtype)
         return self._plans[key]
 
+    def tune(self, batch: int, objective: Objective = "forward") -> AnyPlan:
+        """Time the few best plans for batches of this size, or read what was found before; run the fastest from now on.
+
+        Args:
+            batch: Number of vectors that go through at once; all batches of its bucket get the plan.
+            objective: As in `plan_for`.
+
+        Raises:
+            TNLayersError: If a plan is pinned, torch is not installed, or the cache folder cannot be written to.
+        """
+        if self.pinned is not None:
+            raise TNLayersError(f"{self.spec} runs a given plan at every batch: call use_plan(None) before tuning.")
+        key = (bucket(batch), objective)
+        self._plans[key] = plan_graphs(self.spec, self.graphs, key[0], objective=objective, dtype=self.dtype, tune=True)
+        return self._plans[key]
+
     def with_plan(self, plan: AnyPlan | None) -> LinearMap:
         """The same map that runs every batch by this plan, or chooses by batch size (None).
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from math import inf
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from tnlayers.calibrate import machine
 from tnlayers.errors import TNLayersError
 from tnlayers.estimate import Estimator
-from tnlayers.layout import assemble
+from tnlayers.layout import Path, assemble
 from tnlayers.lower import Contraction
 from tnlayers.machine import Machine
 from tnlayers.plan import ITEMSIZES, Objective, Plan, dtype_name, objective_name
@@ -18,6 +19,9 @@ from tnlayers.search import Optimizer, candidates
 
 # What an inference plan may keep prepared from the cores, in bytes: a float32 weight of 4096 x 4096.
 PREPARED_LIMIT = 2**26
+
+_TIMED = 5  # plans on the shortlist for tuning
+_CHUNKS = 2  # sizes of chunks tried there for one path
 
 
 def plan_contraction(
@@ -54,11 +58,8 @@ def _search(
 ) -> Plan:
     best, least, smallest = None, (True, inf), inf
     itemsize = ITEMSIZES[dtype]
-    found_paths = candidates(contraction, optimize, objective=objective, itemsize=itemsize, machine=rates)
-    for label, path in found_paths:
-        program = assemble(contraction, path)
-        estimator = Estimator(program, contraction, itemsize, objective, rates)
-        for seconds, chunk in sorted((estimator.seconds(chunk), chunk or 0) for chunk in estimator.chunk_sizes()):
+    for label, path, ways in _estimated(contraction, rates, objective, optimize, itemsize):
+        for seconds, chunk in ways:
             if best is not None and (False, seconds) >= least:
                 break
             found = Plan(
@@ -83,6 +84,44 @@ def _search(
             f"feasible is {smallest} bytes beyond input, output and cores. Raise the limit, or take smaller batches."
         )
     return best
+
+
+def _estimated(
+    contraction: Contraction, rates: Machine, objective: Objective, optimize: Optimizer, itemsize: int
+) -> Iterator[tuple[str, Path, list[tuple[float, int]]]]:
+    """Candidates: what proposed each path, the path, and (seconds, rows at a time or 0) in order of seconds."""
+    for label, path in candidates(contraction, optimize, objective=objective, itemsize=itemsize, machine=rates):
+        estimator = Estimator(assemble(contraction, path), contraction, itemsize, objective, rates)
+        yield label, path, sorted((estimator.seconds(chunk), chunk or 0) for chunk in estimator.chunk_sizes())
+
+
+def shortlist(
+    contraction: Contraction,
+    *,
+    objective: Objective = "forward",
+    dtype: str = "float32",
+    memory_limit: int | None = None,
+    title: str = "",
+    features: tuple[int, int] | None = None,
+) -> list[Plan]:
+    """The plans worth timing: the one that `plan_contraction` takes, then the next few by the estimate.
+
+    Raises:
+        TNLayersError: As `plan_contraction`.
+    """
+    first = plan_contraction(
+        contraction, objective=objective, dtype=dtype, memory_limit=memory_limit, title=title, features=features
+    )
+    plans, ways = [first], []
+    for label, path, estimated in _estimated(contraction, machine(), first.objective, "auto", first.itemsize):
+        ways += [(seconds, chunk, label, path) for seconds, chunk in estimated[:_CHUNKS]]
+    for _, chunk, label, path in sorted(ways, key=lambda way: way[0]):
+        plan = replace(first, path=path, chunk=chunk or None, found_by=label)
+        fits = memory_limit is None or plan.memory <= memory_limit
+        small = objective != "inference" or plan.prepared <= PREPARED_LIMIT
+        if plan not in plans and fits and small and len(plans) < _TIMED:
+            plans.append(plan)
+    return plans
 
 
 _cached_search: Callable[..., Plan] = lru_cache(maxsize=4096)(_search)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tnlayers.cost import NOTHING, Cost, dense_cost
@@ -18,6 +18,7 @@ from tnlayers.search import Optimizer
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
 from tnlayers.tree import amount
+from tnlayers.tuning import tuned
 
 if TYPE_CHECKING:
     from tnlayers.draw.picture import Picture
@@ -122,6 +123,7 @@ def plan(
     optimize: Optimizer = "auto",
     dtype: str = "float32",
     memory_limit: int | None = None,
+    tune: bool = False,
 ) -> AnyPlan:
     """Find the cheapest way to apply a layer to a batch.
 
@@ -136,14 +138,18 @@ def plan(
         memory_limit: Bytes that may be in use beyond input, output, cores and their gradients (`Plan.memory`); kept by
             walking the batch in chunks with states computed again, or by another path. For a sum, each network has it:
             they run one after the other.
+        tune: Whether to time the few best candidates with torch on the processor, for a second or so, and take
+            the fastest. What was found is kept on disk, for this machine, number of threads, batch, objective and
+            dtype (see `tnlayers.tuning`).
 
     Returns:
         A plan; printing it shows the tree, each step's equation, flops, bytes, result and what is kept for backward,
         and totals beside the dense layer. A sum has one per term, in a `SumPlan`.
 
     Raises:
-        TNLayersError: If the spec has no sizes, the batch is not a positive integer, the optimizer is unknown, or no
-            plan keeps the memory limit; the message names the least that is feasible.
+        TNLayersError: If the spec has no sizes, the batch is not a positive integer, the optimizer is unknown, no
+            plan keeps the memory limit (the message names the least that is feasible), or tuning is asked for
+            without torch or beside an optimizer.
 
     Example:
         >>> import tnlayers as tnl
@@ -154,18 +160,31 @@ def plan(
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise TNLayersError(f"batch must be a positive integer, got {batch!r}.")
     if isinstance(spec, Graph):
-        return plan_contraction(
-            forward(spec, batch),
-            objective=objective,
-            optimize=optimize,
-            dtype=dtype,
-            memory_limit=memory_limit,
-            title="graph",
+        return _finder(optimize, tune)(
+            forward(spec, batch), objective=objective, dtype=dtype, memory_limit=memory_limit, title="graph"
         )
     made = make_spec(spec)
     return plan_graphs(
-        made, made.graphs, batch, objective=objective, optimize=optimize, dtype=dtype, memory_limit=memory_limit
+        made,
+        made.graphs,
+        batch,
+        objective=objective,
+        optimize=optimize,
+        dtype=dtype,
+        memory_limit=memory_limit,
+        tune=tune,
     )
+
+
+def _finder(optimize: Optimizer, tune: bool) -> Callable[..., Plan]:
+    """What finds a plan for a contraction."""
+    if not tune:
+        return partial(plan_contraction, optimize=optimize)
+    if optimize != "auto":
+        raise TNLayersError(
+            f"tune=True chooses among paths by the clock, but optimize={optimize!r} asks for one: leave one of the two."
+        )
+    return tuned
 
 
 def plan_graphs(
@@ -177,6 +196,7 @@ def plan_graphs(
     optimize: Optimizer = "auto",
     dtype: str = "float32",
     memory_limit: int | None = None,
+    tune: bool = False,
 ) -> AnyPlan:
     """Plan a layer whose graphs are at hand: a `Plan`, or a `SumPlan` where there are several.
 
@@ -188,13 +208,14 @@ def plan_graphs(
         optimize: As in `tnl.plan`.
         dtype: As in `tnl.plan`.
         memory_limit: As in `tnl.plan`.
+        tune: As in `tnl.plan`.
     """
+    find = _finder(optimize, tune)
     features = (spec.in_features, spec.out_features)
     plans = tuple(
-        plan_contraction(
+        find(
             forward(graph, batch),
             objective=objective,
-            optimize=optimize,
             dtype=dtype,
             memory_limit=memory_limit,
             title=str(part),

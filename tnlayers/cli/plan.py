@@ -44,6 +44,7 @@ def plan(
             "--memory-limit", min=1, metavar="BYTES", help="In use at most, beyond input, output, cores, gradients."
         ),
     ] = None,
+    tune: Annotated[bool, typer.Option("--tune", help="Time the few best with torch and keep the fastest.")] = False,
     load: LoadOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,7 +52,7 @@ def plan(
 
     A tree: each step's equation with its flops, the bytes it moves and copies,
     the bytes of its result and those kept for backward; then the totals, beside
-    the dense layer. Nothing is computed.
+    the dense layer. Nothing is computed, unless --tune asks for it.
 
     [bold]Examples[/bold]
 
@@ -70,5 +71,6 @@ def plan(
         optimize=optimize,
         dtype=dtype,
         memory_limit=memory_limit,
+        tune=tune,
     )
     print(found.to_json() if as_json else found)

@@ -85,6 +85,23 @@ class TNLinear(TNModule):
         """The plan that a batch of this size runs, for inference ("forward") or under autograd ("training")."""
         return self._map.plan_for(batch, objective)
 
+    def tune(self, batch: int, objective: Objective = "training") -> AnyPlan:
+        """Time the few best plans for batches of this size on the processor, and run the fastest from now on.
+
+        It takes a second or so once; what was found is kept on disk and read the next time (`tnl.plan`).
+
+        Args:
+            batch: Number of vectors that go through at once; batches up to the next power of two get the same plan.
+            objective: "training", what runs under autograd; or "inference", what runs without.
+
+        Returns:
+            The plan.
+
+        Raises:
+            TNLayersError: If a plan is pinned, or the cache folder cannot be written to.
+        """
+        return self._map.tune(batch, objective)
+
     def use_plan(self, plan: AnyPlan | None) -> None:
         """Run every batch by this plan, or choose by batch size again (None).
 
