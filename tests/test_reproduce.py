@@ -15,8 +15,9 @@ from tnlayers.reproduce.cost import gpu_hours, seconds_per_epoch
 from tnlayers.reproduce.page import missing, page
 from tnlayers.reproduce.paper import ROWS, Row, rows
 from tnlayers.reproduce.schedule import schedule, within
-from tnlayers.reproduce.store import Store, of, recipes, told
+from tnlayers.reproduce.store import Store, of
 from tnlayers.reproduce.structure import measure
+from tnlayers.reproduce.told import recipes, told
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 STORE = Store(folder=DOCS / "results")

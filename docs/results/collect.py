@@ -18,7 +18,9 @@ from typing import Any
 
 from tnlayers.reproduce import store
 from tnlayers.reproduce.paper import ROWS
-from tnlayers.reproduce.store import Run, spread
+from tnlayers.reproduce.store import spread
+from tnlayers.reproduce.told import Run
+from tnlayers.reproduce.told import changes as changed
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "mnist.json"
@@ -38,7 +40,7 @@ def read_runs(folder: Path) -> list[Run]:
 
 def changes(model: str, recipe: Run) -> dict[str, Any]:
     """What a recipe has that the default of its model on MNIST has not."""
-    return store.changes(model, "mnist", recipe)[1]
+    return changed(model, "mnist", recipe)[1]
 
 
 def identity(run: Run) -> tuple[Any, ...]:

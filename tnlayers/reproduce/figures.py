@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from tnlayers.atomic import replacing
 from tnlayers.reproduce.page import Structure
 from tnlayers.reproduce.paper import Row, rows
-from tnlayers.reproduce.store import Run, of, told
+from tnlayers.reproduce.store import of
+from tnlayers.reproduce.told import Run, told
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,6 +126,7 @@ def _fig2(figure: Figure, measured: list[Point]) -> None:
 
 def _fig3(figure: Figure, measured: list[Point]) -> None:
     axes = figure.subplots()
+    measured = [point for point in measured if point.row.accuracy is not None]  # the unit variant is no point there
     for network, words, marker, shift in (("dense", "ResNet", "o-", -0.5), ("mpo", "MPO-Net", "D-", 0.5)):
         line = [(row.at + shift, *row.accuracy) for row in rows("fig3") if row.network == network and row.accuracy]
         colour = BLUE if network == "dense" else ORANGE

@@ -8,7 +8,8 @@ from typing import Any
 from tnlayers.models.differences import DIFFERENCES
 from tnlayers.reproduce.cost import EPOCHS, SEEDS, gpu_hours
 from tnlayers.reproduce.paper import PARTS, ROWS, TITLES, Row, rows
-from tnlayers.reproduce.store import Run, of, spread, told
+from tnlayers.reproduce.store import of, spread
+from tnlayers.reproduce.told import Run, told
 
 _MEASURED = "best % | final % | chosen % | recipe | epochs | seeds | commits | hardware"
 Structure = Mapping[str, Mapping[str, Mapping[str, Any]]]

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from tnlayers.errors import TNLayersError
 from tnlayers.reproduce.schedule import Job
-from tnlayers.reproduce.store import Run, read_runs, recipes
+from tnlayers.reproduce.store import read_runs
+from tnlayers.reproduce.told import Run, recipes
 
 STOPPED = 130
 

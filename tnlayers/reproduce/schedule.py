@@ -9,7 +9,8 @@ from typing import Any
 
 from tnlayers.reproduce.cost import seconds_per_epoch
 from tnlayers.reproduce.paper import Row
-from tnlayers.reproduce.store import Run, changes, of, recipes
+from tnlayers.reproduce.store import of
+from tnlayers.reproduce.told import Run, changes, recipes
 from tnlayers.train.config import slug
 
 
