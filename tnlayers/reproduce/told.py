@@ -1,4 +1,4 @@
-"""A run's recipe in words: the named recipe that it is closest to and what it changes; the command that repeats a run."""
+"""A run's recipe in words: the named one that it is closest to and what it changes; the command that repeats a run."""
 
 from __future__ import annotations
 
