@@ -219,6 +219,12 @@ def test_a_damaged_store_is_told(tmp_path):
         Store(folder=tmp_path).runs()
 
 
+def test_other_records_beside_the_runs_are_left_alone(tmp_path):
+    (tmp_path / "other.json").write_text(json.dumps({"runs": [{"model": "fc2", "seconds": 1}, 3]}))
+    (tmp_path / "list.json").write_text("[1]")
+    assert Store(folder=tmp_path).runs() == []
+
+
 def test_more_work_is_estimated_to_take_longer():
     dense = next(row for row in ROWS if row.model == "vgg16" and row.network == "dense")
     counts = STRUCTURE["vgg16"]["dense"]

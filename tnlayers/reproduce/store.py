@@ -1,6 +1,6 @@
 """The stored runs: one record per model trained to its end, gathered from the folders that `tnlayers train` writes.
 
-Every .json file in the folder of results that has a list "runs" is read; what is gathered here goes to paper.json. A
+Every .json file in the folder of results that has training runs in a list "runs" is read; what is gathered here goes to paper.json. A
 run is known by model, network, data, seed and recipe; two records of one run are one, the later file's.
 """
 
@@ -17,6 +17,7 @@ from tnlayers.atomic import write_text
 from tnlayers.errors import TNLayersError
 from tnlayers.reproduce.told import Run, command, told
 
+KEYS = {"model", "network", "seed", "recipe", "best_test_accuracy"}  # what tells a training run from other records
 SAME = {("fc2", "mpo"): "mpo(bond=16)"}  # two names of one network
 
 
@@ -40,8 +41,9 @@ class Store:
         found: dict[tuple[Any, ...], Run] = {}
         for path in sorted(self.folder.glob("*.json")):
             content = _read(path)
-            if isinstance(content, dict) and isinstance(content.get("runs"), list):
-                found |= {identity(run): run for run in map(_complete, content["runs"])}
+            if isinstance(content.get("runs"), list):
+                records = [run for run in content["runs"] if isinstance(run, dict) and KEYS <= run.keys()]
+                found |= {identity(run): run for run in map(_complete, records)}
         return [found[key] for key in sorted(found)]
 
     def gather(self, folders: Iterable[Path]) -> list[Run]:
