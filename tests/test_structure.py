@@ -35,6 +35,7 @@ PUBLIC = {
     "network",
     "nn",
     "plan",
+    "repair",
     "save",
     "spec",
     "spectra",

@@ -38,6 +38,7 @@ _LAZY = {
     "load_network": "tnlayers.networks.yaml_file",
     "models": "",
     "nn": "",
+    "repair": "tnlayers.compress.repair",
     "save": "tnlayers.io",
     "spectra": "tnlayers.compress.spectra",
     "to_backend": "tnlayers.convert",
@@ -66,6 +67,7 @@ __all__ = [
     "network",
     "nn",
     "plan",
+    "repair",
     "save",
     "spec",
     "spectra",
@@ -74,6 +76,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from tnlayers import io, models, nn
+    from tnlayers.compress.repair import repair
     from tnlayers.compress.spectra import SpectraRecorder, spectra
     from tnlayers.convert import to_backend
     from tnlayers.draw.weights import draw_weights

@@ -92,7 +92,7 @@ def pruned(
     removed = 0.0
     for part, graph, own in zip(layer.spec.parts, layer.graphs, layer.split(cores), strict=True):
         left, needed, gone = _cut(ops, graph, own, features, layer.dtype, budget)
-        smaller, sizes = _smallest(replace(part, lowered=()), graph, needed)
+        smaller, sizes = smallest(replace(part, lowered=()), graph, needed)
         kept = tuple(map(max, needed, sizes))
         if kept != needed:  # the type keeps more than is needed: begin again and cut less
             left, _, gone = _cut(ops, graph, own, features, layer.dtype, kept)
@@ -166,7 +166,7 @@ def _taken(core: Array, indices: Sequence[int], bond: int, values: list[int]) ->
     return core
 
 
-def _smallest(part: Spec, graph: Graph, needed: tuple[int, ...]) -> tuple[Spec, tuple[int, ...]]:
+def smallest(part: Spec, graph: Graph, needed: tuple[int, ...]) -> tuple[Spec, tuple[int, ...]]:
     """The least numbers of a network type whose network holds bonds of these sizes, and the sizes it gives them."""
     if needed == graph.sizes:
         return part, graph.sizes

@@ -207,10 +207,54 @@ class TNModule(nn.Module):
                 old.copy_(new)
             else:
                 self.register_parameter(name, nn.Parameter(new.to(old.dtype).contiguous(), old.requires_grad))
+        self._renew(spec)
+        return report
+
+    @torch.no_grad()
+    def round_(
+        self,
+        *,
+        error: float | None = None,
+        bond_dim: int | tuple[int, ...] | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
+        """Cut the bonds to what the weight needs, in place, by singular values: cores and spec become smaller.
+
+        Args:
+            error: The largest relative change of the weight, ||W - W'|| / ||W||; or
+            bond_dim: the largest size of every bond, one number or one per bond.
+            optimizer: Whose groups get the new parameters, and whose averages of gradients are carried over.
+
+        Raises:
+            TNLayersError: If not exactly one of the two is given, or the network has loops or is a sum.
+        """
+        from tnlayers_backends.torch.resize import round_layer
+
+        round_layer(self, error, bond_dim, optimizer)
+
+    @torch.no_grad()
+    def grow_(
+        self, bond_dim: int | tuple[int, ...], *, optimizer: torch.optim.Optimizer | None = None, seed: int = 0
+    ) -> None:
+        """Make the bonds larger, in place: W is unchanged, and the new values can be trained.
+
+        Args:
+            bond_dim: The new size of every bond, one number or one per bond; clipped as in any spec.
+            optimizer: Whose groups get the new parameters, and whose averages of gradients are carried over.
+            seed: Of the small numbers that new values begin with on one side of each bond; the other side is zero.
+
+        Raises:
+            TNLayersError: If a bond would become smaller, or the layer is a sum.
+        """
+        from tnlayers_backends.torch.resize import grow_layer
+
+        grow_layer(self, bond_dim, optimizer, seed)
+
+    def _renew(self, spec: Spec) -> None:
+        """Go on with a spec of other bonds: plans and dropout of the new network."""
         self._set_map(replace(self._map, spec=spec, graphs=spec.graphs, pinned=None))
         if self.bond_dropout is not None:
             self.bond_dropout = BondDropout(spec.graphs, self.bond_dropout.p).train(self.training)
-        return report
 
     def _set_map(self, smaller: LinearMap) -> None:
         """Go on as another network of the same sizes; layer kinds that derive plans from the map renew them."""

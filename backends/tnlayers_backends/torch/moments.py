@@ -113,3 +113,16 @@ def _mean(total: Tensor, count: int) -> Tensor:
     if count == 0:
         raise TNLayersError("The sample is empty: give at least one input, and better several times in_features.")
     return total / count
+
+
+def conv_patches(images: Tensor, moves: Window) -> Tensor:
+    """What a convolution of one group multiplies its kernel with, (samples, kernel positions * channels).
+
+    Args:
+        images: Of shape (batch, channels, *positions).
+        moves: How the kernel moves.
+    """
+    positions = moves.out_sizes(tuple(images.shape[2:]))
+    padded = _padded(_wide(images), moves)
+    offsets = product(*(range(size) for size in moves.kernel))
+    return torch.cat([_shifted(padded, moves, offset, positions, images.shape[1]) for offset in offsets]).mT
