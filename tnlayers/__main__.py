@@ -19,6 +19,7 @@ from tnlayers import __version__
 from tnlayers.cli.bench import bench
 from tnlayers.cli.calibrate import calibrate
 from tnlayers.cli.check import check
+from tnlayers.cli.compress import compress
 from tnlayers.cli.describe import describe
 from tnlayers.cli.draw import draw
 from tnlayers.cli.explore import explore
@@ -51,10 +52,11 @@ def _tnlayers(
     """Neural-network layers declared as tensor-network graphs: count them, plan them, train them."""
 
 
-_LOOK, _RUN, _HERE = "Look at a layer or a model", "Train", "Check and measure"
+_LOOK, _RUN, _HERE = "Look at a layer or a model", "Train and compress", "Check and measure"
 for _command in (describe, plan, draw, explore):
     app.command(no_args_is_help=True, rich_help_panel=_LOOK)(_command)
-app.command(no_args_is_help=True, rich_help_panel=_RUN)(train)
+for _command in (train, compress):
+    app.command(no_args_is_help=True, rich_help_panel=_RUN)(_command)
 app.command(rich_help_panel=_RUN)(reproduce)
 app.command(no_args_is_help=True, rich_help_panel=_HERE)(check)
 app.command(rich_help_panel=_HERE)(bench)

@@ -1,0 +1,167 @@
+"""`tnlayers compress`: a trained model within a budget, from a file or a factory, with a report."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tnlayers.cli.shared import JsonOption, LoadOption, load_files
+from tnlayers.errors import TNLayersError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def compress(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE_OR_FACTORY",
+            help="A .safetensors file (of tnl.save, or a plain state dict), or module:function that makes the model.",
+            show_default=False,
+        ),
+    ],
+    ratio: Annotated[float | None, typer.Option(metavar="X", help="At most this share of all parameters.")] = None,
+    max_params: Annotated[int | None, typer.Option(metavar="N", help="At most so many parameters.")] = None,
+    max_flops: Annotated[int | None, typer.Option(metavar="N", help="At most so many flops of a forward pass.")] = None,
+    error: Annotated[float | None, typer.Option(metavar="X", help="At most this relative error per layer.")] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(metavar="NET", help="Network types to choose from (default mpo); repeatable.")
+    ] = None,
+    rules: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML: patterns on layer names, each with a template or null.")
+    ] = None,
+    sample: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Inputs of the model as .npy; errors of outputs then count.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Batch that flops and times are for.")] = 1,
+    replaced: Annotated[bool, typer.Option("--replaced", help="--ratio is of the replaced layers alone.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse a budget met only more than 2 % below.")] = False,
+    avoid_slower: Annotated[bool, typer.Option("--avoid-slower", help="No layer predicted to be slower.")] = False,
+    cache: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Keep and use what was computed.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write the model (.safetensors).")] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report: .html, .json or text.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report; also where no --out is given.")] = False,
+    load: LoadOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compress a trained model within one budget, and say what was delivered.
+
+    The file that --out writes is read by tnl.load(file, into=model), the model
+    being the dense one.
+
+    [bold]Examples[/bold]
+
+    tnlayers compress mine:make_model --ratio 0.2 --sample data.npy --report out.html --out small.safetensors
+
+    tnlayers compress model.safetensors --max-params 1000000 --network lowrank --dry-run
+    """
+    load_files(load)
+    from tnlayers.backends import backend
+
+    backend("torch")  # says what to install
+    import tnlayers as tnl
+
+    if report is not None and not report.parent.is_dir():
+        raise TNLayersError(f"--report {report}: the folder {report.parent} does not exist.")
+    model, runs = _model(what)
+    if sample is not None and not runs:
+        raise TNLayersError(f"{what} is a plain state dict, which cannot run on a --sample. Give module:function.")
+    result = tnl.compress(
+        model,
+        ratio=ratio,
+        max_params=max_params,
+        max_flops=max_flops,
+        error=error,
+        network=network or "mpo",
+        rules=None if rules is None else _rules(rules),
+        sample=None if sample is None else _sample(sample, model),
+        batch=batch,
+        ratio_of="replaced" if replaced else "model",
+        strict=strict,
+        avoid_slower=avoid_slower,
+        cache=cache,
+        dry_run=dry_run or out is None,
+        inplace=True,
+    )
+    if out is not None and not dry_run:
+        tnl.save(result.model, out)
+    if report is not None:
+        from tnlayers.atomic import write_text
+
+        texts = {".html": result.report.to_html, ".json": result.report.to_json}
+        write_text(report, texts.get(report.suffix, lambda: f"{result.report}\n")())
+    print(result.report.to_json() if as_json else result.report)
+
+
+def _model(what: str) -> tuple[nn.Module, bool]:
+    """The model, and whether it can run."""
+    import torch
+
+    import tnlayers as tnl
+    from tnlayers.io.container import read
+
+    if not what.endswith(".safetensors"):
+        return _made(what), True
+    metadata, arrays = read(Path(what))
+    if "tnlayers" not in metadata:
+        from tnlayers_backends.torch.storage import from_bytes
+        from tnlayers_backends.torch.surgery.bare import bare
+
+        return bare({name: from_bytes(one.data, one.dtype, one.shape) for name, one in arrays.items()}), False
+    model = tnl.load(what)
+    if not isinstance(model, torch.nn.Module):
+        raise TNLayersError(f"{what} holds a {type(model).__name__}, not a torch model.")
+    return model, True
+
+
+def _made(what: str) -> nn.Module:
+    from torch import nn
+
+    name, colon, attribute = what.partition(":")
+    if not colon or not attribute:
+        raise TNLayersError(
+            f"{what!r} is neither a .safetensors file nor module:function, such as mine:make_model for the function "
+            "make_model of mine.py."
+        )
+    sys.path.insert(0, os.getcwd())
+    try:
+        made: Any = getattr(importlib.import_module(name), attribute)
+        made = made if isinstance(made, nn.Module) else made()
+    except Exception as error:
+        raise TNLayersError(f"{what} failed: {type(error).__name__}: {error}. TNLAYERS_DEBUG=1 shows where.") from error
+    finally:
+        sys.path.remove(os.getcwd())
+    if not isinstance(made, nn.Module):
+        raise TNLayersError(f"{what} gives a {type(made).__name__}, not a torch module.")
+    return made
+
+
+def _rules(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        rules = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise TNLayersError(f"--rules {path} cannot be read: {error}") from error
+    if not isinstance(rules, dict):
+        raise TNLayersError(f"--rules {path} must be a mapping of patterns, such as 'fc*': mpo(cores=3).")
+    return {str(pattern): rule for pattern, rule in rules.items()}
+
+
+def _sample(path: Path, model: nn.Module) -> Tensor:
+    import numpy as np
+    import torch
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise TNLayersError(f"--sample {path} is no .npy file of numbers: {error}") from error
+    found = torch.from_numpy(array)
+    own = next(model.parameters())
+    return found.to(own.device, own.dtype) if found.is_floating_point() else found.to(own.device)
