@@ -55,8 +55,8 @@ def _tnlayers(
 _LOOK, _RUN, _HERE = "Look at a layer or a model", "Train and compress", "Check and measure"
 for _command in (describe, plan, draw, explore):
     app.command(no_args_is_help=True, rich_help_panel=_LOOK)(_command)
-for _command in (train, compress):
-    app.command(no_args_is_help=True, rich_help_panel=_RUN)(_command)
+app.command(no_args_is_help=True, rich_help_panel=_RUN)(train)
+app.command(no_args_is_help=True, rich_help_panel=_RUN)(compress)
 app.command(rich_help_panel=_RUN)(reproduce)
 app.command(no_args_is_help=True, rich_help_panel=_HERE)(check)
 app.command(rich_help_panel=_HERE)(bench)

@@ -92,9 +92,9 @@ def compress(
 
     Example:
         >>> import torch
-        >>> import tnlayers as tnl
+        >>> from tnlayers.compress import compress  # which is tnl.compress
         >>> model = torch.nn.Sequential(torch.nn.Linear(256, 256), torch.nn.ReLU(), torch.nn.Linear(256, 10))
-        >>> result = tnl.compress(model, ratio=0.3)
+        >>> result = compress(model, ratio=0.3)
         >>> 0.294 < result.report.ratio <= 0.3
         True
     """
