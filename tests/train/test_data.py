@@ -58,6 +58,20 @@ def test_reads_unpacked_files_and_the_environment(small, monkeypatch):
     assert same(mnist.read(collection=small_set), arrays)
 
 
+@pytest.mark.parametrize("folder", ["FashionMNIST/raw", "fashion-mnist", ""])
+def test_fashion_mnist_is_read_by_the_same_reader(small, tmp_path, folder):
+    """In torchvision's layout, in Debian's, and where the files lie."""
+    _, raw, small_set, arrays = small
+    fashion = replace(mnist.FASHION_MNIST, files=small_set.files)
+    root = tmp_path / "elsewhere"
+    (root / folder).mkdir(parents=True)
+    with pytest.raises(TNLayersError, match=r"No Fashion-MNIST files under .*elsewhere"):
+        mnist.read(root, collection=fashion)
+    for path in raw.iterdir():
+        (root / folder / path.name).write_bytes(path.read_bytes())
+    assert same(mnist.read(root, collection=fashion), arrays)
+
+
 def test_missing_file_names_path_and_md5(small):
     root, raw, small_set, _ = small
     (raw / "labels-idx1-ubyte.gz").unlink()
