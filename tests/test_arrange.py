@@ -121,6 +121,7 @@ def test_a_layer_carries_its_orders(searched, tmp_path):
     assert float(wrong.detach()) == pytest.approx(layer.delivered.error, rel=1e-9)
     assert {name for name, _ in layer.named_buffers()} == {"in_order", "out_place"}
     assert "in_order" not in dict(layer.named_parameters())
+    assert layer.delivered.order_bytes == sum(b.numel() * b.element_size() for b in layer.buffers()) == 4 * 96
     tnl.save(layer, tmp_path / "layer.safetensors")
     for other in (tnl.load(tmp_path / "layer.safetensors"), copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         assert torch.equal(other(x), layer(x))

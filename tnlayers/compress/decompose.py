@@ -63,11 +63,17 @@ class Decomposition:
         """Parameters after over parameters before."""
         return self.spec.rho
 
+    @property
+    def order_bytes(self) -> int:
+        """What the orders of features cost a layer that carries them, as 32-bit integers; they are no parameters."""
+        return 4 * sum(len(order) for order in (self.in_order, self.out_order) if order is not None)
+
     def __str__(self) -> str:
         outputs = "" if self.output_error is None else f", of the outputs {self.output_error:.4g}"
+        searched = "" if self.searched is None else f"; {self.searched}, {self.order_bytes} bytes of orders"
         return (
             f"{self.spec}: asked {self.asked}; delivered {self.parameters} parameters, {self.ratio:.4g} of the "
-            f"weight's, relative error {self.error:.4g}{outputs}{'' if self.searched is None else f'; {self.searched}'}"
+            f"weight's, relative error {self.error:.4g}{outputs}{searched}"
         )
 
 

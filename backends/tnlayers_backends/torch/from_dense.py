@@ -77,5 +77,5 @@ def filled(layer: _Layer, found: Decomposition, bias: Tensor | None) -> _Layer:
         core.copy_(found.cores[name])
     if layer.bias is not None and bias is not None:
         layer.bias.copy_(bias)
-    layer.delivered = replace(found, cores={}, in_order=None, out_order=None)
+    layer.delivered = replace(found, cores={})
     return layer
