@@ -1,4 +1,4 @@
-"""Gather finished training runs into `mnist.json`, and write docs/paper.md and the tables of docs/mnist.md and README.md from it.
+"""Gather finished runs into `mnist.json`; write docs/paper.md and the tables of docs/mnist.md and README.md from it.
 
     python docs/results/collect.py runs/*          adds what is finished in these folders, then writes the tables
     python docs/results/collect.py                 writes the tables again
@@ -19,9 +19,9 @@ from typing import Any
 from tnlayers.reproduce import store
 from tnlayers.reproduce.paper import ROWS
 from tnlayers.reproduce.store import spread
-from tnlayers.reproduce.writing import write
 from tnlayers.reproduce.told import Run
 from tnlayers.reproduce.told import changes as changed
+from tnlayers.reproduce.writing import write
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "mnist.json"

@@ -1,7 +1,8 @@
 """The stored runs: one record per model trained to its end, gathered from the folders that `tnlayers train` writes.
 
-Every .json file in the folder of results that has training runs in a list "runs" is read; what is gathered here goes to paper.json. A
-run is known by model, network, data, seed and recipe; two records of one run are one, the later file's.
+Every .json file in the folder of results that has training runs in a list "runs" is read; what is gathered here goes
+to paper.json. A run is known by model, network, data, seed and recipe; two records of one run are one, the later
+file's.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Store:
         for path in sorted(self.folder.glob("*.json")):
             content = _read(path)
             if isinstance(content.get("runs"), list):
-                records = [run for run in content["runs"] if isinstance(run, dict) and KEYS <= run.keys()]
+                records = [run for run in content["runs"] if isinstance(run, dict) and run.keys() >= KEYS]
                 found |= {identity(run): run for run in map(_complete, records)}
         return [found[key] for key in sorted(found)]
 
