@@ -18,7 +18,7 @@ from functools import cached_property
 from heapq import nsmallest
 from itertools import pairwise
 
-from tnlayers.layout import Path
+from tnlayers.axes import Path
 from tnlayers.lower import Contraction
 from tnlayers.machine import Machine
 

@@ -14,15 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise, product
-from math import prod
-from typing import TypeAlias
 
+from tnlayers.axes import Indices, Path, ends_of, neighbours, shape_of
 from tnlayers.lower import Contraction, repeated
 from tnlayers.machine import Machine
 from tnlayers.program import Arrange, Multiply, Program, Reduce, Step, View
-
-Path: TypeAlias = tuple[tuple[int, int], ...]
-Indices: TypeAlias = tuple[int, ...]
 
 _BEAM = 8
 _CARRIED = 4  # copies of a state count as so many of a core, which inference lays out once
@@ -55,7 +51,7 @@ def assemble(contraction: Contraction, path: Path) -> Program:
     for number, step in enumerate(start.steps):
         place[step.registers[0]] = len(contraction.operands) + number
     beam = [start]
-    layouts = _Layouts(contraction, _ends(contraction, start.indices, place, path), len(path))
+    layouts = _Layouts(contraction, ends_of(contraction, start.indices, place, path), len(path))
     alive = set(place)
     readers = {register: number for number, pair in enumerate(path) for register in pair}
     for number, (a, b) in enumerate(path):
@@ -71,23 +67,8 @@ def assemble(contraction: Contraction, path: Path) -> Program:
         waiting = [(place[k], readers[k]) for k in range(operands, len(place)) if readers.get(k, 0) > number]
         beam = sorted(best.values(), key=lambda partial: layouts.expected(partial, waiting))[:_BEAM]
     finished = min(map(layouts.arrange, beam), key=lambda partial: partial.seconds)
-    shape = _shape(contraction, [(i,) for i in contraction.output])
+    shape = shape_of(contraction, [(i,) for i in contraction.output])
     return Program(operands, finished.steps, finished.indices, shape)
-
-
-def _ends(contraction: Contraction, indices: Sequence[Indices], place: Sequence[int], path: Path) -> dict[int, int]:
-    """The number of the pair that sums each index; outputs follow all pairs, in their order."""
-    below = [set(indices[k]) for k in place]
-    alive = set(range(len(place)))
-    ends = {i: len(path) + k for k, i in enumerate(contraction.output)}
-    for number, (a, b) in enumerate(path):
-        alive -= {a, b}
-        others = {*contraction.output}.union(*(below[k] for k in alive))
-        merged = below[a] | below[b]
-        ends.update((i, number) for i in merged - others)
-        alive.add(len(below))
-        below.append(merged & others)
-    return ends
 
 
 def _reduce_operands(contraction: Contraction) -> _Partial:
@@ -107,7 +88,7 @@ def _reduce_operands(contraction: Contraction) -> _Partial:
         if diagonals or gone:
             left = tuple(i for i in axes if i in kept)
             elements = (contraction.elements(axes), contraction.elements(left))
-            shape = _shape(contraction, [[i] for i in indices])
+            shape = shape_of(contraction, [[i] for i in indices])
             step = Reduce(register, shape, tuple(diagonals), gone, elements)
             partial = replace(partial, steps=(*partial.steps, step), indices=(*partial.indices, left))
     return partial
@@ -131,6 +112,7 @@ class _Layouts:
         # the program runs at other sizes too.
         self.lasting = {i for i, size in enumerate(contraction.sizes) if size > 1 or i == contraction.batch}
         self._matrices: dict[tuple[Indices, Indices, Indices, Indices], View] = {}
+        self._entries: dict[Indices, int] = {}
         self._ahead: dict[tuple[Indices, int], float] = {}
 
     def choices(self, partial: _Partial, left: int, right: int, number: int) -> Iterator[_Partial]:
@@ -167,14 +149,14 @@ class _Layouts:
         z, a = partial.indices[state], partial.indices[core]
         run = tuple(i for i in z if i in a)
         lasting, present = [i for i in run if i in self.lasting], [i for i in z if i in self.lasting]
-        if not lasting or not _neighbours(lasting, present):
+        if not lasting or not neighbours(lasting, present):
             return
         at = z.index(lasting[0])
         before = tuple(i for i in z[:at] if i not in run)
         after = tuple(i for i in z[at:] if i not in run)
         sizes = self.sizes(before, (), run, after)
         for new in self.orders(tuple(i for i in a if i not in z)):
-            n = self.contraction.elements(new)
+            n = self.entries(new)
             if not any(i in self.lasting for i in after):
                 views = self.matrix(z, (), (*before, *after), run), self.matrix(a, (), run, new)
                 step = Multiply((state, views[0]), (core, views[1]), (1, sizes[0] * sizes[3], sizes[2], n))
@@ -238,7 +220,7 @@ class _Layouts:
         if not view.copies:
             return 0.0
         carried = _CARRIED if self.contraction.batch in axes else 1
-        copied = _MACHINE.copy(self.contraction.elements(axes), stretch=view.stretch)
+        copied = _MACHINE.copy(self.entries(axes), stretch=view.stretch)
         return carried * (copied + _MACHINE.seconds_per_call)
 
     def matrix(self, axes: Indices, batch: Indices, rows: Indices, columns: Indices) -> View:
@@ -269,37 +251,31 @@ class _Layouts:
     def view(self, axes: Indices, groups: Sequence[Indices]) -> View:
         """View an array with these axes as one axis per group, permuting where the order differs."""
         wanted = [i for group in groups for i in group]
-        shape = _shape(self.contraction, groups)
+        shape = shape_of(self.contraction, groups)
         if [i for i in axes if i in self.lasting] == [i for i in wanted if i in self.lasting]:
             return View(None, None, shape)
         present = [i for i in axes if self.contraction.sizes[i] > 1]
         order = tuple(axes.index(i) for i in wanted)
-        copies = any(not _neighbours([i for i in group if self.contraction.sizes[i] > 1], present) for group in groups)
-        every = _shape(self.contraction, [[i] for i in axes])
+        copies = any(not neighbours([i for i in group if self.contraction.sizes[i] > 1], present) for group in groups)
+        every = tuple(-1 if i == self.contraction.batch else self.contraction.sizes[i] for i in axes)
         return View(every, order, shape, copies=copies, stretch=self.stretch(wanted, present))
 
     def stretch(self, wanted: Sequence[int], present: Sequence[int]) -> int:
         """How many entries at the end of the wanted order stand at even distances in the present one."""
         last = [i for i in wanted if self.contraction.sizes[i] > 1]
         run = last[-1:]
-        while len(run) < len(last) and _neighbours(last[-len(run) - 1 :], present):
+        while len(run) < len(last) and neighbours(last[-len(run) - 1 :], present):
             run = last[-len(run) - 1 :]
         return self.contraction.elements(run)
 
     def sizes(self, *groups: Indices) -> tuple[int, int, int, int]:
         """The planned size of each of four groups."""
-        a, b, c, d = (self.contraction.elements(group) for group in groups)
+        a, b, c, d = map(self.entries, groups)
         return a, b, c, d
 
-
-def _shape(contraction: Contraction, groups: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """One size per group; -1 for the group that the batch is in."""
-    return tuple(-1 if contraction.batch in group else prod(contraction.sizes[i] for i in group) for group in groups)
-
-
-def _neighbours(group: Sequence[int], axes: Sequence[int]) -> bool:
-    """Whether a group of axes lies side by side in memory, in order, so that it can be viewed as one axis."""
-    if not group:
-        return True
-    start = axes.index(group[0])
-    return list(axes[start : start + len(group)]) == list(group)
+    def entries(self, axes: Indices) -> int:
+        """The planned size of a group of axes; asked for the same few groups thousands of times."""
+        found = self._entries.get(axes)
+        if found is None:
+            found = self._entries[axes] = self.contraction.elements(axes)
+        return found

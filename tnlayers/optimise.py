@@ -8,10 +8,11 @@ from functools import lru_cache
 from math import inf
 from typing import Any
 
+from tnlayers.axes import Path
 from tnlayers.calibrate import machine
 from tnlayers.errors import TNLayersError
 from tnlayers.estimate import Estimator
-from tnlayers.layout import Path, assemble
+from tnlayers.layout import assemble
 from tnlayers.lower import Contraction
 from tnlayers.machine import Machine
 from tnlayers.plan import ITEMSIZES, Objective, Plan, dtype_name, objective_name

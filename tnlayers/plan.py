@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from tnlayers.axes import Path
 from tnlayers.backward import Sweep, sweep
 from tnlayers.calibrate import machine
 from tnlayers.chain import chain
@@ -19,7 +20,7 @@ from tnlayers.cost import NOTHING, Cost, backward_cost, dense_cost, step_costs
 from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.estimate import Estimator
-from tnlayers.layout import Path, assemble
+from tnlayers.layout import assemble
 from tnlayers.lower import Contraction
 from tnlayers.memory import memory, prepared, workspace
 from tnlayers.program import Program

@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 
 from opt_einsum import paths
 
+from tnlayers.axes import Path
 from tnlayers.errors import TNLayersError
 from tnlayers.grouping import Groups, Rough, orders
-from tnlayers.layout import Path
 from tnlayers.lower import Contraction
 from tnlayers.machine import Machine
 

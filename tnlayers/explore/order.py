@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tnlayers.axes import Path
 from tnlayers.errors import TNLayersError
 from tnlayers.explore.prices import DTYPE, Price, step_prices
 from tnlayers.explore.stage import Stage, finished, rest, stage
-from tnlayers.layout import Path
 from tnlayers.lower import Contraction, forward
 from tnlayers.optimise import plan_contraction
 from tnlayers.plan import Plan

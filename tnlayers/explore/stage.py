@@ -13,10 +13,10 @@ from math import hypot
 from statistics import mean
 from typing import TypeAlias
 
+from tnlayers.axes import Path
 from tnlayers.draw.placement import place
 from tnlayers.draw.scene import Point
 from tnlayers.draw.wiring import Wiring
-from tnlayers.layout import Path
 from tnlayers.lower import Contraction, Core, Graph
 from tnlayers.plan import Plan
 

@@ -1,0 +1,79 @@
+"""What planning takes, as counted work: products priced and layouts tried, which do not depend on the machine's day."""
+
+import random
+
+import pytest
+
+import tnlayers as tnl
+from tnlayers.grouping import Rough
+from tnlayers.layout import _Layouts, assemble
+from tnlayers.optimise import _cached_search
+
+
+@pytest.fixture
+def work(monkeypatch):
+    """Counts of products priced by the rough search and of steps that the layout search tried."""
+    _cached_search.cache_clear()
+    assemble.cache_clear()
+    counts = {"priced": 0, "tried": 0}
+    product, grow = Rough.product, _Layouts.grow
+
+    def counted_product(self, *args):
+        counts["priced"] += 1
+        return product(self, *args)
+
+    def counted_grow(self, *args):
+        counts["tried"] += 1
+        return grow(self, *args)
+
+    monkeypatch.setattr(Rough, "product", counted_product)
+    monkeypatch.setattr(_Layouts, "grow", counted_grow)
+    return counts
+
+
+def chain(cores):
+    modes = "x".join(["2"] * cores)
+    return tnl.spec(f"mpo(in={modes}, out={modes}, bond=4)")
+
+
+def wild(operands, extra, seed=3):
+    """A random connected graph: a tree with more edges between cores, each with an input or an output mode."""
+    draw, edges = random.Random(seed), []
+    edges += [(draw.randrange(k), k) for k in range(1, operands)]
+    edges += [tuple(draw.sample(range(operands), 2)) for _ in range(extra)]
+    legs = [{"inp": 2 - k % 2, "out": 1 + k % 2} for k in range(operands)]
+    for number, (a, b) in enumerate(edges):
+        legs[a][f"edge_{number}"] = legs[b][f"edge_{number}"] = 2
+    net = tnl.Declaration()
+    cores = [net.core(f"core_{k}", **own) for k, own in enumerate(legs)]
+    for number, (a, b) in enumerate(edges):
+        cores[a][f"edge_{number}"] ^ cores[b][f"edge_{number}"]
+    return net.linear(inputs=[c["inp"] for c in cores], outputs=[c["out"] for c in cores])
+
+
+@pytest.mark.parametrize(("cores", "priced", "tried"), [(8, 800, 1200), (29, 15_000, 5000)])
+@pytest.mark.parametrize("objective", ["training", "inference"])
+def test_chains(work, cores, priced, tried, objective):
+    tnl.plan(chain(cores), 128, objective=objective)
+    assert 0 < work["priced"] <= priced
+    assert 0 < work["tried"] <= tried
+    before = dict(work)
+    tnl.plan(chain(cores), 128, objective=objective)
+    assert work == before  # asked twice, searched once
+
+
+def test_a_random_graph_of_thirty_operands(work):
+    plan = tnl.plan(wild(29, 8), 64, objective="training")
+    assert len(plan.path) == 29
+    assert work["tried"] <= 5500
+
+
+def test_a_layer_never_searches_twice_for_a_bucket(work):
+    layer = tnl.build(chain(4), backend="numpy")
+    for batch in (3, 4):
+        layer.plan_for(batch)
+    before = dict(work)
+    layer.plan_for(4)
+    assert work == before
+    layer.plan_for(5)
+    assert work["tried"] > before["tried"]
