@@ -30,6 +30,7 @@ PUBLIC = {
     "from_einsum",
     "io",
     "load",
+    "load_dense",
     "load_network",
     "models",
     "network",

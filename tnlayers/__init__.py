@@ -35,6 +35,7 @@ _LAZY = {
     "from_einsum": "tnlayers.einsum",
     "io": "",
     "load": "tnlayers.io",
+    "load_dense": "tnlayers_backends.torch.load_dense",
     "load_network": "tnlayers.networks.yaml_file",
     "models": "",
     "nn": "",
@@ -62,6 +63,7 @@ __all__ = [
     "from_einsum",
     "io",
     "load",
+    "load_dense",
     "load_network",
     "models",
     "network",
@@ -75,6 +77,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from tnlayers_backends.torch.load_dense import load_dense
+
     from tnlayers import io, models, nn
     from tnlayers.compress.repair import repair
     from tnlayers.compress.spectra import SpectraRecorder, spectra

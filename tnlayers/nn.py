@@ -7,6 +7,7 @@ from tnlayers.errors import TNLayersError
 
 backend("torch")  # without torch this refuses and names the extra to install, before the imports below fail
 
+from tnlayers_backends.torch.adapter import TNAdapter  # noqa: E402
 from tnlayers_backends.torch.attention import TNMultiheadAttention  # noqa: E402
 from tnlayers_backends.torch.conv import TNConv1d, TNConv2d, TNConv3d  # noqa: E402
 from tnlayers_backends.torch.embedding import TNEmbedding  # noqa: E402
@@ -19,6 +20,7 @@ from tnlayers_backends.torch.training import bond_dropout, checkpointed  # noqa:
 
 __all__ = [
     "MPOLinear",
+    "TNAdapter",
     "TNConv1d",
     "TNConv2d",
     "TNConv3d",

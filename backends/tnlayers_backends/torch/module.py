@@ -256,6 +256,15 @@ class TNModule(nn.Module):
         if self.bond_dropout is not None:
             self.bond_dropout = BondDropout(spec.graphs, self.bond_dropout.p).train(self.training)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """As torch's; a dense weight in the place of the cores is refused, whatever `strict` says."""
+        if f"{prefix}weight" in state_dict and "weight" not in self._names:
+            raise TNLayersError(
+                f"{f'{prefix}weight'!r} is a dense weight, but the layer there is {self.spec}, which holds cores. "
+                "tnl.load_dense(model, state_dict) loads a dense checkpoint and decomposes such weights."
+            )
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     def _set_map(self, smaller: LinearMap) -> None:
         """Go on as another network of the same sizes; layer kinds that derive plans from the map renew them."""
         self._map = smaller

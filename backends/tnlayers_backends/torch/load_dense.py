@@ -1,0 +1,80 @@
+"""`load_dense`: a dense model's checkpoint into a model in which some layers are tensor networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from tnlayers.errors import TNLayersError
+from tnlayers_backends.torch.conv import TNConv
+from tnlayers_backends.torch.from_dense import decomposed, filled
+from tnlayers_backends.torch.linear import TNLinear
+from tnlayers_backends.torch.module import TNModule
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@torch.no_grad()
+def load_dense(model: M, state: Mapping[str, Tensor]) -> M:
+    """Load a dense checkpoint: the weight of each replaced layer is decomposed into the network that is there.
+
+    Either all of it is loaded or nothing. `layer.delivered.error` of each layer tells what its bonds cost.
+
+    Args:
+        model: With linear layers or convolutions of tnlayers; set in place.
+        state: The state dict of the same model with dense layers.
+
+    Returns:
+        The model.
+
+    Raises:
+        TNLayersError: If names or shapes do not fit, or a layer is of a kind that has no dense weight to load.
+
+    Example:
+        >>> import torch
+        >>> import tnlayers as tnl
+        >>> dense = torch.nn.Sequential(torch.nn.Linear(16, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+        >>> model = torch.nn.Sequential(tnl.nn.MPOLinear(16, 16, cores=2), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+        >>> x = torch.randn(3, 16)
+        >>> torch.allclose(load_dense(model, dense.state_dict())(x), dense(x), atol=1e-5)  # the bond is full
+        True
+    """
+    layers = {f"{name}." if name else "": one for name, one in model.named_modules() if isinstance(one, TNModule)}
+    own = {key: value for key, value in model.state_dict().items() if not key.startswith(tuple(layers))}
+    wanted = {key: tuple(value.shape) for key, value in own.items()}
+    for prefix, layer in layers.items():
+        if not isinstance(layer, TNLinear) and not (isinstance(layer, TNConv) and layer.view == "kernel"):
+            raise TNLayersError(
+                f"The {type(layer).__name__} at {prefix[:-1]!r} has no dense weight for load_dense to take. Load the "
+                "dense model first, and make this layer of it (from_embedding, from_conv)."
+            )
+        wanted[f"{prefix}weight"] = tuple(layer.to_dense().shape)
+        if layer.bias is not None:
+            wanted[f"{prefix}bias"] = tuple(layer.bias.shape)
+    given = {key: tuple(value.shape) for key, value in state.items()}
+    wrong = sorted({key for key, shape in [*wanted.items(), *given.items()] if wanted.get(key) != given.get(key)})
+    if wrong:
+        told = ", ".join(f"{key}: {given.get(key)} given, {wanted.get(key)} wanted" for key in wrong[:5])
+        raise TNLayersError(f"The checkpoint does not fit this {type(model).__name__} at {len(wrong)} names: {told}.")
+    found = {
+        prefix: decomposed(_matrix(layer, state[f"{prefix}weight"]), replace(layer.spec, bias=False))
+        for prefix, layer in layers.items()
+    }
+    for prefix, layer in layers.items():
+        filled(layer, found[prefix], state.get(f"{prefix}bias"))
+    for key, value in own.items():
+        value.copy_(state[key])
+    return model
+
+
+def _matrix(layer: TNModule, weight: Tensor) -> Tensor:
+    """A dense weight in the network's own order of features."""
+    if weight.ndim > 2:
+        return weight.movedim(1, -1).reshape(len(weight), -1)
+    if layer.in_order is not None:
+        weight = weight.index_select(1, layer.in_order)
+    return weight if layer.out_place is None else weight.index_select(0, layer.out_place.argsort())
