@@ -119,6 +119,7 @@ def test_public_names():
     convolutions = {"TNConv1d", "TNConv2d", "TNConv3d"}
     layers = {
         "MPOLinear",
+        "TNAdapter",
         "TNEmbedding",
         "TNLinear",
         "TNMultiheadAttention",
