@@ -258,7 +258,7 @@ class TNModule(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """As torch's; a dense weight in the place of the cores is refused, whatever `strict` says."""
-        if f"{prefix}weight" in state_dict and "weight" not in self._names:
+        if f"{prefix}weight" in state_dict and not any(f"{prefix}{name}" in state_dict for name in self._names):
             raise TNLayersError(
                 f"{f'{prefix}weight'!r} is a dense weight, but the layer there is {self.spec}, which holds cores. "
                 "tnl.load_dense(model, state_dict) loads a dense checkpoint and decomposes such weights."
