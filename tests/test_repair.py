@@ -8,7 +8,7 @@ from tnlayers_backends.torch.layerwise import Moments, solve_cores
 from torch import nn
 
 import tnlayers as tnl
-from tnlayers.compress.repair import central_cores
+from tnlayers.compress.trainable import central_cores
 
 
 def teacher_and_batches(seed=0):
