@@ -1,12 +1,11 @@
 """Running jobs: each is `tnlayers train` in a process of its own, which a budget can stop and a later one goes on with.
 
-The process writes checkpoints as any training does, and is asked to stop as Ctrl-C does; what it had done since its
+The process writes checkpoints as any training does, and is ended when the budget is; what it had done since its
 last checkpoint is done again, with the same numbers.
 """
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
@@ -66,9 +65,9 @@ def _run(words: Sequence[str], seconds: float) -> int:
         try:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # not SIGINT, which what is started in the background ignores; checkpoints are whole
             process.wait()
-            return STOPPED  # whatever it says: while it still loads torch, a signal ends it with a traceback
+            return STOPPED
         except KeyboardInterrupt:
             process.wait()  # it has the same signal
             raise
