@@ -1,4 +1,14 @@
-"""The pages tell the truth: the Python of README.md and docs/ runs, and cheap commands run and print what is shown."""
+"""The pages tell the truth: the Python of README.md and docs/ runs, and cheap commands run and print what is shown.
+
+Run is each ```python block, and each line of `$ tnlayers describe`, `plan` or `draw`. What is marked otherwise is not:
+
+- ```py needs more than one process, or files that a page does not make: torchrun (howto/several-gpus.md), a file that a
+  process without the declaration reads (files.md: tests/io/test_layers.py and test_docs.py do that), and cores that
+  other libraries wrote (files.md: tests/io/test_foreign.py);
+- ```sh and ```bash install, train, reproduce for hours, run on clusters, or read files and code of the reader's;
+- `tnlayers explore` takes ten seconds (tests/test_explore.py writes pages of smaller grids), and `tnlayers train`
+  longer: what it prints on a page is measured, not tested.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +26,14 @@ from tnlayers.networks import registry
 ROOT = Path(__file__).parents[1]
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.is_file()]
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"^\$ (tnlayers (?:describe|plan) .*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+COMMAND = re.compile(r"^\$ (tnlayers (?:describe|plan|draw) .*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE  # a page may leave out lines with "..."
 
-pytestmark = pytest.mark.filterwarnings("default::tnlayers.TNLayersWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("default::tnlayers.TNLayersWarning"),
+    # torch's exporter uses a part of torch that torch deprecates
+    pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning"),
+]
 
 
 def python_blocks(page: Path) -> list[tuple[int, str]]:
@@ -29,10 +43,7 @@ def python_blocks(page: Path) -> list[tuple[int, str]]:
 
 
 def commands() -> list[tuple[str, str]]:
-    """Each `$ tnlayers describe` or `plan` of a ```console block, with the output shown below it ("" if none).
-
-    `tnlayers train` takes too long for a test; what it prints on a page is measured, not tested.
-    """
+    """Each `$ tnlayers describe`, `plan` or `draw` of a ```console block, and the output below it ("" if none)."""
     texts = [page.read_text(encoding="utf-8") for page in PAGES]
     blocks = [m[2] for t in texts for m in BLOCK.finditer(t) if m[1] in ("console", "bash", "sh", "shell")]
     return [(found[1], found[2].strip()) for block in blocks for found in COMMAND.finditer(block)]
@@ -43,6 +54,9 @@ def commands() -> list[tuple[str, str]]:
 )
 def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="the pages show torch")
+    if page.name == "onnx.md":
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxruntime")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registry, "_TYPES", dict(registry._TYPES))  # a page's own networks stay on it
     names: dict[str, Any] = {"__name__": page.stem}
@@ -69,8 +83,9 @@ def test_the_comparison_sees_another_number() -> None:
 
 @pytest.mark.parametrize(("command", "shown"), commands())
 def test_commands_print_what_is_shown(
-    command: str, shown: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    command: str, shown: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as exit_:
         main(shlex.split(command, comments=True)[1:])
