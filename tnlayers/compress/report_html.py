@@ -21,8 +21,8 @@ _STYLE = """
  vertical-align:top;color:var(--ink);background:none}
 .tnl-report th{color:var(--dim);font-weight:500}
 .tnl-report .left{text-align:left}
-.tnl-report .net{font-family:ui-monospace,monospace;font-size:.85em;word-break:break-word;min-width:14rem}
-.tnl-report .note{color:var(--warn);min-width:10rem}
+.tnl-report .net{font-family:ui-monospace,monospace;font-size:.85em;word-break:break-word;min-width:9rem}
+.tnl-report .note{color:var(--warn);min-width:6rem}
 .tnl-report .track{display:block;height:4px;min-width:4rem;background:var(--track);border-radius:2px;margin-top:.2rem}
 .tnl-report .track i{display:block;height:4px;background:var(--bar);border-radius:2px}
 .tnl-report p{color:var(--dim);margin:0}
