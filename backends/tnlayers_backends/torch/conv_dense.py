@@ -119,14 +119,7 @@ class DenseConv(TNModule):
             )
         template = make_spec(network, **own)
         asked_size(template, bond_dim, max_params, ratio, error)  # of the template: with modes it may look complete
-        if view == "kernel":
-            matrix = dense.weight.movedim(1, -1).reshape(dense.out_channels, -1)
-            sizes = (dense.kernel_size, dense.in_channels, dense.out_channels, dense.groups)
-            sized, bias = kernel_spec(template, *sizes), dense.bias
-        else:
-            matrix, positions = _flat_matrix(dense, in_size)
-            sized = make_spec(template, matrix.shape[1], matrix.shape[0])
-            bias = None if dense.bias is None else dense.bias.repeat(positions)
+        matrix, sized, bias = _laid_out(dense, template, view, in_size)
         found = decomposed(
             matrix,
             sized,
@@ -191,6 +184,17 @@ def _moment(dense: Dense, sample: Sample, view: View, in_size: Any) -> Tensor:
     batches = [sample] if isinstance(sample, Tensor) else sample
     features = prod(flat_size(dense.weight.ndim - 2, in_size, dense.groups, dense.padding_mode)) * dense.in_channels
     return linear_moment((batch.movedim(1, -1).reshape(len(batch), -1) for batch in batches), features)
+
+
+def _laid_out(dense: Dense, template: Spec, view: View, in_size: Any) -> tuple[Tensor, Spec, Tensor | None]:
+    """A convolution in a view: its weight as a matrix, the network's sizes for it, and its bias."""
+    if view == "kernel":
+        matrix = dense.weight.movedim(1, -1).reshape(dense.out_channels, -1)
+        sizes = (dense.kernel_size, dense.in_channels, dense.out_channels, dense.groups)
+        return matrix, kernel_spec(template, *sizes), dense.bias
+    matrix, positions = _flat_matrix(dense, in_size)
+    bias = None if dense.bias is None else dense.bias.repeat(positions)
+    return matrix, make_spec(template, matrix.shape[1], matrix.shape[0]), bias
 
 
 def _flat_matrix(dense: Dense, in_size: Any) -> tuple[Tensor, int]:

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from tnlayers.compress.sizes import BondDim
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.layer import LinearMap
-from tnlayers.lookup import LookupMap, Slices, strides, transposed
-from tnlayers.lower import Graph
+from tnlayers.lookup import LookupMap, transposed
 from tnlayers.plan import Objective, Plan
 from tnlayers.program import Array
 from tnlayers.spec import Spec
@@ -22,6 +21,7 @@ from tnlayers.spec import spec as make_spec
 from tnlayers_backends.torch.from_dense import check_kind, decomposed, divided, filled
 from tnlayers_backends.torch.module import TNModule, is_recorded
 from tnlayers_backends.torch.ops import OPS
+from tnlayers_backends.torch.rows import check_range, operands
 
 _TRACED_BATCH = 128
 
@@ -191,16 +191,7 @@ class TNEmbedding(TNModule):
         """
         check_kind(dense, nn.Embedding, "from_embedding")
         _check_options(dense.max_norm, dense.scale_grad_by_freq, dense.sparse)
-        table = dense.weight.detach().clone()
-        if dense.padding_idx is not None:
-            if table[dense.padding_idx].count_nonzero():
-                warnings.warn(
-                    f"Row {dense.padding_idx} of this embedding is its padding_idx but not zero; it reads as zero now. "
-                    "Where ids of padding are looked at, set padding_idx=None on the dense layer first.",
-                    TNLayersWarning,
-                    stacklevel=2,
-                )
-            table[dense.padding_idx] = 0
+        table = _table(dense)
         options, own = divided(keywords, None, orders=False)
         found = decomposed(
             table.mT,
@@ -241,7 +232,7 @@ class TNEmbedding(TNModule):
         flat = ids.reshape(-1).long()
         recorded = is_recorded(ids)
         if not recorded and flat.device.type == "cpu":
-            _check_range(flat, self.num_embeddings)
+            check_range(flat, self.num_embeddings)
         if self.unique and not recorded:
             distinct, back = torch.unique(flat, return_inverse=True)
             rows = self._rows(distinct, recorded).index_select(0, back)
@@ -278,7 +269,7 @@ class TNEmbedding(TNModule):
         total: Tensor | None = None
         parts = zip(plans, self._map.graphs, self._lookup.slices, self._map.split(cores), strict=True)
         for plan, graph, cut, own in parts:
-            rows: Array = plan.program.run(OPS, _operands(ids, graph, cut, own))
+            rows: Array = plan.program.run(OPS, operands(ids, graph, cut, own))
             rows = rows.reshape(ids.shape[0], prod(graph.out_modes))[:, : self.embedding_dim]
             total = rows if total is None else total + rows
         assert total is not None
@@ -289,37 +280,19 @@ class TNEmbedding(TNModule):
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
 
 
-def _operands(ids: Tensor, graph: Graph, cut: Sequence[Slices], cores: Sequence[Tensor]) -> list[Tensor]:
-    """The slices of every core for every id, and the one-hot vectors of modes that the output has as well."""
-    sizes = graph.in_modes
-    digits = [ids // step % size for step, size in zip(strides(sizes), sizes, strict=True)]
-    digits[0] = ids // strides(sizes)[0]  # not wrapped: an id beyond all modes is out of range for its core
-    operands = [_slice(core, part, digits) for core, part in zip(cores, cut, strict=True)]
-    for index in graph.shared:
-        digit = digits[graph.inputs.index(index)]
-        places = torch.arange(graph.sizes[index], device=ids.device)
-        operands.append((digit[:, None] == places).to(cores[0].dtype))
-    return operands
-
-
-def _slice(core: Tensor, part: Slices, digits: Sequence[Tensor]) -> Tensor:
-    """The core at the digits of each id: (ids, *kept axes). Axes chosen along together are one axis."""
-    if not part.axes:
-        return core
-    chosen = [core.shape[k] for k in part.axes]
-    place = sum(digits[mode] * step for mode, step in zip(part.modes, strides(tuple(chosen)), strict=True))
-    assert isinstance(place, Tensor)
-    rows = core.permute(*part.axes, *part.kept).reshape(prod(chosen), *(core.shape[k] for k in part.kept))
-    return rows.index_select(0, place)
-
-
-def _check_range(ids: Tensor, rows: int) -> None:
-    if ids.numel():
-        low, high = (int(end) for end in torch.aminmax(ids))
-        if low < 0 or high >= rows:
-            raise TNLayersError(
-                f"Id {low if low < 0 else high} is out of range: the table has {rows} rows, 0 to {rows - 1}."
+def _table(dense: nn.Embedding) -> Tensor:
+    """A copy of the table whose padding row is zero, as it reads here; told where it was not."""
+    table = dense.weight.detach().clone()
+    if dense.padding_idx is not None:
+        if table[dense.padding_idx].count_nonzero():
+            warnings.warn(
+                f"Row {dense.padding_idx} of this embedding is its padding_idx but not zero; it reads as zero now. "
+                "Where ids of padding are looked at, set padding_idx=None on the dense layer first.",
+                TNLayersWarning,
+                stacklevel=4,
             )
+        table[dense.padding_idx] = 0
+    return table
 
 
 def _check_options(max_norm: float | None, scale_grad_by_freq: bool, sparse: bool) -> None:
