@@ -12,7 +12,7 @@ import tnlayers as tnl
 from tnlayers import tuning
 from tnlayers.__main__ import main
 from tnlayers.lower import forward
-from tnlayers.optimise import shortlist
+from tnlayers.optimise import plan_contraction, shortlist
 
 SPEC = "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)"
 
@@ -39,17 +39,19 @@ def clock(monkeypatch):
 
 def test_candidates_are_few_different_and_keep_the_memory_limit():
     contraction = forward(tnl.spec(SPEC).graph, 128)
-    plans = shortlist(contraction, objective="training")
+    plans = shortlist(plan_contraction(contraction, objective="training"))
     assert 2 <= len(plans) <= 5
     assert len({(plan.path, plan.chunk) for plan in plans}) == len(plans)
     assert plans[0] == tnl.plan(tnl.spec(SPEC).graph, 128, objective="training")
     limit = plans[0].memory - 1
-    assert all(plan.memory <= limit for plan in shortlist(contraction, objective="training", memory_limit=limit))
+    first = plan_contraction(contraction, objective="training", memory_limit=limit)
+    assert all(plan.memory <= limit for plan in shortlist(first, limit))
 
 
 @pytest.mark.parametrize("objective", ["forward", "training", "inference"])
 def test_the_clock_runs_every_objective(objective):
-    plans = shortlist(forward(tnl.spec("mpo(in=4x4, out=4x4, bond=4)").graph, 8), objective=objective)
+    contraction = forward(tnl.spec("mpo(in=4x4, out=4x4, bond=4)").graph, 8)
+    plans = shortlist(plan_contraction(contraction, objective=objective))
     taken = timing.seconds(plans)
     assert len(taken) == len(plans)
     assert min(taken) > 0

@@ -96,30 +96,20 @@ def _estimated(
         yield label, path, sorted((estimator.seconds(chunk), chunk or 0) for chunk in estimator.chunk_sizes())
 
 
-def shortlist(
-    contraction: Contraction,
-    *,
-    objective: Objective = "forward",
-    dtype: str = "float32",
-    memory_limit: int | None = None,
-    title: str = "",
-    features: tuple[int, int] | None = None,
-) -> list[Plan]:
-    """The plans worth timing: the one that `plan_contraction` takes, then the next few by the estimate.
+def shortlist(first: Plan, memory_limit: int | None = None) -> list[Plan]:
+    """The plans worth timing beside the one that `plan_contraction` took: that one, then the next few by the estimate.
 
-    Raises:
-        TNLayersError: As `plan_contraction`.
+    Args:
+        first: What `plan_contraction` took.
+        memory_limit: What it was asked to keep (bytes, see `Plan.memory`).
     """
-    first = plan_contraction(
-        contraction, objective=objective, dtype=dtype, memory_limit=memory_limit, title=title, features=features
-    )
     plans, ways = [first], []
-    for label, path, estimated in _estimated(contraction, machine(), first.objective, "auto", first.itemsize):
+    for label, path, estimated in _estimated(first.contraction, machine(), first.objective, "auto", first.itemsize):
         ways += [(seconds, chunk, label, path) for seconds, chunk in estimated[:_CHUNKS]]
     for _, chunk, label, path in sorted(ways, key=lambda way: way[0]):
         plan = replace(first, path=path, chunk=chunk or None, found_by=label)
         fits = memory_limit is None or plan.memory <= memory_limit
-        small = objective != "inference" or plan.prepared <= PREPARED_LIMIT
+        small = first.objective != "inference" or plan.prepared <= PREPARED_LIMIT
         if plan not in plans and fits and small and len(plans) < _TIMED:
             plans.append(plan)
     return plans

@@ -21,7 +21,7 @@ from tnlayers.backends import backend
 from tnlayers.cache import cache_folder
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.lower import Contraction
-from tnlayers.optimise import shortlist
+from tnlayers.optimise import plan_contraction, shortlist
 from tnlayers.plan import Objective, Plan
 
 FORMAT = "tnlayers.tuned/1"
@@ -53,13 +53,14 @@ def tuned(
     backend("torch")  # refuses where torch is missing
     from tnlayers_backends.torch.timing import seconds, threads  # only here: nothing else in this module needs torch
 
-    plans = shortlist(
+    first = plan_contraction(
         contraction, objective=objective, dtype=dtype, memory_limit=memory_limit, title=title, features=features
     )
-    file = _file(plans[0], memory_limit, threads())
-    kept = _read(file, plans[0])
+    file = _file(first, memory_limit, threads())
+    kept = _read(file, first)
     if kept is not None:
         return kept
+    plans = shortlist(first, memory_limit)
     measured = seconds(plans)
     fastest = min(measured)
     best = plans[0] if fastest > _MARGIN * measured[0] else plans[measured.index(fastest)]

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from tnlayers.atomic import replacing
 from tnlayers.cache import cache_folder
 from tnlayers.errors import TNLayersError
-from tnlayers.train.place import VARIABLE, named_folder
+from tnlayers.train.place import VARIABLE, first_with, named_folder
 
 RECORD = 1 + 3 * 32 * 32
 FOLDER = "cifar-10-batches-bin"
@@ -80,9 +80,8 @@ def images(records: Bytes) -> Bytes:
 def find_folder(root: Path, files: tuple[BatchFile, ...]) -> Path:
     """Return the folder at or under `root` that holds any of the files."""
     candidates = (root / FOLDER, root)
-    for folder in candidates:
-        if any((folder / f"{file.name}{suffix}").is_file() for file in files for suffix in ("", ".xz")):
-            return folder
+    if folder := first_with(candidates, [f"{file.name}{suffix}" for file in files for suffix in ("", ".xz")]):
+        return folder
     raise TNLayersError(
         f"No CIFAR-10 files under {root}: looked for {files[0].name}, plain or as .xz, and the other {len(files) - 1} "
         f"in {' and '.join(map(str, candidates))}. Unpack {URL} there, or unset {VARIABLE} to have it downloaded into "

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tnlayers.cache import cache_folder
 from tnlayers.errors import TNLayersError
 from tnlayers.train import idx
-from tnlayers.train.place import VARIABLE, named_folder
+from tnlayers.train.place import VARIABLE, first_with, named_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +128,8 @@ def find_folder(root: Path, collection: Collection) -> Path:
     """Return the folder under `root` that holds the raw files: the first of the known layouts with any of them."""
     files = collection.files
     candidates = (*(root / folder for folder in collection.folders), root)
-    for folder in candidates:
-        if any((folder / f"{file.name}{suffix}").is_file() for file in files for suffix in (".gz", "")):
-            return folder
+    if folder := first_with(candidates, [f"{file.name}{suffix}" for file in files for suffix in (".gz", "")]):
+        return folder
     raise TNLayersError(
         f"No {collection.name} files under {root}: looked for {files[0].name}.gz and the other {len(files) - 1} in "
         f"{', '.join(map(str, candidates))}. Put the {len(files)} original files into {candidates[0]}, or unset "
