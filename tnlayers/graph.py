@@ -16,14 +16,13 @@ of TensorNetwork can look at them. Here they are only checked and turned into a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
 import tensornetwork as tn
 
 from tnlayers.errors import TNLayersError
-from tnlayers.lower import RESERVED_NAMES, Core, Graph, usable_name
+from tnlayers.lower import RESERVED_NAMES, Core, Graph, check_modes, usable_name
 
 
 def _name(edge: tn.Edge) -> str:
@@ -281,7 +280,7 @@ def _lower(nodes: list[tn.AbstractNode], inputs: list[tn.Edge], outputs: list[tn
         inputs=tuple(number[find(e)] for e in inputs),
         outputs=tuple(number[find(e)] for e in outputs),
     )
-    _check_modes(graph)
+    check_modes(graph)
     return graph
 
 
@@ -294,16 +293,3 @@ def _check_copies(side: str, edges: list[tn.Edge], roots: list[tn.Edge]) -> None
                     f"{edge.dimension}. A copy node may carry at most one input and one output leg: the {side} would "
                     "be read only where both modes are equal. Give each its own core or copy node."
                 )
-
-
-def _check_modes(graph: Graph) -> None:
-    if not graph.cores:
-        raise TNLayersError("The layer has no cores, hence no parameters: add at least one net.core(...).")
-    opened = {*graph.inputs, *graph.outputs}
-    for core in graph.cores:
-        modes = [graph.sizes[i] for i in core.indices if i in opened]
-        if modes and prod(modes) == 1 and len(graph.cores) > 1:
-            raise TNLayersError(
-                f"The modes of core {core.name!r} are all 1 ({' x '.join(map(str, modes))}): it carries no feature. "
-                "Leave it out, or give one of its modes a size of at least 2."
-            )

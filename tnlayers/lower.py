@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from tnlayers.errors import TNLayersError
+
 # Names that a core cannot have because every layer uses them for something else.
 RESERVED_NAMES = frozenset({"bias", "weight", "x"})
 
@@ -204,3 +206,21 @@ def clip(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
 def repeated(indices: Sequence[int]) -> tuple[int, ...]:
     """Indices that stand more than once in one list, in order."""
     return tuple(i for i, n in Counter(indices).items() if n > 1)
+
+
+def check_modes(graph: Graph) -> None:
+    """Refuse a layer without cores, and a core whose modes are all 1.
+
+    Raises:
+        TNLayersError: If there is such a core, or none at all.
+    """
+    if not graph.cores:
+        raise TNLayersError("The layer has no cores, hence no parameters: add at least one net.core(...).")
+    opened = {*graph.inputs, *graph.outputs}
+    for core in graph.cores:
+        modes = [graph.sizes[i] for i in core.indices if i in opened]
+        if modes and prod(modes) == 1 and len(graph.cores) > 1:
+            raise TNLayersError(
+                f"The modes of core {core.name!r} are all 1 ({' x '.join(map(str, modes))}): it carries no feature. "
+                "Leave it out, or give one of its modes a size of at least 2."
+            )

@@ -23,9 +23,10 @@ from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.grammar import Value, print_value
 from tnlayers.keywords import EXAMPLE, FIELDS, check, checked, long_names, read, split_terms
-from tnlayers.lower import Graph, clip, renamed
+from tnlayers.lower import Graph, clip
 from tnlayers.networks.registry import SHORT_NAMES, network_type
 from tnlayers.sizes import check_pads, fill
+from tnlayers.sums import sum_of, term_graphs
 
 if TYPE_CHECKING:
     from tnlayers.draw.picture import Picture
@@ -95,9 +96,7 @@ class Spec:
             return self.lowered
         if not self.terms:
             return (self.graph,)
-        names = [term.network for term in self.terms]
-        prefixes = [f"{n}{names[:k].count(n) + 1 if names.count(n) > 1 else ''}_" for k, n in enumerate(names)]
-        return tuple(renamed(term.graph, prefix) for term, prefix in zip(self.terms, prefixes, strict=True))
+        return term_graphs(self.terms)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -210,7 +209,7 @@ class Spec:
         """
         if not isinstance(other, Spec):
             return NotImplemented
-        return _sum((*self.parts, *other.parts), None, None, self.bias or other.bias)
+        return sum_of((*self.parts, *other.parts), self.bias or other.bias)
 
     def draw(self, **options: Any) -> Picture:
         """The network's picture; options as for `tnl.draw`."""
@@ -267,7 +266,7 @@ def spec(
     if isinstance(network, Spec) and network.lowered and _unchanged(network, in_features, out_features, keywords):
         return network
     if terms := split_terms(network):
-        return _sum_of_texts(network, terms, in_features, out_features, keywords)
+        return _sum_of_texts(network, terms, (in_features, out_features), keywords)
     given = network.to_dict() if isinstance(network, Spec) else read(network)
     given |= long_names(keywords.items(), keywords)
     fields, options = check(given)
@@ -290,32 +289,13 @@ def _unchanged(made: Spec, in_features: int | None, out_features: int | None, ke
 
 
 def _sum_of_texts(
-    network: object,
-    terms: Sequence[Any],
-    in_features: int | None,
-    out_features: int | None,
-    keywords: Mapping[str, Any],
+    network: object, terms: Sequence[Any], sizes: tuple[int | None, int | None], keywords: Mapping[str, Any]
 ) -> Spec:
     """Read the terms one by one; only the bias is the sum's own."""
     if wrong := sorted(key for key, value in keywords.items() if key != "bias" and value is not None):
         raise TNLayersError(f"{', '.join(wrong)} cannot be given for the sum {str(network)!r}: write it into its term.")
-    read_terms = [spec(term, in_features, out_features) for term in terms]
-    written = keywords.get("bias")
-    if written is None:
+    read_terms = [spec(term, *sizes) for term in terms]
+    if (written := keywords.get("bias")) is None:
         own = network.get("bias", False) if isinstance(network, Mapping) else getattr(network, "bias", False)
         written = own or any(term.bias for term in read_terms)
-    return _sum(read_terms, in_features, out_features, bool(checked("bias", written)))
-
-
-def _sum(terms: Sequence[Spec], in_features: int | None, out_features: int | None, bias: bool) -> Spec:
-    """One layer of several networks, all sized alike or all templates."""
-    sizes = {(term.in_features, term.out_features) if term.sized else None for term in terms}
-    if len(sizes) > 1:
-        told = ", ".join(f"{t} ({t.in_features} -> {t.out_features})" if t.sized else f"{t} (no sizes)" for t in terms)
-        raise TNLayersError(f"The terms of a sum need equal sizes: {told}. Give all of them the same modes' products.")
-    return Spec(
-        network="sum",
-        bias=bias,
-        terms=tuple(replace(term, bias=False) for term in terms),
-        notes=tuple(note for term in terms for note in term.notes),
-    )
+    return sum_of(read_terms, bool(checked("bias", written)))
