@@ -111,6 +111,18 @@ def next_above(scale: Scale, limit: int) -> Spec | None:
     return scale.at(values[count]) if count < len(values) else None
 
 
+def nearest(scale: Scale, wanted: int) -> Spec:
+    """The spec with one number for all bonds and a count of parameters as near to the wanted one as there is.
+
+    Example:
+        >>> nearest(Scale.of("ring", 16, 16), 110).parameters, nearest(Scale.of("ring", 16, 16), 100).parameters
+        (144, 64)
+    """
+    values, count = _within(scale, wanted)
+    around = [scale.at(value) for value in values[max(0, count - 1) : count + 1]]
+    return min(around, key=lambda spec: abs(spec.parameters - wanted))
+
+
 def _within(scale: Scale, limit: int) -> tuple[Sequence[int], int]:
     """The values of one number, and how many of them stay within a budget."""
     values = scale.values()

@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from tnlayers.compress.sizes import Scale, largest_within
-from tnlayers.errors import TNLayersError
+from tnlayers.compress.sizes import Scale, nearest
 from tnlayers.lower import Graph
 from tnlayers.networks.registry import network_type
 from tnlayers.nn import TNConv2d, TNLinear
@@ -69,7 +68,7 @@ class Site:
 
         Args:
             network: "mpo" (the paper's), a template such as "mpo(bond=8)", or a type's name and "(equal)": the size
-                with the most parameters that are no more than the paper's MPO has here.
+                (one number for all its bonds) whose parameters are nearest to those of the paper's MPO here.
         """
         if network.endswith(EQUAL):
             return self._equal(network.removesuffix(EQUAL))
@@ -86,13 +85,8 @@ class Site:
     def _equal(self, kind: str) -> Spec:
         budget = self.spec("mpo").parameters
         sized = self._sized(make_spec(kind))
-        scale = Scale.of(sized, sized.in_features, sized.out_features)
-        try:
-            found = largest_within(scale, budget)
-            told = f"{found.parameters:,} parameters for the {budget:,} of the paper's MPO"
-        except TNLayersError:
-            found = scale.at(scale.values()[0])
-            told = f"{found.parameters:,} parameters at the least, more than the {budget:,} of the paper's MPO"
+        found = nearest(Scale.of(sized, sized.in_features, sized.out_features), budget)
+        told = f"{found.parameters:,} parameters for the {budget:,} of the paper's MPO"
         return replace(found, notes=(*found.notes, told))
 
     def asked_bond(self, network: str) -> int | tuple[int, ...] | None:
