@@ -255,14 +255,17 @@ def test_a_broken_weight_is_refused():
         tnl.compress(model, ratio=0.5)
 
 
-def test_the_cache_gives_the_same_without_the_work(tmp_path, monkeypatch):
+@pytest.mark.parametrize("sampled", [False, True])
+def test_the_cache_gives_the_same_without_the_work(tmp_path, monkeypatch, sampled):
     model = mlp()
-    first = tnl.compress(model, ratio=0.2, cache=tmp_path)
-    from tnlayers_backends.torch.surgery import candidates
+    sample = torch.randn(64, next(model.parameters()).shape[1]) if sampled else None
+    first = tnl.compress(model, ratio=0.2, sample=sample, cache=tmp_path)
+    from tnlayers_backends.torch.surgery import candidates, watch
 
     monkeypatch.setattr(candidates, "curve", None)  # would fail if it were called
     monkeypatch.setattr(candidates.TNLinear, "from_linear", None)
-    again = tnl.compress(model, ratio=0.2, cache=tmp_path)
+    monkeypatch.setattr(watch, "_sensitivity", None)
+    again = tnl.compress(model, ratio=0.2, sample=sample, cache=tmp_path)
     assert same(state(first.model), state(again.model))
     assert again.report == first.report
 

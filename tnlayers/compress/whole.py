@@ -80,7 +80,7 @@ def compress(
         avoid_slower: Whether networks that are predicted to be slower than the dense layer are out of the question.
         dry_run: Only report; nothing is built.
         inplace: Change the model itself, all of it or, after an error, nothing.
-        cache: A folder that keeps singular values and finished layers, so that a run that was stopped goes on there.
+        cache: A folder that keeps sensitivities, singular values and finished layers: a run that was stopped goes on.
         progress: Whether to show a bar; None shows one on a terminal.
 
     Returns:

@@ -82,10 +82,9 @@ class Compression:
             )
         rules = dict(zip(free, rules_for([site.names[0] for site in free], self.networks, self.rules), strict=True))
         dense = Rule(networks=())
-        watched = None
+        watched, memory = None, Memory(folder=self.cache)
         if self.sample is not None:
-            watched = watch(self.model, sites, self.sample, data_aware=self.data_aware)
-        memory = Memory(folder=self.cache)
+            watched = watch(self.model, sites, self.sample, data_aware=self.data_aware, memory=memory)
         priced = self.avoid_slower or self.budget.key == "max_flops"
         found = []
         for k, site in enumerate(self._tracked(sites, "looking at weights")):

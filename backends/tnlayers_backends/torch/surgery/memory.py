@@ -1,4 +1,4 @@
-"""The cache of a compression: curves and finished layers of single weights, in a folder, whole or absent.
+"""The cache of a compression: sensitivities, curves and finished layers, in a folder, each whole or absent.
 
 An entry's name is the digest of all that decides it: the weight's bytes, the inputs' second moment, the network.
 """
@@ -53,6 +53,17 @@ class Memory:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise TNLayersError(f"The cache {self.folder} cannot be made: {error.strerror}.") from error
+
+    def numbers(self, key: str) -> list[float] | None:
+        """Numbers that were kept."""
+        path = self._path(key, "json")
+        return None if path is None or not path.is_file() else json.loads(path.read_text(encoding="utf-8"))
+
+    def keep_numbers(self, key: str, numbers: list[float]) -> None:
+        """Keep some numbers."""
+        path = self._path(key, "json")
+        if path is not None:
+            write_text(path, json.dumps(numbers))
 
     def curve(self, key: str, scale: Scale) -> Curve | None:
         """A curve that was kept."""

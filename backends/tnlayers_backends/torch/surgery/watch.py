@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tnlayers.errors import TNLayersError
 from tnlayers.window import window
 from tnlayers_backends.torch.moments import conv_moment, linear_moment
+from tnlayers_backends.torch.surgery.memory import Memory, digest
 from tnlayers_backends.torch.surgery.sites import Site
 
 ModelSample: TypeAlias = "Tensor | tuple[Any, ...] | Mapping[str, Any] | Iterable[Any]"
@@ -55,7 +56,7 @@ class Watched:
 
 
 @torch.no_grad()
-def watch(model: nn.Module, sites: Sequence[Site], sample: ModelSample, *, data_aware: bool) -> Watched:
+def watch(model: nn.Module, sites: Sequence[Site], sample: ModelSample, *, data_aware: bool, memory: Memory) -> Watched:
     """Run a model on a sample, in evaluation mode; the model is afterwards as it was, to the bit.
 
     Args:
@@ -63,6 +64,7 @@ def watch(model: nn.Module, sites: Sequence[Site], sample: ModelSample, *, data_
         sites: Its weights.
         sample: One batch (a tensor, a tuple of arguments, a mapping of keywords), or an iterable of batches.
         data_aware: Whether to gather the second moments of the inputs.
+        memory: Keeps the sensitivities, each of which is a run of the whole sample.
 
     Raises:
         TNLayersError: If the model does not run on the sample, or its outputs have no numbers.
@@ -79,8 +81,21 @@ def watch(model: nn.Module, sites: Sequence[Site], sample: ModelSample, *, data_
         finally:
             for handle in handles:
                 handle.remove()
-        sensitivity = tuple(_sensitivity(model, site, batches, reference) for site in sites)
+        sensitivity = _sensitivities(model, sites, batches, reference, memory)
     return Watched(examples=sum(_examples(batch) for batch in batches), seen=seen, sensitivity=sensitivity)
+
+
+def _sensitivities(
+    model: nn.Module, sites: Sequence[Site], batches: Sequence[Any], reference: Sequence[Tensor], memory: Memory
+) -> tuple[float, ...]:
+    """Of every weight; kept under what decides them: the model's class and tensors, the sample, the outputs."""
+    parts = [*model.state_dict().values(), *(value for batch in batches for value in _tensors(batch)), *reference]
+    key = f"sensitivity-{digest(type(model).__qualname__, *(one for one in parts if isinstance(one, Tensor)))}"
+    kept = memory.numbers(key)
+    if kept is None:
+        kept = [_sensitivity(model, site, batches, reference) for site in sites]
+        memory.keep_numbers(key, kept)
+    return tuple(kept)
 
 
 def _sensitivity(model: nn.Module, site: Site, batches: Sequence[Any], reference: Sequence[Tensor]) -> float:
