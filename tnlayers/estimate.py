@@ -7,7 +7,7 @@ ranks programs and chunk sizes; the counts that a plan states are exact and do n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cached_property
 
 from tnlayers.backward import sweep
 from tnlayers.chain import Chain, chain
@@ -17,11 +17,10 @@ from tnlayers.memory import KEPT_BYTES
 from tnlayers.program import Multiply, Program, View
 
 
-@dataclass(frozen=True, slots=True)
 class Estimator:
     """The seconds of one program.
 
-    Attributes:
+    Args:
         program: The steps.
         contraction: The sizes.
         itemsize: Bytes per entry.
@@ -29,27 +28,37 @@ class Estimator:
         machine: The rates.
     """
 
-    program: Program
-    contraction: Contraction
-    itemsize: int
-    objective: str
-    machine: Machine
+    def __init__(
+        self, program: Program, contraction: Contraction, itemsize: int, objective: str, machine: Machine
+    ) -> None:
+        self.program = program
+        self.contraction = contraction
+        self.itemsize = itemsize
+        self.objective = objective
+        self.machine = machine
+        self.chain = chain(program, contraction)
+        self.places = None if self.chain is None else sweep(self.chain)
 
     def seconds(self, chunk: int | None) -> float:
         """The seconds of the objective with this many rows at a time, None for all rows at once."""
-        found = chain(self.program, self.contraction)
-        prepared = range(len(self.program.steps)) if found is None else found.prepared
-        total = 0.0 if self.objective == "inference" else sum(self._prepared(number) for number in prepared)
-        return total + (0.0 if found is None else self._carried(found, chunk))
+        return self._before + self._carried(chunk)
+
+    @cached_property
+    def _before(self) -> float:
+        """What does not depend on the batch."""
+        if self.objective == "inference":
+            return 0.0
+        prepared = range(len(self.program.steps)) if self.chain is None else self.chain.prepared
+        return sum(self._prepared(number) for number in prepared)
 
     def chunk_sizes(self) -> Iterator[int | None]:
         """Chunk sizes worth trying: all rows at once, and powers of two that run in memory which is kept."""
         yield None
-        found, batch = chain(self.program, self.contraction), self.contraction.batch
-        if found is None or batch is None or len(found.links) < 2:
+        batch = self.contraction.batch
+        if self.chain is None or self.places is None or batch is None or len(self.chain.links) < 2:
             return
         most, rows = self.contraction.sizes[batch], 1
-        per_row = self.itemsize * sweep(found).both
+        per_row = self.itemsize * self.places.both
         while rows < most and (rows == 1 or rows * per_row <= KEPT_BYTES):
             yield rows
             rows *= 2
@@ -74,13 +83,14 @@ class Estimator:
         views = zip(entries, (step.left, step.right), strict=False)
         return sum(self._permutes(n, view) for n, (_, view) in views if view.copies)
 
-    def _carried(self, found: Chain, chunk: int | None) -> float:
+    def _carried(self, chunk: int | None) -> float:
         """The chain over the whole batch."""
-        contraction = self.contraction
-        assert contraction.batch is not None
+        contraction, found, places = self.contraction, self.chain, self.places
+        if found is None or places is None or contraction.batch is None:
+            return 0.0
         batch = contraction.sizes[contraction.batch]
         rows = batch if chunk is None else min(chunk, batch)
-        places, training = sweep(found), self.objective == "training"
+        training = self.objective == "training"
         per_row = places.both if training else places.forward
         state_bytes = self.itemsize * (rows * per_row + sum(link.matrix for link in found.links))
         cached = state_bytes <= self.machine.cache_bytes

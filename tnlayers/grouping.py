@@ -14,9 +14,10 @@ known yet); the few best candidates are lowered and estimated properly.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from heapq import nsmallest
 from itertools import pairwise
+from operator import or_
 
 from tnlayers.axes import Path
 from tnlayers.lower import Contraction
@@ -40,34 +41,48 @@ class Rough:
         self.contraction = contraction
         self.itemsize = itemsize
         self.machine = machine
-        self.masks = [_mask(indices) for indices in contraction.operands]
         self.output = _mask(contraction.output)
+        masks = [_mask(indices) for indices in contraction.operands]
+        # What one operand alone has is summed before anything else.
+        elsewhere = [reduce(or_, (m for j, m in enumerate(masks) if j != k), self.output) for k in range(len(masks))]
+        self.masks = [mask & others for mask, others in zip(masks, elsewhere, strict=True)]
         self.batch = 0 if contraction.batch is None else 1 << contraction.batch
         self.on_cores = {"inference": 0.0, "training": 3.0}.get(objective, 1.0)
         self.on_batch = 3.0 if objective == "training" else 1.0
-        self._elements: dict[int, int] = {0: 1}
+        self._elements: dict[int, int] = {}
+        self._products: dict[tuple[int, int, int], float] = {}
 
     def elements(self, mask: int) -> int:
         """Entries of an array with these axes."""
         found = self._elements.get(mask)
         if found is None:
-            low = mask & -mask
-            found = self.elements(mask ^ low) * self.contraction.sizes[low.bit_length() - 1]
+            found, sizes, left = 1, self.contraction.sizes, mask
+            while left:
+                low = left & -left
+                found *= sizes[low.bit_length() - 1]
+                left ^= low
             self._elements[mask] = found
         return found
 
     def product(self, a: int, b: int, result: int) -> float:
-        """Contract two arrays to one."""
+        """Contract two arrays to one; the same from either side, so that orders of cores share what was priced."""
         weight = self.on_batch if (a | b) & self.batch else self.on_cores
         if not weight:
             return 0.0
-        shared = a & b & result
-        sizes = (shared, a & ~b, a & b & ~result, b & ~a)
-        batch, rows, summed, columns = (self.elements(mask) for mask in sizes)
-        entries = self.elements(a) + self.elements(b) + self.elements(result)
-        cached = self.itemsize * entries <= self.machine.cache_bytes or bool((a | b) & self.batch)
-        moved = self.machine.move(entries, self.itemsize, cached=cached) + self.machine.seconds_per_call
-        return weight * (self.machine.product((batch, rows, summed, columns)) + moved)
+        key = (a, b, result) if a < b else (b, a, result)
+        found = self._products.get(key)
+        if found is None:
+            found = self._products[key] = self.priced(*key)
+        return weight * found
+
+    def priced(self, a: int, b: int, result: int) -> float:
+        """The seconds of one product."""
+        elements, machine = self.elements, self.machine
+        sizes = elements(a & b & result), elements(a & ~b), elements(a & b & ~result), elements(b & ~a)
+        entries = elements(a) + elements(b) + elements(result)
+        cached = self.itemsize * entries <= machine.cache_bytes or bool((a | b) & self.batch)
+        moved = machine.move(entries, self.itemsize, cached=cached) + machine.seconds_per_call
+        return machine.product(sizes) + moved
 
     def path(self, path: Path) -> float:
         """A whole path."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from math import inf
@@ -59,8 +59,12 @@ def _search(
 ) -> Plan:
     best, least, smallest = None, (True, inf), inf
     itemsize = ITEMSIZES[dtype]
-    for label, path, ways in _estimated(contraction, rates, objective, optimize, itemsize):
-        for seconds, chunk in ways:
+    for label, path, at_least in candidates(
+        contraction, optimize, objective=objective, itemsize=itemsize, machine=rates
+    ):
+        if memory_limit is None and (False, at_least) >= least:
+            continue  # it cannot win
+        for seconds, chunk in _ways(contraction, path, itemsize, objective, rates):
             if best is not None and (False, seconds) >= least:
                 break
             found = Plan(
@@ -87,13 +91,12 @@ def _search(
     return best
 
 
-def _estimated(
-    contraction: Contraction, rates: Machine, objective: Objective, optimize: Optimizer, itemsize: int
-) -> Iterator[tuple[str, Path, list[tuple[float, int]]]]:
-    """Candidates: what proposed each path, the path, and (seconds, rows at a time or 0) in order of seconds."""
-    for label, path in candidates(contraction, optimize, objective=objective, itemsize=itemsize, machine=rates):
-        estimator = Estimator(assemble(contraction, path), contraction, itemsize, objective, rates)
-        yield label, path, sorted((estimator.seconds(chunk), chunk or 0) for chunk in estimator.chunk_sizes())
+def _ways(
+    contraction: Contraction, path: Path, itemsize: int, objective: Objective, rates: Machine
+) -> list[tuple[float, int]]:
+    """The ways to walk the batch along a path, (seconds, rows at a time or 0), in order of seconds."""
+    estimator = Estimator(assemble(contraction, path), contraction, itemsize, objective, rates)
+    return sorted((estimator.seconds(chunk), chunk or 0) for chunk in estimator.chunk_sizes())
 
 
 def shortlist(first: Plan, memory_limit: int | None = None) -> list[Plan]:
@@ -103,8 +106,10 @@ def shortlist(first: Plan, memory_limit: int | None = None) -> list[Plan]:
         first: What `plan_contraction` took.
         memory_limit: What it was asked to keep (bytes, see `Plan.memory`).
     """
-    plans, ways = [first], []
-    for label, path, estimated in _estimated(first.contraction, machine(), first.objective, "auto", first.itemsize):
+    plans, ways, rates = [first], [], machine()
+    contraction, objective, itemsize = first.contraction, first.objective, first.itemsize
+    for label, path, _ in candidates(contraction, "auto", objective=objective, itemsize=itemsize, machine=rates):
+        estimated = _ways(contraction, path, itemsize, objective, rates)
         ways += [(seconds, chunk, label, path) for seconds, chunk in estimated[:_CHUNKS]]
     for _, chunk, label, path in sorted(ways, key=lambda way: way[0]):
         plan = replace(first, path=path, chunk=chunk or None, found_by=label)

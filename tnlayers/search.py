@@ -9,8 +9,8 @@ best few sweeps by a rough estimate are lowered too, and the least estimated tim
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any, TypeAlias
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, TypeAlias
 
 from opt_einsum import paths
 
@@ -30,10 +30,24 @@ _DP_UP_TO = 12
 _LOWERED = 5  # lowering a path takes a few milliseconds
 
 
+class Candidate(NamedTuple):
+    """A path worth lowering.
+
+    Attributes:
+        label: What found it.
+        path: The path.
+        least: Seconds that no program of it can stay below.
+    """
+
+    label: str
+    path: Path
+    least: float
+
+
 def candidates(
     contraction: Contraction, optimize: Optimizer, *, objective: str, itemsize: int, machine: Machine
-) -> list[tuple[str, Path]]:
-    """Contraction paths worth lowering, each with the name of what found it; no tree twice.
+) -> list[Candidate]:
+    """Contraction paths worth lowering, by a rough estimate of their time; no tree twice.
 
     Args:
         contraction: What to compute.
@@ -47,23 +61,26 @@ def candidates(
         TNLayersError: If opt_einsum does not know the name, or a path leaves more than two operands to one step.
     """
     if optimize != "auto":
-        return [(_label(optimize), _ask(contraction, optimize))]
-    found: dict[frozenset[frozenset[int]], tuple[str, Path]] = {}
+        return [Candidate(_label(optimize), _ask(contraction, optimize), 0.0)]
     operands = len(contraction.operands)
-    for label, finder in _auto(operands):
-        path = finder(contraction)
-        if path is not None:
-            found.setdefault(_tree(operands, path), (label, path))
-    if contraction.batch is None:
-        return list(found.values())
     rough = Rough(contraction, objective, itemsize, machine)
-    swept = [
-        path for order in orders(operands, [p for _, p in found.values()]) for path in Groups(rough, order).sweeps()
-    ]
-    for path in sorted(swept, key=rough.path):
-        if len(found) < _LOWERED:
-            found.setdefault(_tree(operands, path), ("groups", path))
-    return list(found.values())
+    found = {_tree(operands, path): (label, path) for label, path in reversed(_proposed(contraction))}
+    if contraction.batch is not None:
+        known = [path for _, path in reversed(found.values())]
+        swept = [path for order in orders(operands, known) for path in Groups(rough, order).sweeps()]
+        for path in sorted(swept, key=rough.path):
+            if len(found) < _LOWERED:
+                found.setdefault(_tree(operands, path), ("groups", path))
+    least = Rough(contraction, objective, itemsize, machine.at_hand())
+    ranked = sorted(found.values(), key=lambda one: rough.path(one[1]))
+    return [Candidate(label, path, least.path(path)) for label, path in ranked]
+
+
+@lru_cache(maxsize=256)
+def _proposed(contraction: Contraction) -> tuple[tuple[str, Path], ...]:
+    """What opt_einsum proposes, and the rebuilt weight; the same for every objective."""
+    found = ((label, finder(contraction)) for label, finder in _auto(len(contraction.operands)))
+    return tuple((label, path) for label, path in found if path is not None)
 
 
 def _auto(operands: int) -> Iterator[tuple[str, Callable[[Contraction], Path | None]]]:
@@ -87,12 +104,18 @@ def _rebuild(contraction: Contraction) -> Path | None:
         names=(),
         operands=tuple(op for k, op in enumerate(contraction.operands) if k != x),
         output=tuple(sorted({i for op in contraction.operands for i in op if i in kept and i != contraction.batch})),
-        sizes=contraction.sizes,
+        sizes=tuple(1 if i == contraction.batch else size for i, size in enumerate(contraction.sizes)),
     )
     # Registers of the smaller problem, in those of the whole: operands skip `x`, results follow all operands.
-    path = [tuple(k if k < x else k + 1 for k in pair) for pair in _ask(rest, "dp" if n <= _DP_UP_TO else "greedy")]
+    path = [tuple(k if k < x else k + 1 for k in pair) for pair in _weight_path(rest)]
     last = n + len(path) - 1 if path else (1 if x == 0 else 0)
     return (*((a, b) for a, b in path), (x, last))
+
+
+@lru_cache(maxsize=256)
+def _weight_path(rest: Contraction) -> Path:
+    """The path of the weight alone, which is the same for every batch size."""
+    return _ask(rest, "dp" if len(rest.operands) < _DP_UP_TO else "greedy")
 
 
 def _ask(contraction: Contraction, optimize: Optimizer) -> Path:
