@@ -19,8 +19,8 @@ from rich.console import Console
 import tnlayers as tnl
 from tnlayers import __main__ as command_line
 from tnlayers.cli import completion
-from tnlayers.cli.progress import progress
 from tnlayers.networks import registry
+from tnlayers.progress import progress
 
 ROOT = Path(__file__).parents[1]
 SPEC = "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)"

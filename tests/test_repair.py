@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import torch
-from tnlayers_backends.torch.layerwise import Moments, solve_cores
+from tnlayers_backends.torch.layerwise import solve_cores
+from tnlayers_backends.torch.pairs import moments
 from torch import nn
 
 import tnlayers as tnl
@@ -32,14 +33,12 @@ def test_least_squares_reaches_the_optimum_of_a_matrix_factor():
     torch.manual_seed(0)
     layer = tnl.nn.TNLinear(6, 5, bias=False, network="lowrank(rank=2)", dtype=torch.float64, seed=0)
     x, y = torch.randn(200, 6, dtype=torch.float64), torch.randn(200, 5, dtype=torch.float64)
-    moments = Moments()
-    moments.add(layer, x[:120], y[:120])
-    moments.add(layer, x[120:], y[120:])
+    sums = moments(layer, x[:120], y[:120]) + moments(layer, x[120:], y[120:])
     first, second = layer.cores
     through = x @ layer.cores[first].detach()  # (200, 2)
     best = torch.linalg.lstsq(through, y).solution
     expected = float((through @ best - y).norm() / y.norm())
-    before, after = solve_cores(layer, moments, 1, fixed={first})
+    before, after = solve_cores(layer, sums, 1, fixed={first})
     assert before > after == pytest.approx(expected, rel=1e-9)
     torch.testing.assert_close(layer.cores[second].detach(), best, rtol=1e-8, atol=1e-10)
     assert float((layer(x).detach() - y).norm() / y.norm()) == pytest.approx(after, rel=1e-9)

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from tnlayers.backends import backend
-from tnlayers.cli.progress import progress
 from tnlayers.cli.shared import JsonOption, print_json
+from tnlayers.progress import progress
 
 
 def bench(

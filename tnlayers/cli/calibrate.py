@@ -8,9 +8,9 @@ from rich.table import Table
 
 from tnlayers.calibrate import calibrate as measure_and_keep
 from tnlayers.calibrate import machine_file
-from tnlayers.cli.progress import progress
 from tnlayers.cli.shared import JsonOption, out, print_json
 from tnlayers.machine import Machine
+from tnlayers.progress import progress
 
 
 def calibrate(as_json: JsonOption = False) -> None:

@@ -11,7 +11,6 @@ from rich import box
 from rich.table import Table
 
 from tnlayers.cli import completion
-from tnlayers.cli.progress import progress
 from tnlayers.cli.shared import (
     InOption,
     JsonOption,
@@ -23,6 +22,7 @@ from tnlayers.cli.shared import (
     print_json,
     read_spec,
 )
+from tnlayers.progress import progress
 
 if TYPE_CHECKING:
     from tnlayers.check import Difference

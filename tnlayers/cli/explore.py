@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from tnlayers.cli import completion
-from tnlayers.cli.progress import progress
 from tnlayers.cli.shared import (
     InOption,
     JsonOption,
@@ -22,6 +21,7 @@ from tnlayers.cli.shared import (
 from tnlayers.explore.data import page_data
 from tnlayers.explore.grid import make_grid
 from tnlayers.explore.page import check_target, save_page
+from tnlayers.progress import progress
 
 
 def explore(

@@ -2,88 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from tnlayers_backends.torch.layerwise import Moments, fits, solve_cores
+from tnlayers_backends.torch.layerwise import solve_cores
 from tnlayers_backends.torch.module import TNModule
+from tnlayers_backends.torch.pairs import Moments, moments
+from tnlayers_backends.torch.surgery.watch import input_of
 from torch import Tensor, nn
 
-from tnlayers.compress.distil import inputs_of
+from tnlayers.compress.batches import called
 from tnlayers.compress.trainable import Trainable, central_cores
+from tnlayers.compress.twins import Twin, twins_of
 
 
 def layerwise(
     model: nn.Module,
+    runnable: nn.Module,
     teacher: nn.Module,
-    layers: dict[str, TNModule],
     loader: Iterable[Any],
     sweeps: int,
     trainable: Trainable,
     fabric: Fabric,
+    step: Callable[..., None],
 ) -> tuple[dict[str, tuple[float, float]], dict[str, str]]:
-    """Least squares for one layer after the other: the later ones see the inputs that the repaired ones give them."""
-    twins = dict(teacher.named_modules())
-    fixed = central_cores(model) if trainable == "auxiliary" else {}
+    """Least squares for one layer after the other: the later ones see the inputs that the repaired ones give them.
+
+    Args:
+        model: The compressed model.
+        runnable: The same as Fabric runs it.
+        teacher: The original.
+        loader: Batches.
+        sweeps: How often every core is solved for.
+        trainable: "auxiliary" leaves the central cores and the biases as they are.
+        fabric: Decides device and precision.
+        step: Called after each batch.
+
+    Returns:
+        By layer, the error of its outputs before and after; and why others were left alone.
+    """
+    twins = twins_of(teacher)
+    central = central_cores(model) if trainable == "auxiliary" else {}
     fitted: dict[str, tuple[float, float]] = {}
     skipped: dict[str, str] = {}
-    for name, layer in layers.items():
-        if not fits(layer) or next(layer.parameters()).is_complex():
-            skipped[name] = "least squares is for real linear layers and convolutions of one group"
+    for name, layer in model.named_modules():
+        if not isinstance(layer, TNModule):
             continue
-        if type(twins.get(name)) not in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d):
-            skipped[name] = "the teacher has no dense layer of this name"
+        twin = twins.get(name)
+        reason = "the teacher has no dense layer of this name" if twin is None else twin.reason_against(layer)
+        if twin is None or reason:
+            skipped[name] = reason
             continue
-        moments = _moments(model, teacher, layer, twins[name], loader, fabric)
-        if moments.count == 0:
-            skipped[name] = "the teacher or the model did not call it"
+        found = _moments(runnable, teacher, layer, twin, loader, fabric, step)
+        if found is None:
+            skipped[name] = "the teacher or the model did not call it on these batches"
             continue
-        bias = layer.bias
-        if trainable == "auxiliary" and bias is not None:
-            kept = bias.detach().clone()
-            layer.bias = None  # stays as it is: its share is taken off the outputs
-            moments = _without_bias(moments, kept)
-        fitted[name] = solve_cores(layer, moments, sweeps, fixed.get(name, ()))
-        layer.bias = bias
+        fixed = {*central.get(name, ()), "bias"} if trainable == "auxiliary" else ()
+        fitted[name] = solve_cores(layer, found, sweeps, fixed)
     return fitted, skipped
-
-
-def _without_bias(moments: Moments, bias: Tensor) -> Moments:
-    """The moments of outputs less a fixed bias."""
-    b, x, y = bias.double(), cast("Tensor", moments.x), cast("Tensor", moments.y)
-    return Moments(
-        count=moments.count,
-        x=x,
-        y=y - moments.count * b,
-        xx=moments.xx,
-        yx=cast("Tensor", moments.yx) - torch.outer(b, x),
-        yy=moments.yy - 2 * float(b @ y) + moments.count * float(b @ b),
-    )
 
 
 @torch.no_grad()
 def _moments(
-    model: nn.Module, teacher: nn.Module, layer: TNModule, twin: nn.Module, loader: Iterable[Any], fabric: Fabric
-) -> Moments:
-    """What goes into a layer of the model, with what comes out of its twin in the teacher."""
-    moments, seen, wanted = Moments(), list[Tensor](), list[Tensor]()
+    model: nn.Module,
+    teacher: nn.Module,
+    layer: TNModule,
+    twin: Twin,
+    loader: Iterable[Any],
+    fabric: Fabric,
+    step: Callable[..., None],
+) -> Moments | None:
+    """Of what goes into a layer of the model and what comes out of its twin, over all processes."""
+    seen: list[Tensor | None] = []
+    wanted: list[Tensor | None] = []
+
+    def see(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        seen.append(input_of(module, "", args, kwargs))
+
+    def want(_: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
+        wanted.append(twin.wanted(args, kwargs, output))
+
     hooks = [
-        layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0])),
-        twin.register_forward_hook(lambda module, inputs, output: wanted.append(output)),
+        layer.register_forward_pre_hook(see, with_kwargs=True),
+        twin.host.register_forward_hook(want, with_kwargs=True),
     ]
+    total: Moments | None = None
     model.eval()
     try:
         for batch in loader:
-            x = inputs_of(batch, fabric)
-            model(x)
-            teacher(x)
-            for inputs, outputs in zip(seen, wanted, strict=False):
-                moments.add(layer, inputs, outputs)
+            called(model, batch, fabric)
+            called(teacher, batch, fabric)
+            for inputs, outputs in zip(seen, wanted, strict=False):  # a layer may be called several times
+                if inputs is not None and outputs is not None:
+                    found = moments(layer, inputs, outputs)
+                    total = found if total is None else total + found
             seen.clear()
             wanted.clear()
+            step()
     finally:
         for hook in hooks:
             hook.remove()
-    return moments
+    if total is None or total.count == 0:
+        return None
+    return total.map(lambda part: fabric.all_reduce(part, reduce_op="sum"))

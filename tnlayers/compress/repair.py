@@ -7,22 +7,23 @@ arXiv 1503.02531) from the original. What is kept is the best on the validation 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sized
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from tnlayers_backends.torch.module import TNModule
 from tnlayers_backends.torch.training import layers_in
 from torch import nn
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from tnlayers.compress.distil import Best, Loss, distance_of, distilled, measured, tell
+from tnlayers.compress.distil import Best, Loss, Pupil, distance_of
 from tnlayers.compress.layerwise import layerwise
 from tnlayers.compress.trainable import Trainable, frozen
 from tnlayers.errors import TNLayersError
+from tnlayers.progress import progress as showing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,8 @@ def repair(
     loss: Loss = "kl",
     temperature: float = 2.0,
     trainable: Trainable = "all",
+    optimizer: Callable[[list[nn.Parameter]], Optimizer] | None = None,
+    scheduler: Callable[[Optimizer], LRScheduler] | None = None,
     seed: int = 0,
     fabric: Fabric | None = None,
     progress: bool = True,
@@ -76,20 +79,26 @@ def repair(
 
     Args:
         model: The compressed model.
-        teacher: The original; it stays as it is. Layers are matched by name.
-        loader: Batches of inputs, or tuples that begin with them (labels are not looked at); iterated several times.
+        teacher: The original; it stays as it is. Layers are matched by name, projections of attention and of recurrent
+            cells too.
+        loader: Batches of inputs; tuples that begin with them; or mappings of keywords, as Hugging Face has them.
+            Labels are not looked at. Iterated several times.
         validation: Batches to choose by; the loader's own if None.
         sweeps: How often least squares solves for every core of a layer; 0 leaves that stage out.
         epochs: Passes of distillation; 0 leaves that stage out.
         lr: The first learning rate of Adam; it falls to 0 over the epochs by half a cosine.
-        loss: "kl" of the softened class probabilities, "mse" of the outputs, or a function of (outputs, teacher's).
+        loss: "kl" of the softened class probabilities, "mse" of the outputs, or a function of (outputs, teacher's). Of
+            a model that returns a mapping the outputs are its "logits", else its first tensor.
         temperature: Softens the probabilities of "kl".
         trainable: "all" parameters, those of "cores" (and the biases of their layers), or the "auxiliary" cores alone:
             all but the largest core of each network, which holds most of the parameters (Liu et al. 2021,
             arXiv 2106.02205), and no bias.
+        optimizer: Makes another optimizer than Adam of the parameters to train.
+        scheduler: Makes another schedule of the optimizer; it steps once per epoch.
         seed: Of dropout and whatever else the model draws.
-        fabric: Decides device and precision; one device of any kind if None.
-        progress: Whether to tell of each stage on the error stream.
+        fabric: Decides device, precision and processes; one device of any kind if None. Of several processes, each
+            gives its own share of the batches.
+        progress: Whether to show a bar with the time left where the error stream is a terminal.
 
     Returns:
         What was done; the model is never further from the teacher than it began, on the validation batches.
@@ -109,25 +118,30 @@ def repair(
         True
     """
     _check(loader, sweeps=sweeps, epochs=epochs, lr=lr, temperature=temperature, trainable=trainable)
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, TNModule)}
-    next(layers_in(model))
     distance = distance_of(loss, temperature)
     fabric = fabric or Fabric(accelerator="auto", devices=1)
-    model.to(fabric.device)
-    with _like(teacher, fabric.device) as original, frozen(model, trainable), torch.random.fork_rng():
+    chosen = loader if validation is None else validation
+    total = _batches(loader, chosen, sweeps and len(list(layers_in(model))), epochs)
+    modes = {module: module.training for module in model.modules()}
+    with (
+        frozen(model, trainable),
+        torch.random.fork_rng(),
+        showing("repair", total, wanted=progress and fabric.is_global_zero) as step,
+    ):
         torch.manual_seed(seed)
-        modes = {module: module.training for module in model.modules()}
-        chosen = loader if validation is None else validation
-        best = Best(model, lambda: measured(model, original, chosen, distance, fabric))
+        runnable, stepping, schedule = _set_up(model, fabric, epochs, lr, optimizer, scheduler)
+        original = deepcopy(teacher).to(fabric.device).eval().requires_grad_(False)
+        pupil = Pupil(model=runnable, teacher=original, distance=distance, fabric=fabric, step=step)
+        best = Best(model, lambda: pupil.measured(chosen))
         began, after = best.distance, None
         fitted: dict[str, tuple[float, float]] = {}
         skipped: dict[str, str] = {}
         if sweeps:
-            fitted, skipped = layerwise(model, original, layers, loader, sweeps, trainable, fabric)
+            step(f"repair: layer by layer from {began:.4g}", done=0)
+            fitted, skipped = layerwise(model, runnable, original, loader, sweeps, trainable, fabric, step)
             after = best.offer("layerwise")
-            tell(progress, f"repair: layer by layer, {began:.4g} -> {after:.4g}")
         model.load_state_dict(best.state)
-        told = tuple(distilled(model, original, loader, distance, epochs, lr, fabric, best, progress))
+        told = tuple(pupil.distilled(loader, epochs, stepping, schedule, best))
         model.load_state_dict(best.state)
         for module, mode in modes.items():
             module.training = mode
@@ -142,10 +156,33 @@ def repair(
     )
 
 
-@contextmanager
-def _like(teacher: nn.Module, device: torch.device) -> Iterator[nn.Module]:
-    """A copy of the teacher for evaluation on a device; the teacher keeps its mode and its place."""
-    yield deepcopy(teacher).to(device).eval().requires_grad_(False)
+def _set_up(
+    model: nn.Module,
+    fabric: Fabric,
+    epochs: int,
+    lr: float,
+    optimizer: Callable[[list[nn.Parameter]], Optimizer] | None,
+    scheduler: Callable[[Optimizer], LRScheduler] | None,
+) -> tuple[nn.Module, Optimizer, LRScheduler]:
+    """The model as Fabric runs it, with an optimizer and a schedule for what is to be trained."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise TNLayersError(
+            "No parameter of the model may be trained: all are frozen, or each network has one core only, which "
+            "trainable='auxiliary' keeps. Take trainable='cores', or set requires_grad."
+        )
+    made = Adam(parameters, lr=lr) if optimizer is None else optimizer(parameters)
+    schedule = CosineAnnealingLR(made, max(epochs, 1)) if scheduler is None else scheduler(made)
+    runnable, stepping = cast("tuple[nn.Module, Optimizer]", fabric.setup(model, made))
+    return runnable, stepping, schedule
+
+
+def _batches(loader: Iterable[Any], chosen: Iterable[Any], layers: int, epochs: int) -> int | None:
+    """How many batches will be run; None where a loader does not say how many it has."""
+    if not isinstance(loader, Sized) or not isinstance(chosen, Sized):
+        return None
+    measurements = 1 + (layers > 0) + epochs
+    return (layers + epochs) * len(loader) + measurements * len(chosen)
 
 
 def _check(loader: Iterable[Any], *, sweeps: int, epochs: int, lr: float, temperature: float, trainable: str) -> None:

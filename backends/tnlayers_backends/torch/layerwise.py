@@ -1,69 +1,76 @@
 """Least squares of a layer's cores against the outputs of the dense layer that it stands for.
 
-With the second moments C = E[x x^T] of the layer's inputs and B = E[y x^T] with the outputs y that are wanted,
+With the second moments C = E[x x^H] of the layer's inputs and B = E[y x^H] with the outputs y that are wanted,
 
-    E ||W x - y||^2  =  tr W C W^T  -  2 tr W B^T  +  E ||y||^2
+    E ||W x - y||^2  =  tr W C W^H  -  2 Re tr W B^H  +  E ||y||^2
 
-is a quadratic form in every single core. Moments are added up batch by batch, so no activations are kept; the bias is
-eliminated exactly (both moments are centred). One core after the other is solved by conjugate gradients from where it
-is, which lower the error at every step and need nothing but the weight rebuilt: any network type, no normal matrix.
+is a quadratic form in every single core, for every layer kind that `pairs.py` knows, real or complex. Moments are added
+up batch by batch, so no activations are kept; the bias is eliminated exactly (both moments are centred). One core after
+the other is solved by conjugate gradients from where it is, which lower the error at every step and need nothing but
+the weight rebuilt: any network type, no normal matrix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tnlayers.window import window
-from tnlayers_backends.torch.conv import TNConv
-from tnlayers_backends.torch.linear import TNLinear
 from tnlayers_backends.torch.module import TNModule
-from tnlayers_backends.torch.moments import conv_patches
+from tnlayers_backends.torch.moments import wide
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.orders import unordered
+from tnlayers_backends.torch.pairs import Moments
 
 _STEPS = 30  # of conjugate gradients per core and sweep: the next sweep goes on from there
 _SMALL = 1e-12  # of the first residual, squared: solved
 
 
-@dataclass(eq=False)
-class Moments:
-    """Sums over pairs of an input vector and the output that is wanted for it, in double precision."""
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """E ||W x + b - y||^2 for one layer, from the means of its moments.
 
-    count: int = 0
-    x: Tensor | None = None
-    y: Tensor | None = None
-    xx: Tensor | None = None
-    yx: Tensor | None = None
-    yy: float = 0.0
+    Attributes:
+        layer: The layer.
+        means: The moments per pair.
+        fixed_bias: Whether the bias stays as it is; else it is solved for with the cores.
+    """
 
-    @torch.no_grad()
-    def add(self, layer: TNModule, inputs: Tensor, outputs: Tensor) -> None:
-        """Add a batch.
+    layer: TNModule
+    means: Moments
+    fixed_bias: bool
 
-        Args:
-            layer: Which the inputs go into.
-            inputs: As its forward takes them.
-            outputs: As its forward should give them.
-        """
-        x, y = _rows(layer, inputs.detach()), _columns_last(layer, outputs.detach())
-        sums = (x.sum(0), y.sum(0), x.mT @ x, y.mT @ x)
-        if self.x is None:
-            self.x, self.y, self.xx, self.yx = sums
-        else:
-            for own, more in zip((self.x, self.y, self.xx, self.yx), sums, strict=True):
-                cast("Tensor", own).add_(more)
-        self.yy += float(y.square().sum())
-        self.count += len(x)
+    def weight(self, cores: dict[str, Tensor]) -> Tensor:
+        """W as a stack of matrices (groups, out, in)."""
+        matrix: Tensor = self.layer._map.weight(OPS, list(cores.values()))
+        whole = unordered(matrix, self.layer.in_order, self.layer.out_place)
+        return whole.reshape(self.means.yx.shape)
 
+    def error(self, cores: dict[str, Tensor], bias: Tensor | None) -> float:
+        """The root of E ||W x + b - y||^2 / E ||y||^2."""
+        means, w = self.means, self.weight(cores)
+        wrong = float((w.conj() * (_times(w, means.xx) - 2 * means.yx)).real.sum() + means.yy)
+        if bias is not None:
+            b = bias.reshape(means.y.shape)
+            through = (w @ means.x[..., None])[..., 0]
+            wrong += float((b.conj() * (b + 2 * through - 2 * means.y)).real.sum())
+        return (max(wrong, 0.0) / float(means.yy)) ** 0.5 if means.yy else 0.0
 
-def fits(layer: nn.Module) -> bool:
-    """Whether a layer's outputs are a matrix times its inputs, as here: linear, or a convolution of one group."""
-    return isinstance(layer, TNLinear) or (isinstance(layer, TNConv) and layer.view == "kernel" and layer.groups == 1)
+    def best_bias(self, cores: dict[str, Tensor]) -> Tensor:
+        """The bias that is best with these cores."""
+        return (self.means.y - (self.weight(cores) @ self.means.x[..., None])[..., 0]).reshape(-1)
+
+    def centred(self, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """C and B where the bias is solved for beside the cores, or taken off the outputs."""
+        means = self.means
+        if bias is None:
+            return means.xx, means.yx
+        dagger = means.x.conj()[:, None, :]
+        if self.fixed_bias:
+            return means.xx, means.yx - bias.reshape(means.y.shape)[..., None] * dagger
+        return means.xx - means.x[..., None] * dagger, means.yx - means.y[..., None] * dagger
 
 
 @torch.no_grad()
@@ -71,90 +78,70 @@ def solve_cores(layer: TNModule, moments: Moments, sweeps: int, fixed: Collectio
     """Fit the cores and the bias of a layer, in place.
 
     Args:
-        layer: One that `fits`.
+        layer: Linear, convolution or embedding.
         moments: Of its inputs and the outputs that are wanted.
         sweeps: How often every core is solved for.
-        fixed: Names of cores that stay.
+        fixed: Names of parameters that stay, "bias" among them.
 
     Returns:
-        The error of the outputs, relative to their norm, before and after; after is never larger (up to rounding).
+        The error of the outputs, relative to their norm, before and after. After is never larger: where it would be,
+        by the rounding of a narrow dtype, the layer stays as it was.
     """
-    sums, n = (moments.x, moments.y, moments.xx, moments.yx), moments.count
-    mean_x, mean_y, xx, yx = (cast("Tensor", total) / n for total in sums)
-    yy = moments.yy / n
-    cores = {name: core.detach().double() for name, core in layer.cores.items()}
-    bias = None if layer.bias is None else layer.bias.detach().double()
-
-    def error(bias: Tensor | None) -> float:
-        w = _weight(layer, cores)
-        wrong = float((w @ xx * w).sum() - 2 * (w * yx).sum()) + yy
-        if bias is not None:
-            wrong += float(bias @ bias + 2 * bias @ (w @ mean_x) - 2 * bias @ mean_y)
-        return (max(wrong, 0.0) / yy) ** 0.5 if yy else 0.0
-
-    before = error(bias)
-    if bias is None:
-        centred, mixed = xx, yx
-    else:
-        centred, mixed = xx - torch.outer(mean_x, mean_x), yx - torch.outer(mean_y, mean_x)
+    form = _Form(layer, moments.means, "bias" in fixed)
+    cores, bias = _wide_parameters(layer)
+    kept = [parameter.detach().clone() for parameter in layer.parameters()]
+    before = form.error(cores, bias)
+    second, mixed = form.centred(bias)
     for _ in range(sweeps):
         for name in cores:
             if name not in fixed:
-                cores[name] = _solved(layer, cores, name, centred, mixed)
-    if bias is not None:
-        bias = mean_y - _weight(layer, cores) @ mean_x
-        cast("nn.Parameter", layer.bias).copy_(bias)
+                cores[name] = _solved(form, cores, name, second, mixed)
     for name, core in layer.cores.items():
         core.copy_(cores[name])
-    return before, error(bias)
+    if layer.bias is not None and "bias" not in fixed:
+        layer.bias.copy_(form.best_bias(cores))
+    after = form.error(*_wide_parameters(layer))
+    if after > before:
+        for parameter, old in zip(layer.parameters(), kept, strict=True):
+            parameter.copy_(old)
+    return before, min(before, after)
 
 
-def _solved(layer: TNModule, cores: dict[str, Tensor], name: str, xx: Tensor, yx: Tensor) -> Tensor:
+def _solved(form: _Form, cores: dict[str, Tensor], name: str, second: Tensor, mixed: Tensor) -> Tensor:
     """One core after some steps of conjugate gradients on the quadratic form in it."""
 
-    def product(core: Tensor, mixed: Tensor | None) -> Tensor:
+    def product(core: Tensor, less: Tensor | None) -> Tensor:
         """The form's matrix times a core, less the linear part where it is given: half the gradient."""
         with torch.enable_grad():
             core = core.detach().requires_grad_()
-            w = _weight(layer, {**cores, name: core})
-            towards = w.detach() @ xx if mixed is None else w.detach() @ xx - mixed
-            return torch.autograd.grad(w, core, towards)[0]
+            w = form.weight({**cores, name: core})
+            towards = _times(w.detach(), second)
+            return torch.autograd.grad(w, core, towards if less is None else towards - less)[0]
 
     core = cores[name]
-    residual = -product(core, yx)
-    direction, square = residual, float(residual.square().sum())
+    residual = -product(core, mixed)
+    direction, square = residual, float(residual.abs().square().sum())
     first = square
     for _ in range(min(_STEPS, core.numel())):
         if square <= _SMALL * first:
             break
         image = product(direction, None)
-        curvature = float((direction * image).sum())
+        curvature = float((direction.conj() * image).real.sum())
         if curvature <= 0:  # inputs that this direction of the core never meets
             break
         core = core + square / curvature * direction
         residual = residual - square / curvature * image
-        last, square = square, float(residual.square().sum())
+        last, square = square, float(residual.abs().square().sum())
         direction = residual + square / last * direction
     return core
 
 
-def _weight(layer: TNModule, cores: dict[str, Tensor]) -> Tensor:
-    matrix: Tensor = layer._map.weight(OPS, list(cores.values()))
-    return unordered(matrix, layer.in_order, layer.out_place)
+def _wide_parameters(layer: TNModule) -> tuple[dict[str, Tensor], Tensor | None]:
+    """The cores and the bias in double precision."""
+    cores = {name: wide(core.detach()) for name, core in layer.cores.items()}
+    return cores, None if layer.bias is None else wide(layer.bias.detach())
 
 
-def _rows(layer: TNModule, inputs: Tensor) -> Tensor:
-    """The vectors that a layer multiplies its weight with, (samples, in_features)."""
-    if not isinstance(layer, TNConv):
-        return inputs.double().reshape(-1, inputs.shape[-1])
-    images = inputs if inputs.ndim == layer.dims + 2 else inputs[None]
-    moves = window(layer.dims, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.padding_mode)
-    return conv_patches(images, moves)
-
-
-def _columns_last(layer: TNModule, outputs: Tensor) -> Tensor:
-    """The outputs as vectors, (samples, out_features), in the order of the inputs' rows."""
-    if not isinstance(layer, TNConv):
-        return outputs.double().reshape(-1, outputs.shape[-1])
-    maps = outputs if outputs.ndim == layer.dims + 2 else outputs[None]
-    return maps.double().movedim(1, -1).reshape(-1, layer.out_channels)
+def _times(weight: Tensor, second: Tensor) -> Tensor:
+    """W C for a stack of weights; C as matrices, or as their diagonals."""
+    return weight @ second if second.ndim == weight.ndim else weight * second[:, None, :]

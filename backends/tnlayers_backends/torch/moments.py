@@ -1,7 +1,7 @@
 """Second moments of a layer's inputs, from a sample: what a data-aware decomposition weighs errors by.
 
-They are added up batch by batch in double precision, so a sample may be any iterable of batches, and of a convolution
-no patches are ever laid out: the moment of two kernel positions is one product of two shifted views of the map.
+They are added up batch by batch in double precision, so a sample may be any iterable of batches; of a convolution the
+patches of a few images at a time are laid out.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def linear_moment(sample: Sample, features: int) -> Tensor:
             raise TNLayersError(f"The sample has shape {tuple(batch.shape)}; the layer takes (..., {features}).")
         rows = batch.reshape(-1, features)
         for chunk in torch.split(rows, max(_ENTRIES // features, 1)):
-            wide = _wide(chunk)
-            total = total.to(wide) + wide.mT @ wide.conj()
+            vectors = wide(chunk)
+            total = total.to(vectors) + vectors.mT @ vectors.conj()
             count += len(chunk)
     return _mean(total, count)
 
@@ -69,7 +69,6 @@ def conv_moment(sample: Sample, moves: Window, channels: int, groups: int) -> Te
     Raises:
         TNLayersError: If the sample has no images, or they have other channels.
     """
-    own, offsets = channels // groups, list(product(*(range(size) for size in moves.kernel)))
     total, count = torch.zeros(()), 0
     for batch in _batches(sample):
         if batch.ndim != len(moves.kernel) + 2 or batch.shape[1] != channels:
@@ -77,14 +76,39 @@ def conv_moment(sample: Sample, moves: Window, channels: int, groups: int) -> Te
                 f"The sample has shape {tuple(batch.shape)}; the layer takes (batch, {channels}, *positions) with "
                 f"{len(moves.kernel)} dimensions of positions."
             )
-        positions = moves.out_sizes(tuple(batch.shape[2:]))
-        for images in torch.split(batch, max(_ENTRIES // (channels * prod(positions)), 1)):
-            padded = _padded(_wide(images), moves)
-            views = [_shifted(padded, moves, offset, positions, own) for offset in offsets]  # each (own, samples)
-            blocks = [[a @ b.mH for b in views] for a in views]
-            total = total.to(padded) + torch.cat([torch.cat(row, 1) for row in blocks])
-            count += len(images) * prod(positions) * groups
+        for images in torch.split(batch, images_at_once(batch, moves)):
+            rows = conv_patches(images, moves, groups)
+            total = total.to(rows) + torch.einsum("gsi,gsj->ij", rows, rows.conj())
+            count += rows.shape[0] * rows.shape[1]
     return _mean(total, count)
+
+
+def conv_patches(images: Tensor, moves: Window, groups: int) -> Tensor:
+    """What a convolution multiplies its kernel with, in (at least) double precision.
+
+    Args:
+        images: Of shape (batch, channels, *positions).
+        moves: How the kernel moves.
+        groups: The groups of channels that do not see each other.
+
+    Returns:
+        Patches of shape (groups, batch * output positions, kernel positions * channels / groups).
+    """
+    positions, own = moves.out_sizes(tuple(images.shape[2:])), images.shape[1] // groups
+    padded = _padded(wide(images), moves)
+    seen = []
+    for offset in product(*(range(size) for size in moves.kernel)):
+        steps = zip(offset, moves.dilation, moves.stride, positions, strict=True)
+        cuts = tuple(slice(k * apart, k * apart + (n - 1) * step + 1, step) for k, apart, step, n in steps)
+        seen.append(padded[(slice(None), slice(None), *cuts)].reshape(len(images), groups, own, prod(positions)))
+    patches = torch.stack(seen, 2)  # (batch, groups, kernel positions, own channels, positions)
+    return patches.permute(1, 0, 4, 2, 3).reshape(groups, len(images) * prod(positions), len(seen) * own)
+
+
+def images_at_once(images: Tensor, moves: Window) -> int:
+    """How many images have patches of a few ten megabytes, at least one."""
+    positions = moves.out_sizes(tuple(images.shape[2:]))
+    return max(_ENTRIES // (prod(moves.kernel) * images.shape[1] * prod(positions)), 1)
 
 
 def _padded(images: Tensor, moves: Window) -> Tensor:
@@ -93,19 +117,12 @@ def _padded(images: Tensor, moves: Window) -> Tensor:
     return torch.nn.functional.pad(images, [n for pair in reversed(moves.padding) for n in pair])
 
 
-def _shifted(padded: Tensor, moves: Window, offset: tuple[int, ...], positions: tuple[int, ...], own: int) -> Tensor:
-    """What one position of the kernel sees, as (channels of a group, batch * groups * positions)."""
-    steps = zip(offset, moves.dilation, moves.stride, positions, strict=True)
-    cuts = tuple(slice(k * dilation, k * dilation + (n - 1) * stride + 1, stride) for k, dilation, stride, n in steps)
-    seen = padded[(slice(None), slice(None), *cuts)]
-    return seen.reshape(-1, own, prod(positions)).movedim(1, 0).reshape(own, -1)
-
-
 def _batches(sample: Sample) -> Iterator[Tensor]:
     yield from [sample] if isinstance(sample, Tensor) else sample
 
 
-def _wide(array: Tensor) -> Tensor:
+def wide(array: Tensor) -> Tensor:
+    """The array in double precision, real or complex."""
     return array.to(torch.promote_types(array.dtype, torch.float64))
 
 
@@ -113,16 +130,3 @@ def _mean(total: Tensor, count: int) -> Tensor:
     if count == 0:
         raise TNLayersError("The sample is empty: give at least one input, and better several times in_features.")
     return total / count
-
-
-def conv_patches(images: Tensor, moves: Window) -> Tensor:
-    """What a convolution of one group multiplies its kernel with, (samples, kernel positions * channels).
-
-    Args:
-        images: Of shape (batch, channels, *positions).
-        moves: How the kernel moves.
-    """
-    positions = moves.out_sizes(tuple(images.shape[2:]))
-    padded = _padded(_wide(images), moves)
-    offsets = product(*(range(size) for size in moves.kernel))
-    return torch.cat([_shifted(padded, moves, offset, positions, images.shape[1]) for offset in offsets]).mT

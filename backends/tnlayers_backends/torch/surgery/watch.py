@@ -155,7 +155,7 @@ def _examples(batch: Any) -> int:
 
 def _observer(site: Site, entry: Seen, data_aware: bool) -> Callable[..., None]:
     def observe(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        x = _input(site, args, kwargs)
+        x = input_of(site.host, site.part, args, kwargs)
         if x is None:
             return
         dense = site.dense
@@ -185,9 +185,8 @@ def _moment(dense: nn.Module, x: Tensor) -> Tensor:
     return conv_moment(x, moves, dense.in_channels, dense.groups)
 
 
-def _input(site: Site, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """What the host was called with for this part; None where it does not show."""
-    host, part = site.host, site.part
+def input_of(host: nn.Module, part: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """What a host was called with for one of its parts; None where it does not show."""
     if isinstance(host, nn.MultiheadAttention):
         place = {"q_proj": 0, "k_proj": 1, "v_proj": 2}.get(part)
         if place is None:

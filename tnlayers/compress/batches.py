@@ -1,0 +1,78 @@
+"""Batches of any form, and what a model makes of them: tensors, with or without labels, and Hugging Face's mappings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from tnlayers.errors import TNLayersError
+
+_LABELS = ("labels", "label", "label_ids")
+
+
+def called(module: nn.Module, batch: Any, fabric: Fabric) -> Tensor:
+    """What a module puts out for a batch, on the device and in the precision that it computes in.
+
+    Args:
+        module: Any module.
+        batch: Inputs; a tuple or a list that begins with them; or a mapping of keywords. Labels are left out.
+        fabric: Decides device and precision.
+
+    Returns:
+        The output; of a mapping the entry "logits", else the first tensor of floating point in it.
+
+    Raises:
+        TNLayersError: If there is no such tensor.
+    """
+    inputs = fabric.to_device(_inputs(batch))
+    parameter = next((one for one in module.parameters() if one.is_floating_point()), None)
+    if parameter is not None:
+        inputs = _in_precision(inputs, parameter.dtype)
+    with fabric.autocast():
+        result = module(**inputs) if isinstance(inputs, Mapping) else module(inputs)
+    if isinstance(result, Mapping) and "logits" in result:
+        return _checked(result["logits"])
+    return _checked(next((one for one in _tensors(result) if one.is_floating_point() or one.is_complex()), result))
+
+
+def examples(batch: Any) -> int:
+    """How many examples a batch has."""
+    return next((len(one) for one in _tensors(_inputs(batch)) if one.ndim), 1)
+
+
+def _checked(output: Any) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise TNLayersError(
+            f"The model returns a {type(output).__name__} without a tensor of numbers, so there is no distance from "
+            "the teacher. Wrap it in a module that returns its outputs as one tensor."
+        )
+    return output
+
+
+def _inputs(batch: Any) -> Any:
+    inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
+    if isinstance(inputs, Mapping):
+        return {name: value for name, value in inputs.items() if name not in _LABELS}
+    return inputs
+
+
+def _in_precision(inputs: Any, dtype: torch.dtype) -> Any:
+    """Tensors of floating point in a dtype; ids and masks stay."""
+    if isinstance(inputs, Mapping):
+        return {name: _in_precision(value, dtype) for name, value in inputs.items()}
+    return inputs.to(dtype) if isinstance(inputs, Tensor) and inputs.is_floating_point() else inputs
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _tensors(item)
