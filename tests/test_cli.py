@@ -319,6 +319,8 @@ def complete(call: Call, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[
         (["draw", "mpo", "--theme", "d"], ["dark"]),
         (["check", "mpo", "--backend", "num"], ["numpy"]),
         (["reproduce", "fig"], ["fig2", "fig3"]),
+        (["spectra", "docs/"], ["docs/results/"]),
+        (["spectra", "m.safetensors", "--network", "tre"], ["tree"]),
     ],
 )
 def test_the_shell_completes(complete: Callable[..., list[str]], words: list[str], offered: list[str]) -> None:

@@ -100,6 +100,7 @@ def test_pictures_are_vector_and_say_what_they_show():
     texts = " ".join(node.text or "" for node in root.iter() if node.tag.endswith("text"))
     assert "core_0 - core_1 (8)" in texts
     assert "ln(bond)" in texts
+    assert "ln(bond)" in tnl.draw(tnl.spectra(np.eye(16), "mpo(cores=2)")).svg  # a single bond
     assert COLOURS["output"][1] in picture.svg
     weights = tnl.draw_weights(layer.to_dense(), torch.zeros(64, 64))
     assert "relative error 1" in weights.title

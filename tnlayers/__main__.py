@@ -25,6 +25,7 @@ from tnlayers.cli.draw import draw
 from tnlayers.cli.explore import explore
 from tnlayers.cli.plan import plan
 from tnlayers.cli.reproduce import reproduce
+from tnlayers.cli.spectra import spectra
 from tnlayers.cli.train import train
 from tnlayers.errors import TNLayersError, TNLayersWarning
 
@@ -53,7 +54,7 @@ def _tnlayers(
 
 
 _LOOK, _RUN, _HERE = "Look at a layer or a model", "Train and compress", "Check and measure"
-for _command in (describe, plan, draw, explore):
+for _command in (describe, plan, draw, explore, spectra):
     app.command(no_args_is_help=True, rich_help_panel=_LOOK)(_command)
 app.command(no_args_is_help=True, rich_help_panel=_RUN)(train)
 app.command(no_args_is_help=True, rich_help_panel=_RUN)(compress)

@@ -27,10 +27,13 @@ class BondSpectrum:
     Attributes:
         cores: The names of the two cores that the bond joins.
         values: The singular values, descending.
+        shape: Rows and columns of the weight as a matrix between the two sides of the bond, the lesser first; None
+            where it is not known.
     """
 
     cores: tuple[str, str]
     values: tuple[float, ...]
+    shape: tuple[int, int] | None = None
 
     @property
     def entropy(self) -> float:
@@ -98,6 +101,26 @@ class Spectra:
             low, high = (middle, high) if cut <= error**2 * norm2 else (low, middle - 1)
         level = values[low - 1] if low else -1.0
         return tuple(max(1, sum(value > level for value in bond.values)) for bond in self.bonds)
+
+    def standing_out(self) -> tuple[int, ...]:
+        """The bond dimensions that keep what stands out of the noise, by analytic VBMF (`tnlayers.compress.vbmf`).
+
+        Raises:
+            TNLayersError: If the shape of a cut is not known.
+
+        Example:
+            >>> bond = BondSpectrum(cores=("a", "b"), values=(9.0, 0.11, 0.1, 0.1), shape=(4, 4))
+            >>> Spectra(name="W", bonds=(bond,)).standing_out()
+            (1,)
+        """
+        from tnlayers.compress.vbmf import kept_values  # numpy, which looking at values does not need
+
+        ranks = []
+        for bond in self.bonds:
+            if bond.shape is None:
+                raise TNLayersError(f"The shape of the cut {' - '.join(bond.cores)} is not known: take tnl.spectra.")
+            ranks.append(kept_values([value**2 for value in bond.values], *bond.shape))
+        return tuple(ranks)
 
     def __str__(self) -> str:
         lines = [f"Spectra of {self.name}"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from glob import escape
+from pathlib import Path
 from typing import get_args
 
 from tnlayers.networks.registry import known_names
@@ -54,6 +56,14 @@ def _backends() -> Iterable[str]:
     from tnlayers.backends import installed
 
     return installed()
+
+
+def trained(incomplete: str) -> list[str]:
+    """Completes the path of a .safetensors file, one folder at a time."""
+    folder, slash, begin = incomplete.rpartition("/")
+    found = Path(folder or (slash or ".")).glob(f"{escape(begin)}*")
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in found]
+    return sorted(f"{folder}{slash}{name}" for name in names if name.endswith(("/", ".safetensors")))
 
 
 spec = one_of(_types)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tnlayers.cli.shared import JsonOption, LoadOption, load_files
+from tnlayers.cli.trained import TrainedArgument, trained
 from tnlayers.errors import TNLayersError
 
 if TYPE_CHECKING:
@@ -18,14 +16,7 @@ if TYPE_CHECKING:
 
 
 def compress(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE_OR_FACTORY",
-            help="A .safetensors file (of tnl.save, or a plain state dict), or module:function that makes the model.",
-            show_default=False,
-        ),
-    ],
+    what: TrainedArgument,
     ratio: Annotated[float | None, typer.Option(metavar="X", help="At most this share of all parameters.")] = None,
     max_params: Annotated[int | None, typer.Option(metavar="N", help="At most so many parameters.")] = None,
     max_flops: Annotated[int | None, typer.Option(metavar="N", help="At most so many flops of a forward pass.")] = None,
@@ -62,14 +53,11 @@ def compress(
     tnlayers compress model.safetensors --max-params 1000000 --network lowrank --dry-run
     """
     load_files(load)
-    from tnlayers.backends import backend
-
-    backend("torch")  # says what to install
     import tnlayers as tnl
 
     if report is not None and not report.parent.is_dir():
         raise TNLayersError(f"--report {report}: the folder {report.parent} does not exist.")
-    model, runs = _model(what)
+    model, runs = trained(what)
     if sample is not None and not runs:
         raise TNLayersError(f"{what} is a plain state dict, which cannot run on a --sample. Give module:function.")
     result = tnl.compress(
@@ -97,49 +85,6 @@ def compress(
         texts = {".html": result.report.to_html, ".json": result.report.to_json}
         write_text(report, texts.get(report.suffix, lambda: f"{result.report}\n")())
     print(result.report.to_json() if as_json else result.report)
-
-
-def _model(what: str) -> tuple[nn.Module, bool]:
-    """The model, and whether it can run."""
-    import torch
-
-    import tnlayers as tnl
-    from tnlayers.io.container import read
-
-    if not what.endswith(".safetensors"):
-        return _made(what), True
-    metadata, arrays = read(Path(what))
-    if "tnlayers" not in metadata:
-        from tnlayers_backends.torch.storage import from_bytes
-        from tnlayers_backends.torch.surgery.bare import bare
-
-        return bare({name: from_bytes(one.data, one.dtype, one.shape) for name, one in arrays.items()}), False
-    model = tnl.load(what)
-    if not isinstance(model, torch.nn.Module):
-        raise TNLayersError(f"{what} holds a {type(model).__name__}, not a torch model.")
-    return model, True
-
-
-def _made(what: str) -> nn.Module:
-    from torch import nn
-
-    name, colon, attribute = what.partition(":")
-    if not colon or not attribute:
-        raise TNLayersError(
-            f"{what!r} is neither a .safetensors file nor module:function, such as mine:make_model for the function "
-            "make_model of mine.py."
-        )
-    sys.path.insert(0, os.getcwd())
-    try:
-        made: Any = getattr(importlib.import_module(name), attribute)
-        made = made if isinstance(made, nn.Module) else made()
-    except Exception as error:
-        raise TNLayersError(f"{what} failed: {type(error).__name__}: {error}. TNLAYERS_DEBUG=1 shows where.") from error
-    finally:
-        sys.path.remove(os.getcwd())
-    if not isinstance(made, nn.Module):
-        raise TNLayersError(f"{what} gives a {type(made).__name__}, not a torch module.")
-    return made
 
 
 def _rules(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from tnlayers.backends import backend_of
-from tnlayers.compress.splitting import Splitting
+from tnlayers.compress.splitting import Splitting, behind
 from tnlayers.compress.splitting import spectra as cut_spectra
 from tnlayers.errors import TNLayersError
 from tnlayers.kernel import kernel_spec
@@ -124,8 +124,17 @@ def _named(graph: Graph, found: Mapping[tuple[int, ...], Array]) -> list[BondSpe
     bonds = []
     for bond in sorted(found, key=lambda bond: graph.summed.index(bond[0])):
         left, right = (core.name for core in graph.cores if bond[0] in core.indices)
-        bonds.append(BondSpectrum(cores=(left, right), values=tuple(float(value) for value in found[bond])))
+        values = tuple(float(value) for value in found[bond])
+        bonds.append(BondSpectrum(cores=(left, right), values=values, shape=_shape(graph, bond)))
     return bonds
+
+
+def _shape(graph: Graph, bond: tuple[int, ...]) -> tuple[int, int]:
+    """The sizes of the two sides of a bond, the lesser first."""
+    moves = walk(graph, len(graph.cores) // 2)
+    side = behind(graph, moves, next(move for move in moves if move.bond == bond))
+    one, all_of_it = prod(graph.sizes[i] for i in side), prod(graph.in_modes) * prod(graph.out_modes)
+    return min(one, all_of_it // one), max(one, all_of_it // one)
 
 
 def _matrix_of(thing: Any) -> Array:

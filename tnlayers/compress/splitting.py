@@ -97,7 +97,7 @@ def spectra(ops: Splitting, graph: Graph, weight: Array) -> dict[tuple[int, ...]
     axes = [*graph.outputs, *graph.inputs]
     tensor = ops.reshape(weight, (*graph.out_modes, *graph.in_modes))
     moves = walk(graph, centre=len(graph.cores) // 2)
-    return {move.bond: ops.svd(_matrix(ops, graph, tensor, axes, _behind(graph, moves, move)))[1] for move in moves}
+    return {move.bond: ops.svd(_matrix(ops, graph, tensor, axes, behind(graph, moves, move)))[1] for move in moves}
 
 
 def _longer(ops: Primitives, matrix: Array, count: int) -> Array:
@@ -105,7 +105,7 @@ def _longer(ops: Primitives, matrix: Array, count: int) -> Array:
     return ops.permute(ops.pad(ops.permute(matrix, (1, 0)), count), (1, 0))
 
 
-def _behind(graph: Graph, moves: Sequence[Move], move: Move) -> list[int]:
+def behind(graph: Graph, moves: Sequence[Move], move: Move) -> list[int]:
     """The modes of all cores on the far side of a bond."""
     cores = {move.source}
     for earlier in reversed(moves[: moves.index(move)]):

@@ -76,8 +76,8 @@ def frame(series: Sequence[Series], *, x_name: str, y_name: str, logarithmic: bo
 def _curve(one: Series, points: Sequence[Point]) -> Group:
     role = "muted" if one.faint else one.role
     shapes: list[Shape] = [Line(points=tuple(points), stroke=role, width=1.2)] if len(points) > 1 else []
-    if not one.faint:
-        fill = role if ROLES.index(one.role) % 2 == 0 else "paper"
+    if not one.faint or len(points) == 1:  # a single point has no line
+        fill = role if not one.faint and ROLES.index(one.role) % 2 == 0 else "paper"
         radius = 2.4 if len(points) <= 40 else 1.2
         shapes += [Circle(centre=at, radius=radius, fill=fill, stroke=role, width=1.0) for at in points]
     told = ", ".join(f"{y:.4g}" for _, y in one.points[:64])

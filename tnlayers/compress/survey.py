@@ -1,0 +1,61 @@
+"""The spectra of every weight of a torch model: of networks at their own bonds, of dense weights cut by a template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+
+from tnlayers_backends.torch.module import TNModule
+from torch import nn
+
+from tnlayers.compress.spectra import spectra
+from tnlayers.compress.target import loop_free
+from tnlayers.compress.twins import twins_of
+from tnlayers.errors import TNLayersError
+from tnlayers.spectrum import Spectra
+
+
+def weights_of(model: nn.Module, patterns: Sequence[str] = ()) -> dict[str, nn.Module]:
+    """The weights of a model by name: layers of tnlayers, and every dense weight that one could stand for.
+
+    Args:
+        model: Any module.
+        patterns: Of names ("encoder.*"), one of which has to match; none for all weights.
+
+    Raises:
+        TNLayersError: If there are no weights, or a pattern matches none.
+    """
+    networks = {name: module for name, module in model.named_modules() if isinstance(module, TNModule)}
+    found = networks | {name: twin.dense for name, twin in twins_of(model).items()}
+    if not found:
+        raise TNLayersError(f"This {type(model).__name__} has no weight that a network could stand for.")
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in found):
+            raise TNLayersError(f"No layer's name matches {pattern!r}; the layers are {', '.join(found)}.")
+    chosen = [name for name, _ in model.named_modules() if name in found] + list(found)  # in the model's order
+    return {
+        name: found[name]
+        for name in dict.fromkeys(chosen)
+        if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
+
+
+def survey(weights: dict[str, nn.Module], template: str) -> Iterator[tuple[str, Spectra]]:
+    """The spectra of weights, one after the other.
+
+    Args:
+        weights: By name.
+        template: What cuts dense weights and networks that have loops: a loop-free network, "mpo(cores=4)".
+
+    Raises:
+        TNLayersError: As `tnl.spectra`.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(16, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+        >>> [(name, len(found.bonds)) for name, found in survey(weights_of(model), "mpo(cores=2)")]
+        [('0', 1), ('2', 1)]
+    """
+    for name, layer in weights.items():
+        own = isinstance(layer, TNModule) and all(loop_free(graph) for graph in layer._map.graphs)
+        yield name, spectra(layer, None if own else template)
