@@ -22,7 +22,7 @@ def make():
     return torch.nn.ModuleDict({
         "attention": torch.nn.MultiheadAttention(16, 2),
         "conv": torch.nn.Conv2d(4, 8, 3),
-        "ring": tnl.nn.TNLinear(16, 16, network="ring(cores=2, bond=2)", seed=0),
+        "ring": tnl.nn.TNLinear(16, 16, network="ring(cores=3, bond=2)", seed=0),
         "small": tnl.nn.MPOLinear(64, 36, bond_dim=3, cores=3, seed=0),
         "last": torch.nn.Linear(16, 1),
     })
@@ -56,7 +56,7 @@ def test_every_layer_and_its_picture(capsys, folder):
     assert [bond["entropy"] for bond in data["small"]["bonds"]] == list(own.entropies)
     assert tuple(bond["advice"] for bond in data["small"]["bonds"]) == own.advice(0.2)
     assert tuple(bond["standing_out"] for bond in data["small"]["bonds"]) == own.standing_out() == (3, 3)
-    assert "ring: a 16x16 weight" in (folder / "seen.svg").read_text()
+    assert "ring: a 16x16 weight cut by mpo" in (folder / "seen.svg").read_text()
     code, table, _ = run(capsys, *words)
     assert max(map(len, table.splitlines())) <= 80
     assert "attention.q_proj" in table

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from tnlayers_backends.torch.module import TNModule
+from tnlayers_backends.torch.surgery.hosts import parts_of
 from torch import nn
 
 from tnlayers.compress.spectra import spectra
 from tnlayers.compress.target import loop_free
-from tnlayers.compress.twins import twins_of
 from tnlayers.errors import TNLayersError
 from tnlayers.spectrum import Spectra
 
@@ -25,17 +25,18 @@ def weights_of(model: nn.Module, patterns: Sequence[str] = ()) -> dict[str, nn.M
     Raises:
         TNLayersError: If there are no weights, or a pattern matches none.
     """
-    networks = {name: module for name, module in model.named_modules() if isinstance(module, TNModule)}
-    found = networks | {name: twin.dense for name, twin in twins_of(model).items()}
+    found: dict[str, nn.Module] = {}
+    for path, module in model.named_modules():
+        parts = {"": module} if isinstance(module, TNModule) else parts_of(module)
+        found |= {".".join(filter(None, (path, part))): weight for part, weight in parts.items()}
     if not found:
         raise TNLayersError(f"This {type(model).__name__} has no weight that a network could stand for.")
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in found):
             raise TNLayersError(f"No layer's name matches {pattern!r}; the layers are {', '.join(found)}.")
-    chosen = [name for name, _ in model.named_modules() if name in found] + list(found)  # in the model's order
     return {
-        name: found[name]
-        for name in dict.fromkeys(chosen)
+        name: weight
+        for name, weight in found.items()
         if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
     }
 
