@@ -77,8 +77,8 @@ class Compression:
         if not free:
             raise TNLayersError(
                 f"This {type(self.model).__name__} has no layer that a network could replace; those are nn.Linear, "
-                "nn.Conv1d to 3d, nn.Embedding, nn.MultiheadAttention, nn.LSTMCell, nn.GRUCell and Conv1D of "
-                "transformers."
+                "nn.Conv1d to 3d, nn.Embedding, nn.MultiheadAttention, nn.LSTM, nn.GRU, nn.RNN and their cells, and "
+                "Conv1D of transformers."
             )
         rules = dict(zip(free, rules_for([site.names[0] for site in free], self.networks, self.rules), strict=True))
         dense = Rule(networks=())

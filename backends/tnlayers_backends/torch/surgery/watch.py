@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from tnlayers.errors import TNLayersError
 from tnlayers.window import window
@@ -26,7 +27,7 @@ class Seen:
 
     Attributes:
         vectors: Rows of input, of images their number.
-        spatial: Size of the images.
+        spatial: Size of the images; of sequences in a recurrent layer, their steps.
         moment: Sum over batches of their second moment times their vectors; None of what is not seen from outside.
     """
 
@@ -116,7 +117,7 @@ def _sensitivity(model: nn.Module, site: Site, batches: Sequence[Any], reference
 
 
 def _batches(sample: ModelSample) -> Iterator[Any]:
-    if isinstance(sample, (Tensor, tuple, Mapping)):
+    if isinstance(sample, (Tensor, tuple, Mapping)):  # a PackedSequence is a tuple too
         yield sample
     else:
         yield from sample
@@ -124,7 +125,7 @@ def _batches(sample: ModelSample) -> Iterator[Any]:
 
 def _run(model: nn.Module, batch: Any) -> Tensor:
     """All outputs of the model for a batch as one vector in double precision."""
-    args, kwargs = ((), batch) if isinstance(batch, Mapping) else (batch if isinstance(batch, tuple) else (batch,), {})
+    args, kwargs = ((), batch) if isinstance(batch, Mapping) else (_arguments(batch), {})
     try:
         result = model(*args, **kwargs)
     except Exception as error:
@@ -138,9 +139,16 @@ def _run(model: nn.Module, batch: Any) -> Tensor:
     return torch.cat(found)
 
 
+def _arguments(batch: Any) -> tuple[Any, ...]:
+    packed = isinstance(batch, PackedSequence)  # a tuple by its class, one argument by its meaning
+    return batch if isinstance(batch, tuple) and not packed else (batch,)
+
+
 def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
+    elif isinstance(value, PackedSequence):
+        yield value.data
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _tensors(item)
@@ -168,8 +176,10 @@ def _observer(site: Site, entry: Seen, data_aware: bool) -> Callable[..., None]:
             return
         else:
             images, count = x, x.numel() // max(x.shape[-1], 1)
+        if isinstance(site.host, nn.RNNBase):
+            entry.spatial = (_steps(site.host, args[0] if args else kwargs["input"]),)
         entry.vectors += count
-        if data_aware and not site.against:
+        if data_aware and not site.against and _shows(site):
             moment = count * _moment(dense, images)
             entry.moment = moment if entry.moment is None else entry.moment + moment
 
@@ -187,6 +197,9 @@ def _moment(dense: nn.Module, x: Tensor) -> Tensor:
 
 def input_of(host: nn.Module, part: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
     """What a host was called with for one of its parts; None where it does not show."""
+    if isinstance(host, nn.RNNBase):
+        given = args[0] if args else kwargs.get("input")
+        return given.data if isinstance(given, PackedSequence) else given
     if isinstance(host, nn.MultiheadAttention):
         place = {"q_proj": 0, "k_proj": 1, "v_proj": 2}.get(part)
         if place is None:
@@ -198,6 +211,18 @@ def input_of(host: nn.Module, part: str, args: tuple[Any, ...], kwargs: Mapping[
     else:
         value = args[0] if args else next(iter(kwargs.values()), None)
     return value if isinstance(value, Tensor) else None
+
+
+def _shows(site: Site) -> bool:
+    """Whether the host's input is that of the part: deeper layers and hidden states of recurrent ones do not show."""
+    return not isinstance(site.host, nn.RNNBase) or site.part.startswith("ih_l0")
+
+
+def _steps(host: nn.RNNBase, given: Any) -> int:
+    """Steps of a sequence that a recurrent layer is called with; of packed ones the most."""
+    if isinstance(given, PackedSequence):
+        return len(given.batch_sizes)
+    return int(given.shape[1 if host.batch_first and given.ndim == 3 else 0])
 
 
 @contextmanager
