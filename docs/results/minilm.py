@@ -5,9 +5,9 @@
     python docs/results/minilm.py own uniform repaired --text TEXT/usr/share/games/fortunes --cache FOLDER
     python docs/results/minilm.py                               writes tables and picture again from what is stored
 
-A row that is stored is not measured again, so a run that was stopped goes on. "own" and "uniform" are two ways to divide
-a budget over the 36 linear layers; embeddings, norms and biases stay. Sentences for the second moments, for repair and
-for the measurement are different fortunes.
+A row that is stored is not measured again, so a run that was stopped goes on. "own" and "uniform" are two ways to
+divide a budget over the 36 linear layers; embeddings, norms and biases stay. Sentences for the second moments, for
+repair and for the measurement are different fortunes.
 """
 
 from __future__ import annotations
