@@ -41,7 +41,7 @@ SCRATCHED = ("mpo(cores=4)", "lowrank")
 PEERED = {"fc2": ("fc1",), "lenet5": ("conv2", "conv3", "fc1")}  # what torch-mpo makes smaller
 BATCH, VALIDATION, CHOOSE = 125, 5_000, 2_000
 SAMPLE, LEAST, DISTIL = 2_000, 2_000, 10_000  # images for moments and sensitivities, least squares, distillation
-SWEEPS, EPOCHS, SCRATCH_EPOCHS, LR = 2, 5, 5, 1e-3
+SWEEPS, EPOCHS, SCRATCH_EPOCHS, LR = 2, 5, 10, 1e-3
 
 
 class Dense(nn.Module):
