@@ -155,10 +155,11 @@ def _check_place(
             f"The {type(layer).__name__} at {path!r} takes the place of a {kind.replaces.__name__}, but there is a "
             f"{type(old).__name__}. Give into= the model as it was before its layers were replaced."
         )
-    needs, has = (tuple(getattr(one, size) for size in kind.sizes) for one in (layer, old))
+    sizes = [size for size in kind.sizes if size != "padding_idx" or layer.padding_idx is not None]
+    needs, has = (tuple(getattr(one, size) for size in sizes) for one in (layer, old))
     if has != needs:
         raise TNLayersError(
-            f"The {type(layer).__name__} at {path!r} has {', '.join(kind.sizes)} = {needs}, but the module there has "
+            f"The {type(layer).__name__} at {path!r} has {', '.join(sizes)} = {needs}, but the module there has "
             f"{has}. Give into= a model of the sizes that were saved."
         )
 

@@ -29,6 +29,8 @@ _LAYERS: dict[type[nn.Module], type[TNRecurrent]] = {nn.LSTM: TNLSTM, nn.GRU: TN
 
 def parts_of(module: nn.Module) -> dict[str, nn.Module]:
     """The dense weights of a module by the name of the part, "" for the module's only one; none for other modules."""
+    if isinstance(module, nn.Embedding):
+        return {"": _table(module)}
     if isinstance(module, PLAIN):
         return {"": module}
     if is_transposed(module):
@@ -130,6 +132,16 @@ def keep_modes(old: nn.Module, new: nn.Module) -> None:
         twin = getattr(old, "bias" if name == "bias" else "weight")
         parameter.requires_grad_(twin.requires_grad)
     new.train(old.training)
+
+
+def _table(module: nn.Embedding) -> nn.Embedding:
+    """The embedding, of whose row of padding nothing is known where it is not zero: as a network's it would read so."""
+    weight, padding = module.weight, module.padding_idx
+    if padding is None or weight.is_meta or not weight[padding].count_nonzero():
+        return module
+    table = nn.Embedding(module.num_embeddings, module.embedding_dim, device="meta")
+    table.weight = nn.Parameter(weight.detach(), weight.requires_grad)
+    return table
 
 
 def own_copy(dense: nn.Module) -> nn.Module:

@@ -9,16 +9,14 @@ from torch import nn
 from tnlayers.convplan import Convolution, ConvPlan
 from tnlayers.cost import NOTHING, Cost, dense_cost
 from tnlayers.machine import Machine
-from tnlayers.spec import Spec
 from tnlayers.window import window
 from tnlayers_backends.torch.conv import TNConv
 from tnlayers_backends.torch.embedding import TNEmbedding
 from tnlayers_backends.torch.linear import TNLinear
 from tnlayers_backends.torch.module import TNModule
 from tnlayers_backends.torch.sequence import carried_seconds, dense_seconds, rebuilding_seconds
-from tnlayers_backends.torch.storage import KINDS
 from tnlayers_backends.torch.surgery.hosts import itemsize
-from tnlayers_backends.torch.surgery.sites import Site
+from tnlayers_backends.torch.surgery.site import Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +30,6 @@ class Work:
 
     count: int
     spatial: tuple[int, ...] = ()
-
-
-def blank(site: Site, spec: Spec) -> TNModule:
-    """The layer of a spec in a weight's place, without numbers."""
-    kind = next(kind for kind in KINDS.values() if kind.replaces is type(site.dense))
-    missing = {"view": "kernel", "in_size": None, "unique": False}
-    keywords = {name: getattr(site.dense, name, missing.get(name)) for name in kind.keywords}
-    return kind.build(spec, dtype=site.weight.dtype, device="meta", **keywords)
 
 
 def flops(site: Site, layer: TNModule | None, work: Work) -> int | None:

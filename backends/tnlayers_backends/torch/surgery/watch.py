@@ -15,7 +15,7 @@ from tnlayers.errors import TNLayersError
 from tnlayers.window import window
 from tnlayers_backends.torch.moments import conv_moment, linear_moment
 from tnlayers_backends.torch.surgery.memory import Memory, digest
-from tnlayers_backends.torch.surgery.sites import Site
+from tnlayers_backends.torch.surgery.site import Site
 
 ModelSample: TypeAlias = "Tensor | tuple[Any, ...] | Mapping[str, Any] | Iterable[Any]"
 _NOISE = 0.1  # relative size of the error that is tried: small enough to add up, far above rounding
@@ -35,11 +35,6 @@ class Seen:
     spatial: tuple[int, ...] = ()
     moment: Tensor | None = None
 
-    @property
-    def covariance(self) -> Tensor | None:
-        """The second moment of the inputs."""
-        return None if self.moment is None else self.moment / self.vectors
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
@@ -47,13 +42,24 @@ class Watched:
 
     Attributes:
         examples: How many examples the sample has.
-        seen: One entry per site.
+        seen: By weight, every one that is tied to another too.
         sensitivity: Per site, the relative squared change of the model's outputs over that of the weight.
     """
 
     examples: int
-    seen: tuple[Seen, ...]
+    seen: Mapping[Site, Seen]
     sensitivity: tuple[float, ...]
+
+    def covariance(self, site: Site) -> Tensor | None:
+        """The second moment of a site's inputs; none where it is read both ways round, which has no single input."""
+        if any(member.turned != site.turned for member in site.tied):
+            return None
+        seen = [self.seen[member] for member in site.members]
+        known = [one for one in seen if one.moment is not None]
+        if not known:
+            return None
+        moments = torch.stack([one.moment for one in known if one.moment is not None])
+        return moments.sum(0) / sum(one.vectors for one in known)
 
 
 @torch.no_grad()
@@ -71,10 +77,10 @@ def watch(model: nn.Module, sites: Sequence[Site], sample: ModelSample, *, data_
         TNLayersError: If the model does not run on the sample, or its outputs have no numbers.
     """
     batches = list(_batches(sample))
-    seen = tuple(Seen() for _ in sites)
+    seen = {member: Seen() for site in sites for member in site.members}
     handles = [
         site.host.register_forward_pre_hook(_observer(site, entry, data_aware), with_kwargs=True)
-        for site, entry in zip(sites, seen, strict=True)
+        for site, entry in seen.items()
     ]
     with _evaluating(model):
         try:
