@@ -91,7 +91,11 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
         "test_torch_func::test_vmap_over_the_batch, test_torch_func::test_vmap_over_stacked_cores",
         "test_jax::test_vmap_over_inputs_and_over_layers",
     ),
-    "forward mode (jvp)": (NO_GRADIENTS, "test_torch_func::test_jvp_and_jacrev", "test_jax::test_jvp"),
+    "forward mode (jvp)": (
+        NO_GRADIENTS,
+        "test_torch_func::test_jvp_and_jacrev",
+        "test_jax::test_jvp, test_jax_planned::test_forward_mode_is_asked_for",
+    ),
     "second order": (
         NO_GRADIENTS,
         "test_torch_func::test_hessian_vector_products_over_the_cores, "
@@ -102,6 +106,14 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
         NO_GRADIENTS,
         "test_torch_parallel::test_activation_checkpointing",
         "test_jax::test_checkpoint_changes_no_gradient",
+    ),
+    "the same plans": (("test_jax_planned::test_all_backends_plan_alike",) * 3),
+    "the batch in chunks, with a planned backward pass": (
+        "test_numpy::test_chunks_give_the_same, test_numpy::test_chunks_take_the_memory_of_a_few_rows",
+        "test_planned::test_values_and_gradients, test_planned::test_function_transforms",
+        "test_jax_planned::test_values_and_gradients, "
+        "test_jax_planned::test_transformations_agree_with_plain_operations, "
+        "test_jax_planned::test_memory_does_not_grow_with_the_batch",
     ),
     "float64": (
         "test_layers::test_forward",

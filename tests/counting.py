@@ -110,6 +110,7 @@ class CountingOps:
         result = self.matmul(left, right)
         assert out.shape == result.shape
         assert view_strides(out, (out.size,)) == (1,) or out.size == 1, f"{out} is not what a product writes"
+        return out
 
     def add_product(self, total, left, right):
         *stack, rows, summed = left.shape
@@ -118,11 +119,13 @@ class CountingOps:
         self.flops += 2 * prod(stack) * rows * summed * right.shape[-1]
         self._move(left.size, right.size, total.size, total.size)  # reads and writes the sum
         self.products.append((left, right))
+        return total
 
     def copy_into(self, out, array):
         assert out.shape == array.shape
         self._move(array.size, array.size)
         self.copied += 2 * array.size * self.itemsize
+        return out
 
     def sum(self, array, axes):
         result = Strided.new(*(n for axis, n in enumerate(array.shape) if axis not in axes))

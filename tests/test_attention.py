@@ -195,11 +195,7 @@ def test_stacked_encoder_and_decoder():
 
 # Recurrent cells.
 
-CELLS = {
-    "lstm": (tnl.nn.TNLSTMCell, nn.LSTMCell),
-    "gru": (tnl.nn.TNGRUCell, nn.GRUCell),
-    "rnn": (tnl.nn.TNRNNCell, nn.RNNCell),
-}
+CELLS = {"lstm": (tnl.nn.TNLSTMCell, nn.LSTMCell), "gru": (tnl.nn.TNGRUCell, nn.GRUCell)}
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from os import environ, pathsep
 
 import numpy as np
@@ -103,6 +104,33 @@ def test_memory_is_what_the_plan_states(text, batch):
     tracemalloc.stop()
     assert peak <= 1.1 * stated + 65536
     assert peak >= 0.5 * stated  # the statement is no vast upper bound either
+
+
+@pytest.mark.parametrize("leading", [(), (0,), (5,), (2, 3)])
+@pytest.mark.parametrize(("name", "dtype"), [("mpo-padded", "float32"), ("ring", "complex64"), ("cp", "float16")])
+def test_chunks_give_the_same(name, dtype, leading):
+    spec = tnl.spec(ROWS[name])
+    layer = tnl.build(spec, "numpy", seed=5, dtype=dtype)
+    layer.use_plan(replace(tnl.plan(spec, 5), chunk=2))
+    x = np.random.default_rng(1).standard_normal((*leading, spec.in_features)).astype(dtype)
+    y = layer(x)
+    assert y.dtype == dtype
+    assert_close(y, oracle_forward(spec, list(layer.cores.values()), x), dtype=dtype)
+    assert layer(x.astype(np.complex128)).dtype == np.complex128  # the wider one, as plain operations give
+
+
+def test_chunks_take_the_memory_of_a_few_rows():
+    layer = tnl.build("mpo(in=8x8x8x8, out=8x8x8x8, bond=16)", "numpy")
+    x, plan = np.ones((128, 4096), np.float32), layer.plan_for(128)
+    peaks = []
+    for chunk in (plan.chunk, None):
+        layer.use_plan(replace(plan, chunk=chunk))
+        tracemalloc.start()
+        y = layer(x)
+        peaks.append(tracemalloc.get_traced_memory()[1] - y.nbytes)
+        tracemalloc.stop()
+    assert 0.5 * plan.memory <= peaks[0] <= 1.1 * plan.memory + 65536
+    assert peaks[0] <= peaks[1] / 8
 
 
 def test_nothing_else_is_loaded():

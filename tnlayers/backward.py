@@ -8,7 +8,8 @@ The backward sweep carries the gradient g of the state against the chain. A link
 on the same views as the forward sweep: the gradient stands in memory as the state does, and only where the forward
 pass permuted a state does the backward pass permute its gradient. States are not kept from forward to backward: the
 sweep computes them again, a few rows at a time, while they are in cache. Everything but the results is written into one
-workspace, so nothing is allocated.
+workspace, so nothing is allocated. Where arrays cannot be written to, as on jax, there is no workspace: every primitive
+returns its result too, and only that is read.
 
 `carry` and `carry_back` name places in the workspace in entries per row; `Sweep` holds them and is derived once.
 """
@@ -20,29 +21,43 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from tnlayers.chain import Chain, Link
-from tnlayers.program import Array, Primitives, View
+from tnlayers.program import Array, Primitives, Shape, View
 
 Place: TypeAlias = tuple[int, int]  # where in the workspace, and how much, in entries per row
 
 
-class SweepPrimitives(Primitives, Protocol):
-    """What a backend has to offer beside the primitives of programs for sweeps to run in kept memory."""
+class CarryPrimitives(Primitives, Protocol):
+    """What a backend has to offer beside the primitives of programs to carry rows along a chain.
 
-    def matmul_into(self, out: Array, left: Array, right: Array) -> None:
+    Each returns its result, written to `out` where there is such memory; `out` is None where arrays are immutable.
+    """
+
+    def matmul_into(self, out: Array, left: Array, right: Array) -> Array:
         """`out = left @ right`, as `matmul` otherwise."""
 
-    def add_product(self, total: Array, left: Array, right: Array) -> None:
-        """`total += left @ right`, summed over the stack where `total` is one matrix."""
-
-    def copy_into(self, out: Array, array: Array) -> None:
+    def copy_into(self, out: Array, array: Array) -> Array:
         """`out[...] = array`."""
+
+
+class SweepPrimitives(CarryPrimitives, Protocol):
+    """What it has to offer to carry gradients back."""
+
+    def add_product(self, total: Array, left: Array, right: Array) -> Array:
+        """`total + left @ right`, summed over the stack where `total` is one matrix; in place where that can be."""
 
 
 class Workspace(Protocol):
     """Memory for some rows."""
 
-    def take(self, place: Place) -> Array:
-        """A flat array of the place's entries, times the rows."""
+    def take(self, place: Place) -> Array | None:
+        """A flat array of the place's entries, times the rows; None where arrays are immutable."""
+
+
+class NoWorkspace:
+    """The workspace of backends with immutable arrays."""
+
+    def take(self, place: Place) -> None:
+        """Nowhere: the primitives return new arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +112,9 @@ def _gradient_widths(chain: Chain) -> tuple[int, int]:
     return widths[0], widths[1]
 
 
-def carry(ops: SweepPrimitives, sweep: Sweep, x: Array, matrices: Sequence[Array], space: Workspace, y: Array) -> None:
+def carry(
+    ops: CarryPrimitives, sweep: Sweep, x: Array, matrices: Sequence[Array], space: Workspace, y: Array | None
+) -> Array:
     """Carry rows along the chain.
 
     Args:
@@ -106,17 +123,16 @@ def carry(ops: SweepPrimitives, sweep: Sweep, x: Array, matrices: Sequence[Array
         x: Some rows of the input.
         matrices: The prepared matrices.
         space: The workspace, for as many rows.
-        y: The same rows of the output, written to.
+        y: The same rows of the output, written to; None where arrays are immutable.
+
+    Returns:
+        The rows of the output, their axes split or merged as it comes.
     """
     chain = sweep.chain
     states = _states(ops, sweep, x, matrices, space)
-    link = chain.links[-1]
     out = y if chain.arrange is None else space.take(sweep.results[-1])
-    _product_into(ops, link, out, states[-1], matrices[-1])
-    if chain.arrange is not None:
-        view = chain.arrange
-        array = _permuted(ops, view, out)
-        ops.copy_into(ops.reshape(y, array.shape), array)
+    result = _product_into(ops, chain.links[-1], out, states[-1], matrices[-1])
+    return result if chain.arrange is None else _copy_into(ops, _permuted(ops, chain.arrange, result), y)
 
 
 def carry_back(
@@ -128,7 +144,9 @@ def carry_back(
     gy: Array,
     gx: Array | None,
     totals: Sequence[Array | None],
-) -> None:
+    *,
+    want_x: bool = True,
+) -> tuple[Array | None, list[Array | None]]:
     """Carry rows along the chain again, and their gradient back.
 
     Args:
@@ -138,52 +156,52 @@ def carry_back(
         matrices: The prepared matrices.
         space: The workspace, for as many rows.
         gy: The same rows of the output's gradient, contiguous.
-        gx: The same rows of the input's gradient, written to; None if nobody asks for it.
+        gx: The same rows of the input's gradient, written to; None if nobody asks for it, or arrays are immutable.
         totals: The gradients of the matrices, added to; None where nobody asks.
+        want_x: Whether anybody asks for the input's gradient.
+
+    Returns:
+        The rows of the input's gradient, their axes split or merged as it comes, and the new totals.
     """
-    chain = sweep.chain
+    chain, totals = sweep.chain, list(totals)
     states = _states(ops, sweep, x, matrices, space)
     places, free = sweep.gradients, 0  # the gradient stands in one of two places; the next is written to the free one
     g = gy
     if chain.arrange is not None:
-        g = space.take((places[free][0], chain.links[-1].after))
-        _copy_back(ops, chain.arrange, gy, g)
+        g = _copy_back(ops, chain.arrange, gy, space.take((places[free][0], chain.links[-1].after)))
         free = 1 - free
     for k in reversed(range(len(chain.links))):
         link, total = chain.links[k], totals[k]
         g = ops.reshape(g, link.shape)
         if total is not None:
-            _add_gradient(ops, link, total, states[k], g)
-        if gx is None and all(earlier is None for earlier in totals[:k]):
-            return
+            totals[k] = _add_gradient(ops, link, total, states[k], g)
+        if not want_x and all(earlier is None for earlier in totals[:k]):
+            return None, totals
         permuted, last = link.state.order is not None, k == 0
         out = gx if last and not permuted else space.take((places[free][0], link.before))
-        _state_gradient(ops, link, out, g, matrices[k])
+        g = _state_gradient(ops, link, out, g, matrices[k])
         if permuted:
-            g = gx if last else space.take((places[1 - free][0], link.before))
-            _copy_back(ops, link.state, out, g)
+            g = _copy_back(ops, link.state, g, gx if last else space.take((places[1 - free][0], link.before)))
         else:
-            g, free = out, 1 - free
+            free = 1 - free
+    return g, totals
 
 
-def _states(ops: SweepPrimitives, sweep: Sweep, x: Array, matrices: Sequence[Array], space: Workspace) -> list[Array]:
+def _states(ops: CarryPrimitives, sweep: Sweep, x: Array, matrices: Sequence[Array], space: Workspace) -> list[Array]:
     """The state before each link, viewed as its matrix; the last product is left to the caller."""
     z, states = x, []
     for k, link in enumerate(sweep.chain.links):
         states.append(_as_matrix(ops, link.state, z, sweep.copies[k], space))
         if k < len(sweep.chain.links) - 1:
-            z = space.take(sweep.results[k])
-            _product_into(ops, link, z, states[-1], matrices[k])
+            z = _product_into(ops, link, space.take(sweep.results[k]), states[-1], matrices[k])
     return states
 
 
-def _as_matrix(ops: SweepPrimitives, view: View, z: Array, place: Place | None, space: Workspace) -> Array:
+def _as_matrix(ops: CarryPrimitives, view: View, z: Array, place: Place | None, space: Workspace) -> Array:
     """As `view.apply`, the copy written into the workspace."""
     if place is None:
         return view.apply(ops, z)
-    array, out = _permuted(ops, view, z), space.take(place)
-    ops.copy_into(ops.reshape(out, array.shape), array)
-    matrix = ops.reshape(out, view.shape)
+    matrix = ops.reshape(_copy_into(ops, _permuted(ops, view, z), space.take(place)), view.shape)
     return _transposed(ops, matrix) if view.swap else matrix
 
 
@@ -193,35 +211,43 @@ def _permuted(ops: Primitives, view: View, array: Array) -> Array:
     return ops.permute(ops.reshape(array, view.axes), view.order)
 
 
-def _copy_back(ops: SweepPrimitives, view: View, array: Array, out: Array) -> None:
+def _copy_back(ops: CarryPrimitives, view: View, array: Array, out: Array | None) -> Array:
     """The adjoint of a permuted view: from the order that a step wanted to the order in memory, into `out`."""
     assert view.axes is not None
     assert view.order is not None
     inverse = tuple(view.order.index(axis) for axis in range(len(view.order)))
     array = ops.permute(ops.reshape(array, tuple(view.axes[axis] for axis in view.order)), inverse)
-    ops.copy_into(ops.reshape(out, array.shape), array)
+    return _copy_into(ops, array, out)
 
 
-def _product_into(ops: SweepPrimitives, link: Link, out: Array, state: Array, matrix: Array) -> None:
+def _copy_into(ops: CarryPrimitives, array: Array, out: Array | None) -> Array:
+    return ops.copy_into(_shaped(ops, out, array.shape), array)
+
+
+def _product_into(ops: CarryPrimitives, link: Link, out: Array | None, state: Array, matrix: Array) -> Array:
     left, right = (state, matrix) if link.state_left else (matrix, state)
-    ops.matmul_into(ops.reshape(out, link.shape), left, right)
+    return ops.matmul_into(_shaped(ops, out, link.shape), left, right)
 
 
-def _add_gradient(ops: SweepPrimitives, link: Link, total: Array, state: Array, g: Array) -> None:
+def _add_gradient(ops: SweepPrimitives, link: Link, total: Array, state: Array, g: Array) -> Array:
     """The gradient of the prepared matrix."""
     state = _transposed(ops, state)
     left, right = (state, g) if link.state_left else (g, state)
-    ops.add_product(total, left, right)
+    return ops.add_product(total, left, right)
 
 
-def _state_gradient(ops: SweepPrimitives, link: Link, out: Array, g: Array, matrix: Array) -> None:
+def _state_gradient(ops: CarryPrimitives, link: Link, out: Array | None, g: Array, matrix: Array) -> Array:
     """The gradient of a link's state, written in the order in which the state stands in memory."""
     if link.state.swap:  # the state is viewed transposed, so its gradient is computed transposed
         g = _transposed(ops, g)
     else:
         matrix = _transposed(ops, matrix)
     left, right = (g, matrix) if link.state_left != link.state.swap else (matrix, g)
-    ops.matmul_into(ops.reshape(out, link.state.shape), left, right)
+    return ops.matmul_into(_shaped(ops, out, link.state.shape), left, right)
+
+
+def _shaped(ops: Primitives, out: Array | None, shape: Shape) -> Array | None:
+    return None if out is None else ops.reshape(out, shape)
 
 
 def _transposed(ops: Primitives, array: Array) -> Array:

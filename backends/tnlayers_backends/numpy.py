@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tnlayers.backward import Place, carry
 from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.initialise import default_variance, draw_bias, draw_layer
 from tnlayers.layer import LinearMap
 from tnlayers.norm import norm2
+from tnlayers.plan import Objective, Plan
 from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
 from tnlayers.sweep import balanced_terms, canonical_terms
@@ -40,6 +43,15 @@ class NumpyOps:
         """As `numpy.matmul` on 2-D or 3-D arrays."""
         product: Array = np.matmul(left, right)
         return product
+
+    def matmul_into(self, out: Array, left: Array, right: Array) -> Array:
+        """As `matmul`, into memory at hand."""
+        return np.matmul(left, right, out=out)
+
+    def copy_into(self, out: Array, array: Array) -> Array:
+        """As `numpy.copyto`."""
+        np.copyto(out, array)
+        return out
 
     def sum(self, array: Array, axes: tuple[int, ...]) -> Array:
         """As `numpy.sum`; a 0-d array where every axis goes."""
@@ -76,6 +88,44 @@ class NumpyOps:
         return array.astype(dtype, copy=False)
 
 
+class _Rows:
+    """Memory divided for some rows: places are given in entries per row."""
+
+    def __init__(self, memory: Array, rows: int) -> None:
+        self.memory = memory
+        self.rows = rows
+
+    def take(self, place: Place) -> Array:
+        start, entries = place
+        return self.memory[start * self.rows : (start + entries) * self.rows]
+
+
+def run(plan: Plan, x: Array, cores: Sequence[Array]) -> Array:
+    """Apply a plan of a layer: where it has chunks, some rows at a time in one workspace.
+
+    Args:
+        plan: The plan.
+        x: Vectors (..., in), the number of features padded as the plan wants.
+        cores: The cores, in order of declaration.
+
+    Returns:
+        The result, (batch, *out_modes).
+    """
+    sweep, chunk = plan.sweep, plan.chunk
+    if sweep is None or chunk is None:
+        whole: Array = plan.program.run(OPS, [x, *cores])
+        return whole
+    matrices, links = sweep.chain.prepare(OPS, plan.program, cores), sweep.chain.links
+    rows = np.ascontiguousarray(x.reshape(-1, links[0].before), np.result_type(x, *matrices))
+    matrices = [matrix.astype(rows.dtype, copy=False) for matrix in matrices]
+    y = np.empty((len(rows), links[-1].after), rows.dtype)
+    memory = np.empty(sweep.forward * min(chunk, len(rows)), rows.dtype)
+    for start in range(0, len(rows), chunk):
+        some = rows[start : start + chunk]
+        carry(OPS, sweep, some, matrices, _Rows(memory, len(some)), y[start : start + chunk])
+    return y.reshape(len(rows), *sweep.chain.shape[1:])
+
+
 class NumpyLinear:
     """A linear layer on numpy: `layer(x)`, (..., in_features) -> (..., out_features).
 
@@ -100,7 +150,7 @@ class NumpyLinear:
 
     def __call__(self, x: Array) -> Array:
         """Apply the layer to vectors of shape (..., in_features)."""
-        y: Array = self._map.apply(OPS, x, list(self.cores.values()), self.plan_for(batch=_batch(x)))
+        y: Array = self._map.apply(OPS, x, list(self.cores.values()), self.plan_for(_batch(x)), run)
         return y if self.bias is None else y + self.bias
 
     def to_dense(self) -> Array:
@@ -134,9 +184,9 @@ class NumpyLinear:
     def _rewrite(self, cores: list[Array]) -> None:
         self.cores = {name: new.astype(old.dtype) for (name, old), new in zip(self.cores.items(), cores, strict=True)}
 
-    def plan_for(self, batch: int) -> AnyPlan:
-        """The plan that a batch of this size runs."""
-        return self._map.plan_for(batch)
+    def plan_for(self, batch: int, objective: Objective = "forward") -> AnyPlan:
+        """The plan that a batch of this size runs, or would run for another objective on other backends."""
+        return self._map.plan_for(batch, objective)
 
     def use_plan(self, plan: AnyPlan | None) -> None:
         """Run every batch by this plan, or choose by batch size again (None)."""

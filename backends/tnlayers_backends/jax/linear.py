@@ -6,8 +6,9 @@ Nothing here needs Equinox or Flax, and both take it as it stands:
     Flax linen:  params = self.param("fc", layer.init);  y = layer.apply(params, x)
     Flax nnx:    self.fc = nnx.Param(layer);  y = self.fc.get_value()(x)
 
-Programs are plain jax operations: jit, grad, jvp, vmap, `jax.checkpoint`, `jax.export` and sharding see through them. A
-`jax.custom_vjp` would forbid jvp, and XLA needed the same memory with and without one.
+Programs are plain jax operations: jit, grad, jvp, vmap, `jax.checkpoint`, `jax.export` and sharding see through them.
+Where a plan walks the batch in chunks, the backward pass is planned too (`planned.py`), and forward mode is asked for:
+`layer.forward_mode()`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from tnlayers.plan import Objective
 from tnlayers.planning import AnyPlan
 from tnlayers.spec import Spec
 from tnlayers.sweep import balanced_terms, canonical_terms
+from tnlayers_backends.jax import planned
 from tnlayers_backends.jax.ops import OPS
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128"
 _TRACED_BATCH = 128
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["map"])
+@partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["map", "by_jax"])
 @dataclass(frozen=True, eq=False, repr=False)
 class JaxLinear:
     """A linear layer on jax: `layer(x)`, (..., in_features) -> (..., out_features).
@@ -55,6 +57,7 @@ class JaxLinear:
     Attributes:
         params: The cores by name, and the bias as "bias" where there is one.
         map: Declaration, graphs and plans.
+        by_jax: Whether jax differentiates everything by itself; see `forward_mode`.
 
     Example:
         >>> import jax
@@ -71,6 +74,7 @@ class JaxLinear:
 
     params: dict[str, jax.Array]
     map: LinearMap
+    by_jax: bool = False
 
     @property
     def spec(self) -> Spec:
@@ -124,12 +128,33 @@ class JaxLinear:
             Vectors of shape (..., out_features).
 
         Raises:
-            TNLayersError: If the parameters are others than the layer's, or `x` has another last dimension.
+            TNLayersError: If the parameters are others than the layer's, `x` has another last dimension, or forward
+                mode meets the planned backward pass (see `forward_mode`).
         """
         cores, bias = self._take(params)
         x = jnp.asarray(x)
-        y: jax.Array = self.map.apply(OPS, x, cores, self.plan_for(_batch(x)))
+        in_chunks = self.map.pinned is not None or planned.walks()  # a plan that was given is followed everywhere
+        run = partial(planned.run, forward_mode=self.by_jax) if in_chunks else None
+        y: jax.Array = self.map.apply(OPS, x, cores, self.plan_for(_batch(x)), run)
         return y if bias is None else y + bias
+
+    def forward_mode(self) -> JaxLinear:
+        """The same layer for `jax.jvp`, `linearize` and `jacfwd`; this one stays as it is.
+
+        Where the plan walks the batch in chunks, a layer has a planned backward pass, a `jax.custom_vjp`, through which
+        jax refuses forward mode. This one walks the same chunks in the same memory and leaves all derivatives to jax.
+        `hessian` and products with it, forward over reverse, need none of it.
+
+        Example:
+            >>> import jax
+            >>> import tnlayers as tnl
+            >>> layer = tnl.build("mpo(in=4x7, out=2x5, bond=3)", backend="jax", seed=0)
+            >>> x = jax.numpy.ones((8, 28))
+            >>> y, along = jax.jvp(lambda layer: layer.forward_mode()(x), (layer,), (layer,))
+            >>> bool(jax.numpy.allclose(along, 2 * y, atol=1e-5))  # W is quadratic in its two cores
+            True
+        """
+        return replace(self, by_jax=True)
 
     def to_dense(self) -> jax.Array:
         """The weight matrix, (out_features, in_features), differentiable."""

@@ -22,6 +22,21 @@ class JaxOps:
         product: jax.Array = jnp.matmul(left, right)
         return product
 
+    def matmul_into(self, out: None, left: jax.Array, right: jax.Array) -> jax.Array:
+        """As `matmul`: XLA chooses the memory."""
+        return self.matmul(left, right)
+
+    def add_product(self, total: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
+        """`total + left @ right`, summed over the stack where `total` is one matrix, in the precision of `total`."""
+        if total.ndim == left.ndim:
+            return total + jnp.matmul(left, right, preferred_element_type=total.dtype)
+        summed = (((0, 2), (0, 1)), ((), ()))  # the stack, and what every product sums
+        return total + jax.lax.dot_general(left, right, summed, preferred_element_type=total.dtype)
+
+    def copy_into(self, out: None, array: jax.Array) -> jax.Array:
+        """The array itself: its entries stand in the order of its axes."""
+        return array
+
     def sum(self, array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
         """As `jax.numpy.sum`."""
         return jnp.sum(array, axis=axes, dtype=array.dtype)

@@ -24,30 +24,28 @@ class TorchOps:
             return torch.mm(left, right)
         return torch.bmm(*_stacks(left, right))
 
-    def matmul_into(self, out: Tensor, left: Tensor, right: Tensor) -> None:
+    def matmul_into(self, out: Tensor, left: Tensor, right: Tensor) -> Tensor:
         """As `matmul`, into memory at hand; no gradients."""
         if left.ndim == 2 and right.ndim == 2:
-            torch.mm(left, right, out=out)
-        else:
-            torch.bmm(*_stacks(left, right), out=out)
+            return torch.mm(left, right, out=out)
+        return torch.bmm(*_stacks(left, right), out=out)
 
-    def add_product(self, total: Tensor, left: Tensor, right: Tensor) -> None:
+    def add_product(self, total: Tensor, left: Tensor, right: Tensor) -> Tensor:
         """Add `left @ right` to `total`, summed over the stack where `total` is one matrix."""
         if total.dtype != left.dtype:  # half precision: one product over the stack and the sum, added up in single
             if total.ndim < left.ndim:
                 left = left.transpose(0, 1).reshape(len(total), -1)  # (rows, stack * summed)
                 right = right.reshape(-1, total.shape[1])
-            total.add_(self.matmul(left, right))
-        elif left.ndim == 2:
-            total.addmm_(left, right)
-        elif total.ndim == 2:
-            total.addbmm_(left, right)
-        else:
-            total.baddbmm_(left, right)
+            return total.add_(self.matmul(left, right))
+        if left.ndim == 2:
+            return total.addmm_(left, right)
+        if total.ndim == 2:
+            return total.addbmm_(left, right)
+        return total.baddbmm_(left, right)
 
-    def copy_into(self, out: Tensor, array: Tensor) -> None:
+    def copy_into(self, out: Tensor, array: Tensor) -> Tensor:
         """Copy in the order of the axes."""
-        out.copy_(array)
+        return out.copy_(array)
 
     def sum(self, array: Tensor, axes: tuple[int, ...]) -> Tensor:
         """As `torch.sum`."""

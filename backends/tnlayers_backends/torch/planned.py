@@ -124,7 +124,8 @@ class _Carry(torch.autograd.Function):
             some = slice(start, start + chunk)
             rows = x[some]
             into = None if gx is None else gx[some]
-            carry_back(OPS, sweep, rows, matrices, Rows(memory, len(rows)), gy[some], into, totals)
+            space = Rows(memory, len(rows))
+            carry_back(OPS, sweep, rows, matrices, space, gy[some], into, totals, want_x=wants_x)
         pairs = zip(totals, matrices, strict=True)
         return None, None, gx, *(None if total is None else total.to(matrix.dtype) for total, matrix in pairs)
 

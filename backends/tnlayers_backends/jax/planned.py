@@ -1,0 +1,133 @@
+"""Plans on jax: where a plan has chunks, a loop over some rows at a time, with the planned backward pass under it.
+
+XLA keeps every state of a program for the backward pass, and a compiled program takes its memory anew at each call. A
+plan with chunks walks the batch by `jax.lax.scan` instead, and the states are computed again on the way back: the same
+sweep as on torch (`tnlayers.backward`). There are two ways to differentiate it, and both need the same memory:
+
+    planned    `jax.custom_vjp` with the sweep back, the faster one (docs/backends.md). jax refuses forward mode
+               through it, and takes all else.
+    by jax     the loop's body under `jax.checkpoint`, differentiated by jax itself; forward mode too.
+
+Plans without chunks are plain operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from tnlayers.backward import NoWorkspace, Sweep, carry, carry_back
+from tnlayers.errors import TNLayersError
+from tnlayers.plan import Plan
+from tnlayers_backends.jax.ops import OPS
+
+Rows: TypeAlias = tuple[jax.Array, ...]
+
+
+_NO_FORWARD_MODE = (
+    "Forward mode (jax.jvp, linearize, jacfwd) met a batch of {rows} vectors that is walked {chunk} at a time with a "
+    "backward pass of its own, which jax can only pull back. Differentiate `layer.forward_mode()` instead: the same "
+    "map in the same memory, differentiated by jax itself; its training steps take a few per cent longer."
+)
+
+
+def run(plan: Plan, x: jax.Array, cores: Sequence[jax.Array], *, forward_mode: bool = False) -> jax.Array:
+    """Apply a plan of a layer.
+
+    Args:
+        plan: The plan.
+        x: Vectors (..., in), the number of features padded as the plan wants.
+        cores: The cores, in order of declaration.
+        forward_mode: Whether jax is to differentiate by itself, so that jvp passes.
+
+    Returns:
+        The result, (batch, *out_modes).
+
+    Raises:
+        TNLayersError: If forward mode meets the planned backward pass.
+    """
+    if plan.sweep is None or plan.chunk is None or any(type(size) is not int for size in x.shape):
+        y: jax.Array = plan.program.run(OPS, [x, *cores])  # a symbolic batch cannot be walked in chunks
+        return y
+    chain = plan.sweep.chain
+    matrices = chain.prepare(OPS, plan.program, cores)
+    dtype = jnp.result_type(x, *matrices)
+    rows, matrices = x.reshape(-1, chain.links[0].before).astype(dtype), [m.astype(dtype) for m in matrices]
+    carried = _by_jax if forward_mode else _planned
+    try:
+        out: jax.Array = carried(plan.sweep, plan.chunk, rows, matrices)
+    except TypeError as error:
+        if "forward-mode" not in str(error):
+            raise
+        raise TNLayersError(_NO_FORWARD_MODE.format(rows=len(rows), chunk=plan.chunk)) from error
+    return out.reshape(len(rows), *chain.shape[1:])
+
+
+def walks() -> bool:
+    """Whether plans that are chosen by batch size are walked in chunks here: on one processor, for which they are made.
+
+    An accelerator wants the whole batch at once, and a batch that is spread over devices would be gathered for a loop.
+    """
+    return jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _by_jax(sweep: Sweep, chunk: int, x: jax.Array, matrices: list[jax.Array]) -> jax.Array:
+    """Rows (batch, in) carried through prepared matrices, (batch, out)."""
+
+    # Within a loop nothing can be found equal to what is computed again, so jax need not guard against it.
+    @partial(jax.checkpoint, prevent_cse=False)
+    def some(rows: jax.Array, matrices: list[jax.Array]) -> jax.Array:
+        y = carry(OPS, sweep, rows, matrices, NoWorkspace(), None)
+        return OPS.reshape(y, (len(rows), sweep.chain.links[-1].after))
+
+    y: jax.Array = _walk(lambda _, rows: (None, some(*rows, matrices)), None, (x,), chunk)[1]
+    return y
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _planned(sweep: Sweep, chunk: int, x: jax.Array, matrices: list[jax.Array]) -> jax.Array:
+    """As `_by_jax`."""
+    y: jax.Array = _by_jax(sweep, chunk, x, matrices)
+    return y
+
+
+def _forward(sweep: Sweep, chunk: int, x: jax.Array, matrices: list[jax.Array]) -> tuple[jax.Array, Any]:
+    return _by_jax(sweep, chunk, x, matrices), (x, matrices)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _backward(sweep: Sweep, chunk: int, saved: Any, gy: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+    x, matrices = saved
+
+    def some(totals: list[Any], rows: Rows) -> tuple[list[Any], jax.Array]:
+        x, gy = rows
+        gx, totals = carry_back(OPS, sweep, x, matrices, NoWorkspace(), gy, None, totals)
+        assert gx is not None
+        return totals, OPS.reshape(gx, x.shape)
+
+    # Sums over many chunks are kept in single precision at least.
+    totals: list[Any] = [jnp.zeros(m.shape, jnp.promote_types(m.dtype, jnp.float32)) for m in matrices]
+    totals, gx = _walk(some, totals, (x, gy), chunk)
+    return gx, [total.astype(matrix.dtype) for total, matrix in zip(totals, matrices, strict=True)]
+
+
+_planned.defvjp(_forward, _backward)
+
+
+def _walk(body: Callable[[Any, Rows], tuple[Any, jax.Array]], total: Any, x: Rows, chunk: int) -> tuple[Any, jax.Array]:
+    """As `jax.lax.scan` over chunks of rows; those that fill none come last."""
+    batch = len(x[0])
+    whole, parts = batch - batch % chunk, []
+    if whole:
+        chunks = tuple(rows[:whole].reshape(-1, chunk, rows.shape[1]) for rows in x)
+        total, y = jax.lax.scan(body, total, chunks)
+        parts.append(y.reshape(whole, y.shape[-1]))
+    if whole < batch or not parts:
+        total, y = body(total, tuple(rows[whole:] for rows in x))
+        parts.append(y)
+    return total, parts[0] if len(parts) == 1 else jnp.concatenate(parts)
