@@ -18,6 +18,7 @@ from tnlayers.reproduce.schedule import schedule, within
 from tnlayers.reproduce.store import Store, of
 from tnlayers.reproduce.structure import measure
 from tnlayers.reproduce.told import recipes, told
+from tnlayers.train import TrainConfig
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 STORE = Store(folder=DOCS / "results")
@@ -112,17 +113,49 @@ def test_what_is_stored_is_not_run_again(tmp_path):
     assert guesses[1][0] < guesses[0][0]
 
 
+def begin(job, folder):
+    """What a training leaves that was stopped after its first checkpoint."""
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "some.ckpt").touch()
+    words = {"model": job.row.model, "data": job.row.data, "network": job.row.network, "seed": job.seed}
+    config = TrainConfig.resolve(None, **words, recipe=job.recipe, epochs=job.epochs)
+    (folder / "config.yaml").write_text(config.to_yaml())
+
+
+def test_paper_selection_is_another_run_and_named_as_such(tmp_path):
+    (row,) = (row for row in ROWS if (row.model, row.network) == ("vgg16", "mpo"))
+    words = {"seeds": 1, "out": tmp_path, "recipe": "fast", "epochs": 2}
+    (plain,) = schedule([row], [], STRUCTURE, **words)
+    (job,) = schedule([row], [], STRUCTURE, **words, selection=True)
+    assert job.selection
+    assert "paper-selection" in job.folder.name
+    assert plain.folder != job.folder
+    assert "--paper-selection" not in running.command(plain, data_root=None, threads=None)
+    asked = TrainConfig.resolve(None, model="vgg16", data="cifar10", recipe="fast", epochs=2, validation=0)
+    assert "--paper-selection" in running.command(job, data_root=None, threads=None)
+    run = {"model": "vgg16", "network": "mpo", "data": "cifar10", "seed": 0, "recipe": asked.recipe.model_dump()}
+    run |= {"median_seconds_per_epoch": 1.0}
+    assert told(run) == "fast, epochs 2, paper selection"
+    assert schedule([row], [run], STRUCTURE, **words, selection=True) == []
+    assert len(schedule([row], [run], STRUCTURE, **words)) == 1
+    (mnist,) = schedule([FC2], [], STRUCTURE, seeds=1, out=tmp_path, selection=True)  # it holds nothing out anyway
+    assert not mnist.selection
+    in_full = run | {"recipe": recipes("vgg16", "cifar10")["paper"].model_dump() | {"validation": 0}}
+    assert (told(in_full), missing(row, [in_full])) == ("paper, paper selection", 4)
+
+
 def test_begun_runs_come_first_then_seed_by_seed_the_shortest_first(tmp_path):
     wanted = [row for row in rows("fig2") if row.at in (2, 6, 22)]
     jobs = schedule(wanted, [], STRUCTURE, seeds=2, out=tmp_path)
     assert [job.seed for job in jobs] == [0, 0, 0, 1, 1, 1]
     assert [job.minutes for job in jobs[:3]] == sorted(job.minutes for job in jobs[:3])
-    last = jobs[-1].folder / "checkpoints"
-    last.mkdir(parents=True)
-    (last / "some.ckpt").touch()
+    begin(jobs[-1], tmp_path / "of any name")
     again = schedule(wanted, [], STRUCTURE, seeds=2, out=tmp_path)
-    assert again[0].folder == jobs[-1].folder
-    assert again[0].begun
+    assert again[0].folder == tmp_path / "of any name"
+    assert (again[0].row, again[0].seed, again[0].begun) == (jobs[-1].row, jobs[-1].seed, True)
+    assert not any(job.begun for job in again[1:])
+    shorter = schedule(wanted, [], STRUCTURE, seeds=2, out=tmp_path, epochs=3)
+    assert not any(job.begun for job in shorter)  # another recipe
     assert within(jobs, 0) == []
     assert within(jobs, jobs[0].minutes / 2) == jobs[:1]  # begun, and cut short
     assert within(jobs, jobs[0].minutes + 0.01) == jobs[:2]

@@ -37,6 +37,12 @@ def reproduce(
     epochs: Annotated[
         int | None, typer.Option(min=1, metavar="N", show_default=False, help="Other than the recipe's.")
     ] = None,
+    paper_selection: Annotated[
+        bool,
+        typer.Option(
+            "--paper-selection", help="Hold no images out: best test epoch, as in the paper. Reported as such."
+        ),
+    ] = False,
     model: Annotated[
         str | None,
         typer.Option(
@@ -85,7 +91,9 @@ def reproduce(
     structure = complete(store, keep=not dry_run)
     if not dry_run:
         store.gather(sorted(folder for folder in runs.glob("*") if folder.is_dir()))
-    jobs = schedule(wanted, store.runs(), structure, seeds=seeds, out=runs, recipe=recipe, epochs=epochs)
+    jobs = schedule(
+        wanted, store.runs(), structure, seeds=seeds, out=runs, recipe=recipe, epochs=epochs, selection=paper_selection
+    )
     chosen = within(jobs, budget)
     if not as_json:
         _print(jobs, chosen, budget)

@@ -9,7 +9,7 @@ from tnlayers.models.differences import DIFFERENCES
 from tnlayers.reproduce.cost import EPOCHS, SEEDS, gpu_hours
 from tnlayers.reproduce.paper import PARTS, ROWS, TITLES, Row, rows
 from tnlayers.reproduce.store import of, spread
-from tnlayers.reproduce.told import Run, told
+from tnlayers.reproduce.told import SELECTION, Run, told
 
 _MEASURED = "best % | final % | chosen % | recipe | epochs | seeds | commits | hardware"
 Structure = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -25,8 +25,9 @@ drawings.
 
 "paper" is the recipe of that name of `tnlayers train`, which for FC2 clips gradients at norm 1 (`docs/mnist.md` says
 why) and on CIFAR-10 trains on 45,000 images and holds 5,000 out, where the paper has 50,000 and chooses by the test
-set (`--paper-selection`). Any other recipe is named with what it changes from a named one: such a row is no
-repetition of the paper's. "Weights in place" are those that stand where the paper replaces layers.
+set: `--paper-selection` of `train` and `reproduce`, and "paper selection" in the column of the recipe. Any other
+recipe is named with what it changes from a named one: such a row is no repetition of the paper's. "Weights in place"
+are those that stand where the paper replaces layers.
 
 ```bash
 tnlayers reproduce --dry-run                      # what is missing, and about how long each run takes here
@@ -151,7 +152,7 @@ def _others(runs: Sequence[Run]) -> str:
 def missing(row: Row, runs: Sequence[Run]) -> int:
     """How many of the paper's five runs of a row were not made, by its recipe and to its end."""
     groups = of(runs, row.model, row.network, row.data)
-    plain = [run for group in groups if told(group[0]) in ("paper", "paper, validation 0") for run in group]
+    plain = [run for group in groups if told(group[0]) in ("paper", f"paper, {SELECTION}") for run in group]
     return max(0, SEEDS - len(plain))
 
 

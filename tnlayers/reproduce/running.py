@@ -28,6 +28,7 @@ def command(job: Job, *, data_root: Path | None, threads: int | None) -> list[st
     words += ["--checkpoint-seconds", "0"]  # after each epoch: short ones have small files, and long ones are dear
     if job.recipe != next(iter(recipes(row.model, row.data))):
         words += ["--recipe", job.recipe]
+    words += ["--paper-selection"] if job.selection else []
     words += ["--data-root", str(data_root)] if data_root is not None else []
     words += ["--threads", str(threads)] if threads is not None else []
     return words

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tnlayers.reproduce.begun import begun
 from tnlayers.reproduce.cost import seconds_per_epoch
 from tnlayers.reproduce.paper import Row
 from tnlayers.reproduce.store import of
-from tnlayers.reproduce.told import Run, changes, recipes
+from tnlayers.reproduce.told import Run, recipes
 from tnlayers.train.config import slug
+from tnlayers.train.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,16 +25,18 @@ class Job:
         seed: Of weights and data order.
         recipe: A named one.
         epochs: Passes over the training images.
+        selection: Whether nothing is held out of training, and the best epoch is the test set's choice as in the paper.
         minutes: Predicted, of training alone.
         source: Where the prediction is from.
         folder: Of the run.
-        begun: Whether the folder holds an unfinished run.
+        begun: Whether the folder holds an unfinished run, which may have been begun under any name.
     """
 
     row: Row
     seed: int
     recipe: str
     epochs: int
+    selection: bool = False
     minutes: float
     source: str
     folder: Path
@@ -49,6 +53,7 @@ class Job:
             "seed": self.seed,
             "recipe": self.recipe,
             "epochs": self.epochs,
+            "paper_selection": self.selection,
             "minutes": round(self.minutes, 1),
             "source": self.source,
             "folder": str(self.folder),
@@ -65,6 +70,7 @@ def schedule(
     out: Path,
     recipe: str | None = None,
     epochs: int | None = None,
+    selection: bool = False,
 ) -> list[Job]:
     """The runs that are missing: first those begun, then seed by seed, the shortest first.
 
@@ -76,41 +82,40 @@ def schedule(
         out: The folder of the runs' folders.
         recipe: A named recipe where the model has it; its default if None.
         epochs: Other than the recipe's.
+        selection: Train on all images, and take the best epoch by the test set as the paper does.
     """
     jobs = []
+    there = begun(out)
     for row in rows:
         known = recipes(row.model, row.data)
         name = recipe if recipe in known else next(iter(known))
-        length = epochs or known[name].epochs
-        seconds, source = seconds_per_epoch(row, structure, runs, known[name].precision)
-        done = {
-            run["seed"]
-            for group in of(runs, row.model, row.network, row.data)
-            for run in group
-            if _is(run, name, length)
-        }
+        changed = {"epochs": epochs or known[name].epochs} | ({"validation": 0} if selection else {})
+        asked = known[name].model_copy(update=changed)
+        seconds, source = seconds_per_epoch(row, structure, runs, asked.precision)
+        done = {run["seed"] for group in of(runs, row.model, row.network, row.data) for run in group if _is(run, asked)}
         for seed in sorted(set(range(seeds)) - done):
-            folder = out / f"{row.model}-{slug(row.network)}-{name}-{length}-seed{seed}"
-            begun = (folder / "checkpoints").is_dir() and any((folder / "checkpoints").iterdir())
+            suffix = "-paper-selection" if asked.validation != known[name].validation else ""
+            stem = f"{row.model}-{slug(row.network)}-{name}-{asked.epochs}{suffix}-seed{seed}"
+            folder = there.get((row.model, row.data, row.network, seed, asked))
             jobs.append(
                 Job(
                     row=row,
                     seed=seed,
                     recipe=name,
-                    epochs=length,
-                    minutes=seconds * length / 60,
+                    epochs=asked.epochs,
+                    selection=bool(suffix),
+                    minutes=seconds * asked.epochs / 60,
                     source=source,
-                    folder=folder,
-                    begun=begun,
+                    folder=folder or out / stem,
+                    begun=folder is not None,
                 )
             )
     return sorted(jobs, key=lambda job: (not job.begun, job.seed, job.minutes))
 
 
-def _is(run: Run, name: str, epochs: int) -> bool:
-    """Whether a run is of the named recipe, with this many epochs and nothing else changed."""
-    found, changed = changes(run["model"], run["data"], run["recipe"])
-    return found == name and not set(changed) - {"epochs"} and run["recipe"]["epochs"] == epochs
+def _is(run: Run, asked: Recipe) -> bool:
+    """Whether a run is of a recipe; settings that its record does not have had their defaults."""
+    return Recipe(**run["recipe"]) == asked
 
 
 def within(jobs: Sequence[Job], budget: float) -> list[Job]:

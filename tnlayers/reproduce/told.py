@@ -10,6 +10,7 @@ from tnlayers.train.recipes import RECIPES, find_recipe
 
 Run = dict[str, Any]
 OPTIONS = {"lr_decay_per_epoch": "lr-decay"}
+SELECTION = "paper selection"
 
 
 def changes(model: str, data: str, recipe: Run) -> tuple[str, dict[str, Any]]:
@@ -40,7 +41,7 @@ def recipes(model: str, data: str) -> dict[str, Recipe]:
 
 
 def told(run: Run) -> str:
-    """The recipe in words: "paper", or what is different from it.
+    """The recipe in words: "paper", or what is different from it; "paper selection" is that nothing was held out.
 
     Example:
         >>> recipe = find_recipe("fc2", "mnist").model_dump() | {"epochs": 3}
@@ -48,7 +49,11 @@ def told(run: Run) -> str:
         'paper, epochs 3'
     """
     name, changed = changes(run["model"], run["data"], run["recipe"])
-    return ", ".join([name, *(f"{key} {_text(value)}" for key, value in changed.items())])
+    return ", ".join([name, *(_change(key, value) for key, value in changed.items())])
+
+
+def _change(key: str, value: Any) -> str:
+    return SELECTION if (key, value) == ("validation", 0) else f"{key} {_text(value)}"
 
 
 def command(results: Run, network: str, seed: int, recipe: Run) -> str:
@@ -67,6 +72,9 @@ def command(results: Run, network: str, seed: int, recipe: Run) -> str:
     if name != next(iter(recipes(model, data))):
         words += ["--recipe", name]
     for key, value in changed.items():
+        if (key, value) == ("validation", 0):
+            words.append("--paper-selection")
+            continue
         option = OPTIONS.get(key, key.replace("_", "-"))
         words += [f"--{'' if value else 'no-'}{option}"] if isinstance(value, bool) else [f"--{option}", _text(value)]
     return " ".join(words)
