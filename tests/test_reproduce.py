@@ -11,26 +11,28 @@ import pytest
 import tnlayers as tnl
 from tnlayers.__main__ import main
 from tnlayers.reproduce import figures, running
-from tnlayers.reproduce.cost import gpu_hours, seconds_per_epoch
-from tnlayers.reproduce.page import missing, page
+from tnlayers.reproduce.cost import gpu_hours, hours, seconds_per_epoch
+from tnlayers.reproduce.missing import missing
+from tnlayers.reproduce.page import page
 from tnlayers.reproduce.paper import ROWS, Row, rows
 from tnlayers.reproduce.schedule import schedule, within
 from tnlayers.reproduce.store import Store, of
 from tnlayers.reproduce.structure import measure
 from tnlayers.reproduce.told import recipes, told
+from tnlayers.reproduce.writing import measure_steps
 from tnlayers.train import TrainConfig
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 STORE = Store(folder=DOCS / "results")
-RUNS, STRUCTURE = STORE.runs(), STORE.structure()
+RUNS, STRUCTURE, STEPS = STORE.runs(), STORE.structure(), STORE.steps()
 FC2 = Row(part="fig2", model="fc2", network="mpo(bond=8)", data="mnist", accuracy=(97.99, 0.18), at=8)
 
 
 def test_the_page_is_what_the_store_says():
     text = (DOCS / "paper.md").read_text(encoding="utf-8")
-    assert page(RUNS, STRUCTURE) == text, "run tnlayers reproduce --budget 0: docs/paper.md is stale"
+    assert page(RUNS, STRUCTURE, STEPS) == text, "run tnlayers reproduce --budget 0: docs/paper.md is stale"
     changed = [run | {"best_test_accuracy": 0.5} for run in RUNS]
-    assert page(changed, STRUCTURE) != text
+    assert page(changed, STRUCTURE, STEPS) != text
 
 
 def test_the_pictures_are_of_the_stored_runs():
@@ -64,8 +66,41 @@ def test_rows_are_those_of_the_paper():
             assert abs(STRUCTURE[row.model][row.network]["rho"] - float(row.rho.strip("~"))) <= read, row
 
 
+def test_types_are_compared_in_the_same_places(tmp_path):
+    wanted = rows("types")
+    assert [row.network for row in wanted if row.model == "lenet5"][:3] == ["dense", "mpo", "ring(equal)"]
+    jobs = schedule(wanted, [], STRUCTURE, seeds=1, out=tmp_path)
+    assert {(job.row.model, job.recipe, job.epochs) for job in jobs} == {("lenet5", "fast", 20), ("vgg16", "fast", 3)}
+    ring = next(job for job in jobs if job.row.network == "ring(equal)" and job.row.model == "lenet5")
+    recipe = recipes("lenet5", "mnist")["fast"].model_dump()
+    run = {"model": "lenet5", "network": "ring(equal)", "data": "mnist", "seed": 0, "recipe": recipe, "commit": None}
+    run |= {"best_test_accuracy": 0.99, "final_test_accuracy": 0.98, "device": "cpu", "threads": 1, "rho": 0.05}
+    assert ring not in schedule(wanted, [run | {"median_seconds_per_epoch": 1.0}], STRUCTURE, seeds=1, out=tmp_path)
+    shown = page([run], STRUCTURE, {"lenet5": {"ring(equal)": {"seconds": 0.0123, "device": "cpu"}}})
+    counted = "| lenet5 | `ring(equal)` | 3,060 | 1.07 | 0.0519 |"
+    assert counted in shown
+    assert "| 12.3 ms | 99.00 | 98.00 |  | fast | 20 | 0 | `unknown` | cpu, 1 thread |" in shown
+    elsewhere = page([run | {"data": "fashion-mnist"}], STRUCTURE, {})
+    assert "| lenet5 | fashion-mnist | `ring(equal)` | 0.0519 | 99.00 |" in elsewhere
+
+
+def test_steps_are_timed_and_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["tnlayers.reproduce.steps"], "MOST", 3)
+    store = Store(folder=tmp_path)
+    measure_steps(store, [FC2, FC2])
+    (found,) = store.steps()["fc2"].values()
+    assert found["steps"] == 3
+    assert 0 < found["seconds"] < 5
+    monkeypatch.setattr(sys.modules["tnlayers.reproduce.writing"], "time_step", None)
+    measure_steps(store, [FC2])  # known: not timed again
+    assert hours(FC2, 0.012) == pytest.approx(1.0)  # 300,000 steps
+    shown = page([], STRUCTURE, {"fc2": {"mpo(bond=8)": {"seconds": 0.012, "device": "a machine"}}})
+    assert "processor time of one thread of a machine" in " ".join(shown.split())
+    assert "| fc2 | `mpo(bond=8)` | 500 | 5 | 12 ms | 1.0 |" in shown
+
+
 def test_stored_counts_are_those_of_the_models():
-    wanted = [("fc2", "dense"), ("vgg16", "mpo"), ("densenet40-12", "mpo")]
+    wanted = [("fc2", "dense"), ("vgg16", "mpo"), ("densenet40-12", "mpo"), ("lenet5", "ring(equal)")]
     for model, networks in measure(wanted).items():
         for network, counts in networks.items():
             stored = STRUCTURE[model][network]
@@ -232,7 +267,7 @@ def test_finished_runs_of_any_folder_are_gathered_once(tmp_path):
     assert run["command"] == (
         'tnlayers train vgg16 --network "mpo" --data cifar10 --seed 4 --threads 2 --recipe fast --epochs 2'
     )
-    shown = page(store.runs(), STRUCTURE)
+    shown = page(store.runs(), STRUCTURE, {})
     assert "| 98.00 | 98.00 | 50.00 | fast, epochs 2 | 2 | 4 | `unknown` | cpu, 2 threads |" in shown
     vgg = next(row for row in ROWS if row.model == "vgg16" and row.network == "mpo")
     assert missing(vgg, store.runs()) == 5  # another recipe is no repetition
@@ -276,7 +311,7 @@ def test_the_command_tells_what_would_run_and_writes_the_page(tmp_path, capsys):
     assert not (tmp_path / "paper.md").exists()
     with pytest.raises(SystemExit, match="0"):
         main([*words, "--budget", "0"])
-    assert (tmp_path / "paper.md").read_text(encoding="utf-8") == page([], STRUCTURE)
+    assert (tmp_path / "paper.md").read_text(encoding="utf-8") == page([], STRUCTURE, {})
     assert (tmp_path / "img" / "paper-fig3.svg").exists()
     with pytest.raises(SystemExit, match="2"):
         main(["reproduce", "table3"])

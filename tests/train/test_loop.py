@@ -7,9 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import tnlayers as tnl
 from tnlayers.errors import TNLayersError
 from tnlayers.train.checkpoint import Checkpoint
 from tnlayers.train.history import without_times
+from tnlayers.train.layout import channels_last
 from tnlayers.train.loop import Loop, fit, make_optimizer, steps_per_epoch
 from tnlayers.train.order import epoch_order
 from tnlayers.train.progress import Silent
@@ -140,3 +142,15 @@ def test_learns(fabric, small_data, small_model, tmp_path):
     )
     assert history[-1].test_accuracy > 0.9
     assert history[-1].train_loss < history[0].train_loss
+
+
+def test_kernels_alone_are_laid_out_channels_last():
+    """torch's own conversion of a whole model refuses cores of five axes, and turns round those of four."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 5), nn.Flatten(), tnl.nn.TNLinear(32, 16, network="lowrank(rank=2, cores=4)"))
+    axes = {core.ndim for core in model[2].cores.values()}
+    assert 5 in axes
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert channels_last(model) is model
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert all(core.is_contiguous() for core in model[2].cores.values())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

@@ -9,7 +9,7 @@ from typing import get_args
 
 from tnlayers.networks.registry import known_names
 from tnlayers.plan import Objective
-from tnlayers.reproduce.paper import PARTS, rows
+from tnlayers.reproduce.paper import PARTS, TYPES, rows
 
 Completer = Callable[[str], list[str]]
 
@@ -75,4 +75,4 @@ backend = one_of(_backends)
 objective = one_of(lambda: get_args(Objective))
 optimizer = one_of(lambda: ("auto", "optimal", "dp", "greedy"))
 theme = one_of(lambda: ("auto", "light", "dark"))
-part = one_of(lambda: ("all", *PARTS))
+part = one_of(lambda: ("all", *PARTS, TYPES))

@@ -21,8 +21,8 @@ def reproduce(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="[table1|table2|fig2|fig3|all]",
-            help="What to run; the page always has all of it.",
+            metavar="[table1|table2|fig2|fig3|types|all]",
+            help="What to run; types: other networks in the same places, not part of all. The page has all of it.",
             autocompletion=completion.part,
         ),
     ] = "all",
@@ -42,6 +42,9 @@ def reproduce(
         typer.Option(
             "--paper-selection", help="Hold no images out: best test epoch, as in the paper. Reported as such."
         ),
+    ] = False,
+    time_steps: Annotated[
+        bool, typer.Option("--time-steps", help="First time a training step of each row, up to 20 s each, if unknown.")
     ] = False,
     model: Annotated[
         str | None,
@@ -70,19 +73,21 @@ def reproduce(
 
     tnlayers reproduce fig2 --seeds 3 --budget 120
 
+    tnlayers reproduce types --model lenet5 --seeds 1
+
     tnlayers reproduce --budget 0
     """
     from tnlayers.backends import backend
 
     backend("torch")  # says what to install
-    from tnlayers.reproduce.paper import PARTS, rows
+    from tnlayers.reproduce.paper import PARTS, TYPES, rows
     from tnlayers.reproduce.running import work
     from tnlayers.reproduce.schedule import schedule, within
     from tnlayers.reproduce.store import Store
-    from tnlayers.reproduce.writing import complete, write
+    from tnlayers.reproduce.writing import complete, measure_steps, write
 
-    if what not in ("all", *PARTS):
-        raise typer.BadParameter(f"{what!r} is none of all, {', '.join(PARTS)}.")
+    if what not in ("all", TYPES, *PARTS):
+        raise typer.BadParameter(f"{what!r} is none of all, {', '.join(PARTS)}, {TYPES}.")
     wanted = [row for row in rows(what) if model in (None, row.model)]
     if not wanted:
         there = dict.fromkeys(row.model for row in rows(what))
@@ -91,6 +96,8 @@ def reproduce(
     structure = complete(store, keep=not dry_run)
     if not dry_run:
         store.gather(sorted(folder for folder in runs.glob("*") if folder.is_dir()))
+    if time_steps and not dry_run:
+        measure_steps(store, wanted)
     jobs = schedule(
         wanted, store.runs(), structure, seeds=seeds, out=runs, recipe=recipe, epochs=epochs, selection=paper_selection
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tnlayers.atomic import replacing
-from tnlayers.reproduce.page import Structure
+from tnlayers.reproduce.cells import Structure
 from tnlayers.reproduce.paper import Row, rows
 from tnlayers.reproduce.store import of
 from tnlayers.reproduce.told import Run, told

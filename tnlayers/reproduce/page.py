@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from tnlayers.models.differences import DIFFERENCES
-from tnlayers.reproduce.cost import EPOCHS, SEEDS, gpu_hours
+from tnlayers.reproduce.cells import MEASURED, Structure, measured, rho
+from tnlayers.reproduce.missing import not_run
+from tnlayers.reproduce.others import others
 from tnlayers.reproduce.paper import PARTS, ROWS, TITLES, Row, rows
-from tnlayers.reproduce.store import of, spread
-from tnlayers.reproduce.told import SELECTION, Run, told
-
-_MEASURED = "best % | final % | chosen % | recipe | epochs | seeds | commits | hardware"
-Structure = Mapping[str, Mapping[str, Mapping[str, Any]]]
+from tnlayers.reproduce.store import of
+from tnlayers.reproduce.told import Run
 
 _BEGIN = """# The whole paper, beside what was measured here
 
@@ -44,33 +42,20 @@ Counted from the models as they are built, and compared with the paper's and its
 of 100, as torch counts.
 """
 
-_COST = """## What was not run, and what it would cost
 
-Runs that are missing for {seeds} seeds of the paper's recipe to its end, and **an estimate, not a measurement,** of
-the time they would take on one GPU, since none was at hand:
-
-    seconds per step = 3 x forward flops x 100 images / 20 Tflop/s + modules x 60 microseconds + 1 ms
-    hours per run    = steps per epoch x epochs x seconds per step / 3600
-
-Steps per epoch are 600 on MNIST and 500 on CIFAR-10, epochs 500 and 325. 20 Tflop/s is a guess at what a
-data-centre GPU sustains in bfloat16 on maps this small, a few per cent of its peak; 60 microseconds a guess at
-launching a module's kernels forward, backward and in the optimizer, 1 ms at the batch, the loss and the rest. The
-sum may be off by a factor of two or three either way; one measured epoch on the GPU at hand replaces it.
-"""
-
-
-def page(runs: Sequence[Run], structure: Structure) -> str:
+def page(runs: Sequence[Run], structure: Structure, steps: Structure) -> str:
     """The text of the page.
 
     Args:
         runs: Of the store.
         structure: Of the store: by model and network.
+        steps: Of the store, alike: the times of a step.
     """
     parts = [_BEGIN, _STRUCTURE, _structure(structure)]
     for part in PARTS:
         parts += [f"## {TITLES[part]}\n", *_picture(part), _accuracies(rows(part), runs, structure)]
-    parts += ["## Accuracy against bond, parameters and work\n", *_picture("cost"), _others(runs)]
-    parts += [_COST.format(seeds=SEEDS), _missing(runs, structure), _points()]
+    parts += ["## Accuracy against bond, parameters and work\n", *_picture("cost")]
+    parts += [others(runs, structure, steps), not_run(runs, structure, steps), _points()]
     return "\n".join(parts)
 
 
@@ -83,15 +68,11 @@ def _structure(structure: Structure) -> str:
     for row in (row for row in ROWS if row.network != "dense"):
         mpo, dense = structure[row.model][row.network], structure[row.model]["dense"]
         lines.append(
-            f"| {row.model} | `{row.network}` | {mpo['replaced']:,} / {mpo['dense']:,} | {_rho(mpo['rho'])} "
+            f"| {row.model} | `{row.network}` | {mpo['replaced']:,} / {mpo['dense']:,} | {rho(mpo['rho'])} "
             f"| {row.rho} | {mpo['weights']:,} / {dense['weights']:,} | {mpo['weights'] / dense['weights']:.4f} | "
             f"{mpo['trainable']:,} / {dense['trainable']:,} | {mpo['flops'] / 1e6:,.2f} / {dense['flops'] / 1e6:,.2f} |"
         )
     return "\n".join([*lines, ""])
-
-
-def _rho(value: float) -> str:
-    return f"{value:.4f}" if value >= 0.01 else f"{value:.6f}"
 
 
 def _picture(part: str) -> list[str]:
@@ -106,7 +87,7 @@ def _picture(part: str) -> list[str]:
 def _accuracies(wanted: Sequence[Row], runs: Sequence[Run], structure: Structure) -> str:
     """One line per row and recipe; a row without runs has one with empty cells."""
     lines = [
-        f"| model | network | weights in place | paper, best % | {_MEASURED} |",
+        f"| model | network | weights in place | paper, best % | {MEASURED} |",
         f"|{' --- |' * 12}",
     ]
     for row in wanted:
@@ -114,62 +95,7 @@ def _accuracies(wanted: Sequence[Row], runs: Sequence[Run], structure: Structure
         weights = structure[row.model][row.network]["replaced"]
         begin = f"| {row.model} | `{row.network}` | {weights:,} | {paper} |"
         groups = of(runs, row.model, row.network, row.data)
-        lines += [f"{begin} {_measured(group)} |" for group in groups] or [f"{begin}{'  |' * 8}"]
-    return "\n".join([*lines, ""])
-
-
-def _measured(group: Sequence[Run]) -> str:
-    best, final = (spread([100 * run[f"{kind}_test_accuracy"] for run in group]) for kind in ("best", "final"))
-    seeds = ", ".join(str(run["seed"]) for run in group)
-    commits = ", ".join(f"`{commit[:7]}`" for commit in dict.fromkeys(run["commit"] or "unknown" for run in group))
-    hardware = "; ".join(dict.fromkeys(f"{run['device']}, {_threads(run)}" for run in group))
-    chosen = [100 * run["chosen_test_accuracy"] for run in group if "chosen_test_accuracy" in run]
-    cells = (best, final, spread(chosen) if chosen else "", told(group[0]), group[0]["recipe"]["epochs"], seeds)
-    return " | ".join(map(str, (*cells, commits, hardware)))
-
-
-def _threads(run: Run) -> str:
-    return f"{run['threads']} thread{'' if run['threads'] == 1 else 's'}"
-
-
-def _others(runs: Sequence[Run]) -> str:
-    """Runs of the paper's models with networks that the paper does not have."""
-    known = {(row.model, row.network, row.data) for row in ROWS} | {("fc2", "mpo", "mnist")}
-    keys = dict.fromkeys((run["model"], run["network"], run["data"]) for run in runs)
-    lines = [
-        "### Other networks in the same places\n",
-        f"| model | data | network | rho | {_MEASURED} |",
-        f"|{' --- |' * 12}",
-    ]
-    for model, network, data in (key for key in keys if key not in known):
-        for group in of(runs, model, network, data):
-            lines.append(f"| {model} | {data} | `{network}` | {_rho(group[0]['rho'])} | {_measured(group)} |")
-    if len(lines) == 3:
-        return 'None was run yet. `--network "cp(equal)"` is a network type at the MPO\'s parameters.\n'
-    return "\n".join([*lines, ""])
-
-
-def missing(row: Row, runs: Sequence[Run]) -> int:
-    """How many of the paper's five runs of a row were not made, by its recipe and to its end."""
-    groups = of(runs, row.model, row.network, row.data)
-    plain = [run for group in groups if told(group[0]) in ("paper", f"paper, {SELECTION}") for run in group]
-    return max(0, SEEDS - len(plain))
-
-
-def _missing(runs: Sequence[Run], structure: Structure) -> str:
-    lines = [
-        "| model | network | epochs | runs missing | estimate: GPU hours a run | all of them |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    total = 0.0
-    for row in ROWS:
-        if count := missing(row, runs):
-            hours = gpu_hours(row, structure[row.model][row.network])
-            total += count * hours
-            lines.append(
-                f"| {row.model} | `{row.network}` | {EPOCHS[row.data]} | {count} | {hours:.2f} | {count * hours:.1f} |"
-            )
-    lines.append(f"| **all** | | | | | **{total:,.0f}** |")
+        lines += [f"{begin} {measured(group)} |" for group in groups] or [f"{begin}{'  |' * 8}"]
     return "\n".join([*lines, ""])
 
 

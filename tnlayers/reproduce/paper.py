@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PARTS = ("table1", "table2", "fig2", "fig3")
+TYPES = "types"  # no part of the paper: other networks in its places, at its parameters
 TITLES = {
     "table1": "Table I: LeNet-5 and VGG",
     "table2": "Table II: DenseNet",
@@ -28,6 +29,8 @@ class Row:
         data: "mnist" or "cifar10".
         accuracy: (mean, standard deviation) in percent; None where the paper gives no number.
         rho: The compression ratio as printed; empty where none is.
+        recipe: A named one, where it is not the model's default.
+        epochs: Other than the recipe's.
         at: The abscissa in a figure: bond or depth; 0 for the dense FC2, a line in the drawing, and in tables.
     """
 
@@ -37,6 +40,8 @@ class Row:
     data: str
     accuracy: tuple[float, float] | None
     rho: str = ""
+    recipe: str | None = None
+    epochs: int | None = None
     at: int = 0
 
 
@@ -108,13 +113,21 @@ def _rows() -> tuple[Row, ...]:
 
 
 ROWS = _rows()
+# Model, data and epochs of the recipe "fast".
+_COMPARED = (("lenet5", "mnist", 20), ("vgg16", "cifar10", 3))
+_NETWORKS = ("dense", "mpo", "ring(equal)", "tucker(equal)", "cp(equal)", "btt(equal)", "lowrank(equal)")
+OTHERS = tuple(
+    Row(part=TYPES, model=model, network=network, data=data, accuracy=None, recipe="fast", epochs=epochs)
+    for model, data, epochs in _COMPARED
+    for network in _NETWORKS
+)
 
 
 def rows(part: str = "all") -> tuple[Row, ...]:
-    """The rows of a table or figure, or all.
+    """The rows of a table or figure, or all of the paper's; or "types", those of other networks in the same places.
 
     Example:
-        >>> len(rows("fig3")), len(rows())
-        (25, 52)
+        >>> len(rows("fig3")), len(rows()), len(rows("types"))
+        (25, 52, 14)
     """
-    return tuple(row for row in ROWS if part in ("all", row.part))
+    return OTHERS if part == TYPES else tuple(row for row in ROWS if part in ("all", row.part))

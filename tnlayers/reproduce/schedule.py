@@ -80,16 +80,16 @@ def schedule(
         structure: Counts by model and network, for predictions.
         seeds: Seeds 0 to seeds - 1 of each row.
         out: The folder of the runs' folders.
-        recipe: A named recipe where the model has it; its default if None.
-        epochs: Other than the recipe's.
+        recipe: A named recipe where the model has it; the row's, or the model's default, if None.
+        epochs: Other than the row's, or the recipe's.
         selection: Train on all images, and take the best epoch by the test set as the paper does.
     """
     jobs = []
     there = begun(out)
     for row in rows:
         known = recipes(row.model, row.data)
-        name = recipe if recipe in known else next(iter(known))
-        changed = {"epochs": epochs or known[name].epochs} | ({"validation": 0} if selection else {})
+        name = next(one for one in (recipe, row.recipe, *known) if one in known)
+        changed = {"epochs": epochs or row.epochs or known[name].epochs} | ({"validation": 0} if selection else {})
         asked = known[name].model_copy(update=changed)
         seconds, source = seconds_per_epoch(row, structure, runs, asked.precision)
         done = {run["seed"] for group in of(runs, row.model, row.network, row.data) for run in group if _is(run, asked)}

@@ -34,7 +34,7 @@ class Store:
 
     @property
     def file(self) -> Path:
-        """Where runs that are gathered here go, and the structure of the models."""
+        """Where runs that are gathered here go, with the structure of the models and times of a step."""
         return self.folder / "paper.json"
 
     def runs(self) -> list[Run]:
@@ -64,15 +64,25 @@ class Store:
         """Counts by model and network, as `measure` of `structure` makes them; empty where none are stored."""
         return dict(_read(self.file).get("structure", {})) if self.file.exists() else {}
 
-    def add(self, runs: Iterable[Run] = (), structure: Mapping[str, Any] | None = None) -> None:
-        """Put runs and counts into the file; those of the same identity are replaced."""
+    def steps(self) -> dict[str, Any]:
+        """Times of a training step by model and network, as `time_step` of `steps` measures them."""
+        return dict(_read(self.file).get("steps", {})) if self.file.exists() else {}
+
+    def add(
+        self,
+        runs: Iterable[Run] = (),
+        structure: Mapping[str, Any] | None = None,
+        steps: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put runs, counts and times into the file; those of the same identity are replaced."""
         content = _read(self.file) if self.file.exists() else {}
         kept = {identity(run): run for run in map(_complete, content.get("runs", []))}
         kept |= {identity(run): run for run in runs}
         data = {
             "what": "Runs of the paper's networks gathered by `tnlayers reproduce`, beside those of the other files "
-            "here, and the structure of its models.",
+            "here, the structure of its models, and the times of a training step.",
             "structure": content.get("structure", {}) | (structure or {}),
+            "steps": content.get("steps", {}) | (steps or {}),
             "runs": [kept[key] for key in sorted(kept)],
         }
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,7 @@ from tnlayers.train.average import WeightAverage
 from tnlayers.train.checkpoint import Checkpoint
 from tnlayers.train.feed import DeviceData, DevicePart
 from tnlayers.train.history import EpochRecord
+from tnlayers.train.layout import channels_last
 from tnlayers.train.order import epoch_order, mixed_seed
 from tnlayers.train.processes import mean_over_processes
 from tnlayers.train.progress import Progress
@@ -75,10 +76,8 @@ def fit(
     """
     steps = steps_per_epoch(len(data.train.labels), recipe, processes=fabric.world_size)
     is_sharded = isinstance(fabric.strategy, ModelParallelStrategy)
-    # Weights are shared out only if they lie in the order of their axes.
-    if any(weight.ndim == 4 for weight in model.parameters()) and not is_sharded:
-        # oneDNN then need not reorder around each convolution: 13.4 -> 8.6 ms per step of LeNet-5 on two cores.
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not is_sharded:  # weights are shared out only if they lie in the order of their axes
+        channels_last(model)
     runnable = fabric.setup_module(model)  # the weights stay those of `model`, shared out or not
     optimizer = make_optimizer(model, recipe)
     average = WeightAverage(model, recipe.average, is_sharded=is_sharded) if recipe.average else None
