@@ -81,7 +81,7 @@ def test_types_are_compared_in_the_same_places(tmp_path):
     assert counted in shown
     assert "| 12.3 ms | 99.00 | 98.00 |  | fast | 20 | 0 | `unknown` | cpu, 1 thread |" in shown
     elsewhere = page([run | {"data": "fashion-mnist"}], STRUCTURE, {})
-    assert "| lenet5 | fashion-mnist | `ring(equal)` | 0.0519 | 99.00 |" in elsewhere
+    assert "| lenet5 | fashion-mnist | `ring(equal)` | 0.0500 | 99.00 |" in elsewhere
 
 
 def test_steps_are_timed_and_told(tmp_path, monkeypatch):

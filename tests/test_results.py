@@ -10,9 +10,16 @@ import tnlayers as tnl
 from tnlayers.train.recipes import find_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
-spec = importlib.util.spec_from_file_location("collect", ROOT / "docs" / "results" / "collect.py")
-collect = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(collect)
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "results" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+collect, entropies = script("collect"), script("entropies")
 RUNS = json.loads(collect.STORE.read_text())["runs"]
 
 
@@ -20,6 +27,18 @@ def test_pages_show_the_stored_runs():
     for page in collect.PAGES:
         assert collect.summary(RUNS) in page.read_text(), f"run python docs/results/collect.py: {page.name} is stale"
     assert collect.every_run(RUNS) in (ROOT / "docs" / "mnist.md").read_text()
+
+
+def test_the_table_of_entropies_is_of_the_stored_ones():
+    stored = json.loads(entropies.STORE.read_text())
+    page = entropies.PAGE.read_text()
+    assert entropies.table(stored) in page
+    assert entropies.write(stored) == page
+    for found in stored["networks"].values():
+        assert len(found["entropies"]) == entropies.EPOCHS + 1
+        assert all(
+            0 < value <= most for row in found["entropies"] for value, most in zip(row, found["at_most"], strict=True)
+        )
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run['model']}-{run['network']}-{run['seed']}")

@@ -20,8 +20,8 @@ from tnlayers.reproduce import store
 from tnlayers.reproduce.paper import ROWS
 from tnlayers.reproduce.store import spread
 from tnlayers.reproduce.told import Run
-from tnlayers.reproduce.told import changes as changed
 from tnlayers.reproduce.writing import write
+from tnlayers.train.recipes import find_recipe
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "mnist.json"
@@ -41,7 +41,8 @@ def read_runs(folder: Path) -> list[Run]:
 
 def changes(model: str, recipe: Run) -> dict[str, Any]:
     """What a recipe has that the default of its model on MNIST has not."""
-    return changed(model, "mnist", recipe)[1]
+    default = find_recipe(model, "mnist").model_dump()
+    return {key: value for key, value in recipe.items() if default.get(key) != value}
 
 
 def identity(run: Run) -> tuple[Any, ...]:
