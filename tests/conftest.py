@@ -9,6 +9,7 @@ from hypothesis import settings
 
 # Rates that a user has measured must not decide plans here: a folder that does not exist.
 os.environ["TNLAYERS_CACHE"] = os.path.join(os.path.dirname(__file__), "no-cache")
+os.environ["TNLAYERS_KEEP_PLANS"] = "0"  # nor plans that another process has kept, and the folder stays away
 
 collect_ignore_glob = ["data/*"]  # scripts that run in environments of their own
 

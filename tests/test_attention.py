@@ -195,7 +195,11 @@ def test_stacked_encoder_and_decoder():
 
 # Recurrent cells.
 
-CELLS = {"lstm": (tnl.nn.TNLSTMCell, nn.LSTMCell), "gru": (tnl.nn.TNGRUCell, nn.GRUCell)}
+CELLS = {
+    "lstm": (tnl.nn.TNLSTMCell, nn.LSTMCell),
+    "gru": (tnl.nn.TNGRUCell, nn.GRUCell),
+    "rnn": (tnl.nn.TNRNNCell, nn.RNNCell),
+}
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -214,6 +214,26 @@ def test_both_projections_of_a_recurrent_cell_are_fitted():
     assert report.delivered < report.began
 
 
+class Reader(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(12, 16, batch_first=True), nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.head(self.lstm(x)[0][:, -1])
+
+
+def test_a_whole_recurrent_layer_is_left_to_the_training_that_follows():
+    torch.manual_seed(0)
+    teacher = Reader()
+    model = tnl.compress(teacher, ratio=0.4, network="mpo(cores=2)").model
+    model.lstm.by_steps = lambda *_: True  # whichever way it runs
+    report = tnl.repair(model, teacher, [torch.randn(30, 4, 12)], sweeps=1, epochs=1, loss="mse", progress=False)
+    assert set(report.skipped) == {"lstm.ih_l0", "lstm.hh_l0"}
+    assert "the steps inside an nn.LSTM do not show" in str(report)
+    assert report.delivered < report.began
+
+
 def test_what_is_left_alone_is_named_with_its_reason():
     torch.manual_seed(0)
     teacher = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Conv1d(4, 4, 3, padding=1))

@@ -124,8 +124,12 @@ def test_public_names():
         "TNLinear",
         "TNMultiheadAttention",
         "TNTensorLinear",
+        "TNGRU",
         "TNGRUCell",
+        "TNLSTM",
         "TNLSTMCell",
+        "TNRNN",
+        "TNRNNCell",
     }
     tools = {"bond_dropout", "bond_penalty", "checkpointed", "parameter_groups"}
     assert set(tnl.nn.__all__) == {*layers, *convolutions, *tools}

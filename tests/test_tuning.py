@@ -9,7 +9,7 @@ from test_layers import values
 from tnlayers_backends.torch import timing
 
 import tnlayers as tnl
-from tnlayers import tuning
+from tnlayers import kept
 from tnlayers.__main__ import main
 from tnlayers.lower import forward
 from tnlayers.optimise import plan_contraction, shortlist
@@ -76,14 +76,14 @@ def test_a_favourite_is_not_left_for_noise(folder, monkeypatch):
     assert tnl.plan(SPEC, 64, tune=True) == tnl.plan(SPEC, 64)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": "x"}', '{"format": "tnlayers.tuned/1", "path": [[0, 9]]}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": "x"}', '{"format": "tnlayers.kept/1", "path": [[0, 9]]}'])
 def test_damaged_files_are_told_of_and_replaced(folder, clock, text):
     plan = tnl.plan(SPEC, 128, tune=True)
     (file,) = folder.iterdir()
     file.write_text(text)
     with pytest.warns(tnl.TNLayersWarning, match="holds no tuned plan"):
         assert tnl.plan(SPEC, 128, tune=True) == plan
-    assert json.loads(file.read_text())["format"] == tuning.FORMAT
+    assert json.loads(file.read_text())["format"] == kept.FORMAT
     assert len(clock) == 2
 
 

@@ -56,6 +56,27 @@ def assemble(contraction: Contraction, path: Path) -> Program:
     Returns:
         The program of the least estimated time that the beam search finds.
     """
+    program = _lowered(contraction, path, None)
+    assert program is not None
+    return program
+
+
+def follow(contraction: Contraction, path: Path, orders: Sequence[Indices]) -> Program | None:
+    """Lower a path whose best layouts are known, without searching them.
+
+    Args:
+        contraction: What to compute.
+        path: As for `assemble`.
+        orders: The axes of each pair's result in memory order, as in `Program.indices`.
+
+    Returns:
+        The program that `assemble` found when it chose these orders; None where they do not belong to this path.
+    """
+    return _lowered(contraction, path, orders)
+
+
+def _lowered(contraction: Contraction, path: Path, orders: Sequence[Indices] | None) -> Program | None:
+    """The best program, among those whose results stand in the given orders if there are any."""
     operands = len(contraction.operands)
     reduced, start = _reduce_operands(contraction)
     # Where an operand went after its reduction; the pairs of `path` count operands and pairs only.
@@ -72,6 +93,8 @@ def assemble(contraction: Contraction, path: Path) -> Program:
         for partial in beam:
             left = tuple([partial.indices[k] for k in alive])
             for product in layouts.products(partial.indices, place[a], place[b], number):
+                if orders is not None and product.result != orders[number]:
+                    continue
                 seconds = partial.seconds + product.arithmetic + product.copied + _MACHINE.seconds_per_call
                 key = (*left, product.result)
                 known = best.get(key)
@@ -82,7 +105,7 @@ def assemble(contraction: Contraction, path: Path) -> Program:
         waiting = [(place[k], readers[k]) for k in range(operands, len(place)) if readers.get(k, 0) > number]
         ranked = sorted(best.values(), key=lambda partial: layouts.expected(partial, waiting))
         beam = ranked[:_BEAM]
-    return _finished(contraction, layouts, reduced, beam)
+    return _finished(contraction, layouts, reduced, beam) if beam else None
 
 
 def _finished(

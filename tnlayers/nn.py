@@ -14,11 +14,15 @@ from tnlayers_backends.torch.embedding import TNEmbedding  # noqa: E402
 from tnlayers_backends.torch.groups import parameter_groups  # noqa: E402
 from tnlayers_backends.torch.linear import MPOLinear, TNLinear  # noqa: E402
 from tnlayers_backends.torch.penalty import bond_penalty  # noqa: E402
-from tnlayers_backends.torch.recurrent import TNGRUCell, TNLSTMCell  # noqa: E402
+from tnlayers_backends.torch.recurrent import TNGRUCell, TNLSTMCell, TNRNNCell  # noqa: E402
+from tnlayers_backends.torch.recurrent_layers import TNGRU, TNLSTM, TNRNN  # noqa: E402
 from tnlayers_backends.torch.tensor_linear import TNTensorLinear  # noqa: E402
 from tnlayers_backends.torch.training import bond_dropout, checkpointed  # noqa: E402
 
 __all__ = [
+    "TNGRU",
+    "TNLSTM",
+    "TNRNN",
     "MPOLinear",
     "TNAdapter",
     "TNConv1d",
@@ -29,6 +33,7 @@ __all__ = [
     "TNLSTMCell",
     "TNLinear",
     "TNMultiheadAttention",
+    "TNRNNCell",
     "TNTensorLinear",
     "bond_dropout",
     "bond_penalty",

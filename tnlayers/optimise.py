@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf
 from typing import Any
 
@@ -12,6 +13,7 @@ from tnlayers.axes import Path
 from tnlayers.calibrate import machine
 from tnlayers.errors import TNLayersError
 from tnlayers.estimate import Estimator
+from tnlayers.kept import UNREADABLE, keep, keeping, plan_file, recall
 from tnlayers.layout import assemble
 from tnlayers.lower import Contraction
 from tnlayers.machine import Machine
@@ -37,7 +39,8 @@ def plan_contraction(
 ) -> Plan:
     """Find the fastest path and chunk size for any contraction; found once per set of equal arguments.
 
-    Optimizers that are objects may be random or keep state: their plans are searched anew each time.
+    What "auto" found is kept on disk for other processes (`kept.py`). Optimizers that are objects may be random or keep
+    state: their plans are searched anew each time.
 
     Raises:
         TNLayersError: If no plan keeps `memory_limit` (bytes, see `Plan.memory`); the message names the least.
@@ -120,7 +123,31 @@ def shortlist(first: Plan, memory_limit: int | None = None) -> list[Plan]:
     return plans
 
 
-_cached_search: Callable[..., Plan] = lru_cache(maxsize=4096)(_search)
+def _kept_search(
+    contraction: Contraction,
+    rates: Machine,
+    objective: Objective,
+    optimize: Optimizer,
+    dtype: str,
+    memory_limit: int | None,
+    title: str,
+    features: tuple[int, int] | None,
+) -> Plan:
+    """What another process has found, else what `_search` finds, kept for the next one."""
+    search = partial(_search, contraction, rates, objective, optimize, dtype, memory_limit, title, features)
+    if optimize != "auto" or not keeping(contraction):
+        return search()
+    file = plan_file(contraction, "plans", rates, objective, dtype, memory_limit)
+    try:
+        return recall(file, contraction, objective=objective, dtype=dtype, title=title, features=features)
+    except UNREADABLE:  # there is none yet, or it is damaged
+        found = search()
+    with suppress(OSError):  # a folder that cannot be written to keeps nothing, and planning goes on without
+        keep(file, found)
+    return found
+
+
+_cached_search: Callable[..., Plan] = lru_cache(maxsize=4096)(_kept_search)
 
 
 def _hashable(optimize: Any) -> Any:

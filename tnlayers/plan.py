@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -54,6 +54,7 @@ class Plan:
         program: The steps, derived from contraction and path.
         sweep: The steps that carry the batch, with their places in the workspace; None for an einsum.
         steps: The exact cost of each step of the program, forward pass.
+        lowered: The program, where it is at hand already; made from the path if None.
     """
 
     contraction: Contraction
@@ -67,9 +68,10 @@ class Plan:
     program: Program = field(init=False, compare=False)
     sweep: Sweep | None = field(init=False, compare=False)
     steps: tuple[Cost, ...] = field(init=False, compare=False)
+    lowered: InitVar[Program | None] = None
 
-    def __post_init__(self) -> None:
-        program = assemble(self.contraction, self.path)
+    def __post_init__(self, lowered: Program | None) -> None:
+        program = assemble(self.contraction, self.path) if lowered is None else lowered
         links = chain(program, self.contraction)
         if self.chunk is not None and (links is None or self.chunk < 1):
             raise TNLayersError(f"chunk={self.chunk} needs a batch to walk through, and at least one row at a time.")
@@ -222,7 +224,7 @@ class Plan:
             batch=data["batch_index"],
         )
         path = tuple((int(a), int(b)) for a, b in data["path"])
-        _check_path(contraction, path)
+        check_path(contraction, path)
         features = data["features"]
         return cls(
             contraction=contraction,
@@ -254,7 +256,7 @@ def dtype_name(name: str) -> str:
     return name
 
 
-def _check_path(contraction: Contraction, path: Path) -> None:
+def check_path(contraction: Contraction, path: Path) -> None:
     """Refuse a path from a file that does not merge all operands two by two."""
     known = range(len(contraction.sizes))
     used = {i for indices in contraction.operands for i in indices}

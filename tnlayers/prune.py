@@ -188,7 +188,11 @@ def smallest(part: Spec, graph: Graph, needed: tuple[int, ...]) -> tuple[Spec, t
                     part, entries = smaller, less
                     break
     sizes = _sizes_of(part, graph, needed)
-    assert sizes is not None  # the spec as it was declares the network as it was, which holds all that is needed
+    if sizes is None:  # the spec as it was holds all that is needed, but does not declare this network
+        raise TNLayersError(
+            f"{part} is not how its network type declares it: it holds the cores of another layer and reads them the "
+            "other way round. Cut the bonds of the layer that it is tied to before tying, or compress anew."
+        )
     return even(part), sizes
 
 
@@ -205,11 +209,16 @@ def _sizes_of(spec: Spec, graph: Graph, needed: tuple[int, ...]) -> tuple[int, .
         smaller = spec.graph
     except TNLayersError:  # these numbers do not go together: not a candidate
         return None
-    same = [core.indices for core in smaller.cores] == [core.indices for core in graph.cores]
-    if not same or any(a > b for a, b in zip(smaller.sizes, graph.sizes, strict=True)):
+    if not alike(smaller, graph) or any(a > b for a, b in zip(smaller.sizes, graph.sizes, strict=True)):
         return None
     kept = tuple(map(max, needed, smaller.sizes))
     return smaller.sizes if _filled(graph, kept)[0] == smaller.sizes else None
+
+
+def alike(one: Graph, other: Graph) -> bool:
+    """Whether two networks differ at most in the sizes of their indices."""
+    ends = (one.inputs, one.outputs) == (other.inputs, other.outputs)
+    return ends and [core.indices for core in one.cores] == [core.indices for core in other.cores]
 
 
 def _filled(graph: Graph, sizes: Sequence[int]) -> tuple[tuple[int, ...], list[Move]]:

@@ -2,29 +2,24 @@
 
 An estimate ranks programs well but not surely. `tune=True` runs the best few for a second or so and believes the
 clock. What it found lies in the user's cache folder beside the measured rates, one small file per (machine, threads,
-contraction with its batch, objective, dtype, version of the library), and is read instead of measured the next time.
+contraction with its batch, objective, dtype, code of the planner), and is read instead of measured the next time.
 Nothing here is called by a layer's `forward`: tuning is asked for, by `tnl.plan(..., tune=True)`, `layer.tune(...)` or
 `tnlayers plan --tune`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import platform
 import warnings
 from pathlib import Path
 
-from tnlayers.atomic import write_text
 from tnlayers.backends import backend
-from tnlayers.cache import cache_folder
 from tnlayers.errors import TNLayersError, TNLayersWarning
+from tnlayers.kept import UNREADABLE, keep, plan_file, recall
 from tnlayers.lower import Contraction
 from tnlayers.optimise import plan_contraction, shortlist
 from tnlayers.plan import Objective, Plan
 
-FORMAT = "tnlayers.tuned/1"
 _MARGIN = 0.97  # the estimate's favourite is left only for a plan that is faster by more than the clock's noise
 
 
@@ -70,27 +65,17 @@ def tuned(
 
 def _file(plan: Plan, memory_limit: int | None, threads: int) -> Path:
     """Where the plan for these circumstances is kept."""
-    from tnlayers import __version__  # the package is complete by now
-
-    c = plan.contraction
-    what = (FORMAT, __version__, platform.node(), threads, plan.objective, plan.dtype, memory_limit)
-    value = (c.operands, c.output, c.sizes, c.batch)
-    digest = hashlib.sha256(repr((what, value)).encode()).hexdigest()[:32]
-    return cache_folder() / "tuned" / f"{digest}.json"
+    return plan_file(plan.contraction, "tuned", platform.node(), threads, plan.objective, plan.dtype, memory_limit)
 
 
 def _read(file: Path, like: Plan) -> Plan | None:
     """The plan in a file, or None where there is none; a damaged file is told of and not used."""
     if not file.exists():
         return None
+    about = {"objective": like.objective, "dtype": like.dtype, "title": like.title, "features": like.features}
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        if data["format"] == FORMAT:
-            path, chunk = data["path"], data["chunk"]
-            found = Plan.from_dict(like.to_dict() | {"path": path, "chunk": chunk, "found_by": data["found_by"]})
-            return found
-        reason = f"its format is {data['format']!r}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return recall(file, like.contraction, **about)
+    except UNREADABLE as error:
         reason = f"{type(error).__name__}: {error}"
     warnings.warn(
         f"{file} holds no tuned plan ({reason}); it is measured again and replaced.", TNLayersWarning, stacklevel=4
@@ -100,12 +85,8 @@ def _read(file: Path, like: Plan) -> Plan | None:
 
 def _write(file: Path, plan: Plan) -> None:
     """Keep a plan. Processes that tune the same thing at once write files of their own; the last one stays."""
-    data = {"format": FORMAT, "path": plan.path, "chunk": plan.chunk, "found_by": plan.found_by, "title": plan.title}
-    own = file.with_name(f"{file.stem}-{os.getpid()}.json")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(own, json.dumps(data) + "\n")
-        os.replace(own, file)
+        keep(file, plan)
     except OSError as error:
         raise TNLayersError(
             f"The tuned plan cannot be kept in {file} ({error}): set TNLAYERS_CACHE to a folder that can be written to."

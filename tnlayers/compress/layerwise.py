@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -45,6 +46,9 @@ def layerwise(
     """
     twins = twins_of(teacher)
     central = central_cores(model) if trainable == "auxiliary" else {}
+    users = Counter(
+        id(core) for layer in model.modules() if isinstance(layer, TNModule) for core in layer.cores.values()
+    )
     fitted: dict[str, tuple[float, float]] = {}
     skipped: dict[str, str] = {}
     for name, layer in model.named_modules():
@@ -52,6 +56,8 @@ def layerwise(
             continue
         twin = twins.get(name)
         reason = "the teacher has no dense layer of this name" if twin is None else twin.reason_against(layer)
+        if any(users[id(core)] > 1 for core in layer.cores.values()):
+            reason = "another layer holds the same cores, and a fit to the one would spoil the other"
         if twin is None or reason:
             skipped[name] = reason
             continue

@@ -45,11 +45,13 @@ class Rule:
         return f"{words}{f', {sizes}' if sizes else ''}{f' (rule {self.pattern!r})' if self.pattern else ''}"
 
 
-def rules_for(names: Sequence[str], networks: Sequence[str | Spec], rules: Mapping[str, Given] | None) -> list[Rule]:
+def rules_for(
+    names: Sequence[Sequence[str]], networks: Sequence[str | Spec], rules: Mapping[str, Given] | None
+) -> list[Rule]:
     """The rule of each layer.
 
     Args:
-        names: Of the layers.
+        names: Of each layer all names.
         networks: The templates of layers without a rule.
         rules: By pattern ("encoder.*", "fc[12]"): a template, a mapping with `network` and one of the sizes, or None.
 
@@ -57,15 +59,16 @@ def rules_for(names: Sequence[str], networks: Sequence[str | Spec], rules: Mappi
         TNLayersError: If a pattern matches no layer, or a rule is none.
 
     Example:
-        >>> [str(rule) for rule in rules_for(["conv", "fc"], ["mpo"], {"fc": None})]
+        >>> [str(rule) for rule in rules_for([["conv"], ["fc"]], ["mpo"], {"fc": None})]
         ['mpo', "dense (rule 'fc')"]
     """
     found = [Rule(networks=tuple(make_spec(network) for network in networks))] * len(names)
     for pattern, given in (rules or {}).items():
         rule = _rule(pattern, given, networks)
-        places = [k for k, name in enumerate(names) if fnmatchcase(name, pattern)]
+        places = [k for k, own in enumerate(names) if any(fnmatchcase(name, pattern) for name in own)]
         if not places:
-            near = get_close_matches(pattern, names, n=3, cutoff=0.3) or list(names[:3])
+            every = [name for own in names for name in own]
+            near = get_close_matches(pattern, every, n=3, cutoff=0.3) or every[:3]
             raise TNLayersError(
                 f"The rule {pattern!r} matches none of the {len(names)} layers that can be replaced; near are "
                 f"{', '.join(near)}. Patterns match whole names, with * for any text."

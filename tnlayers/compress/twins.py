@@ -54,7 +54,9 @@ class Twin:
         return None if x is None else self.dense(x)
 
     def reason_against(self, layer: TNModule) -> str:
-        """Why a layer is no network for this weight; "" where it is."""
+        """Why a layer is no network for this weight, or cannot be fitted to it; "" where it can."""
+        if isinstance(self.host, nn.RNNBase):
+            return f"the steps inside an nn.{type(self.host).__name__} do not show what goes into each of its weights"
         kinds = ((TNLinear, nn.Linear), (TNEmbedding, nn.Embedding), (TNConv, (nn.Conv1d, nn.Conv2d, nn.Conv3d)))
         if not any(isinstance(layer, own) and isinstance(self.dense, dense) for own, dense in kinds):
             return f"a {type(layer).__name__} does not stand for the teacher's {type(self.host).__name__}"

@@ -13,6 +13,7 @@ from tnlayers.errors import TNLayersError
 from tnlayers_backends.base import Parts
 from tnlayers_backends.torch.module import TNModule
 from tnlayers_backends.torch.storage import KINDS, dtype_name, kind_of, put_together, take_apart
+from tnlayers_backends.torch.surgery.hosts import assembled, own_copy, parts_of, reason_against
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,8 @@ def fill(
 
     Args:
         module: Changed in place.
-        layers: What to put where. A place holds the dense module that the kind of layer stands in for, or such a layer.
+        layers: What to put where. A place holds the dense module that the kind of layer stands in for, or such a layer;
+            or it is a part of a dense attention or recurrent module, which then becomes one of tnlayers.
         rest: All other tensors of the module's state, by name.
         tied: Names that are to be one and the same parameter as another.
         adopt: Whether the tensors become the module's own, whatever dtype and place in the model it had: for a module
@@ -82,6 +84,37 @@ def fill(
         TNLayersError: If a place is missing or taken by something else, or tensors are missing, left over, or of
             another shape or dtype.
     """
+    undone = _taken_apart(module, layers)
+    try:
+        _filled(module, layers, rest, adopt)
+    except TNLayersError:
+        for parent, name, host in undone:
+            parent._modules[name] = host
+        raise
+    _tie(module, tied)
+
+
+def _taken_apart(module: nn.Module, layers: Sequence[Placed]) -> list[tuple[nn.Module, str, nn.Module]]:
+    """Dense modules of several weights, parts of which are layers, in parts: their parents, names and selves of before.
+
+    Attention and recurrent modules of torch hold tensors; what takes their place holds a module for each.
+    """
+    places = dict(module.named_modules(remove_duplicate=False))
+    hosts: dict[nn.Module, nn.Module] = {}
+    undone = []
+    for path in sorted({path.rpartition(".")[0] for placed in layers for path in placed.paths} - {""}):
+        parts = parts_of(host) if (host := places.get(path)) is not None else {}
+        if host is None or not parts or "" in parts or reason_against(host):
+            continue
+        if host not in hosts:
+            hosts[host] = assembled(host, {name: own_copy(dense) for name, dense in parts.items()}).train(host.training)
+        parent, _, name = path.rpartition(".")
+        places[parent]._modules[name] = hosts[host]
+        undone.append((places[parent], name, host))
+    return undone
+
+
+def _filled(module: nn.Module, layers: Sequence[Placed], rest: Mapping[str, Tensor], adopt: bool) -> None:
     places = dict(module.named_modules(remove_duplicate=False))
     made = []
     for placed in layers:
@@ -101,7 +134,6 @@ def fill(
             parent, _, name = path.rpartition(".")
             setattr(places[parent], name, layer)
     module.load_state_dict(dict(rest), strict=False, assign=adopt)  # all names were checked
-    _tie(module, tied)
 
 
 def _check_place(
@@ -123,10 +155,11 @@ def _check_place(
             f"The {type(layer).__name__} at {path!r} takes the place of a {kind.replaces.__name__}, but there is a "
             f"{type(old).__name__}. Give into= the model as it was before its layers were replaced."
         )
-    needs, has = (tuple(getattr(one, size) for size in kind.sizes) for one in (layer, old))
+    sizes = [size for size in kind.sizes if size != "padding_idx" or layer.padding_idx is not None]
+    needs, has = (tuple(getattr(one, size) for size in sizes) for one in (layer, old))
     if has != needs:
         raise TNLayersError(
-            f"The {type(layer).__name__} at {path!r} has {', '.join(kind.sizes)} = {needs}, but the module there has "
+            f"The {type(layer).__name__} at {path!r} has {', '.join(sizes)} = {needs}, but the module there has "
             f"{has}. Give into= a model of the sizes that were saved."
         )
 

@@ -1,20 +1,20 @@
-"""`TNLSTMCell` and `TNGRUCell`: torch's recurrent cells with a network for each of their two projections."""
+"""`TNLSTMCell`, `TNGRUCell` and `TNRNNCell`: torch's recurrent cells with a network for each of their projections."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from tnlayers.errors import TNLayersError
+from tnlayers_backends.torch.gates import MODES, State, rnn_mode
 from tnlayers_backends.torch.linear import TNLinear
 from tnlayers_backends.torch.projections import Network, networks_of, projection
 
 
 class TNRecurrentCell(nn.Module):
-    """What both cells share: `ih` maps the input to all gates, `hh` the hidden state; abstract.
+    """What the cells share: `ih` maps the input to all gates, `hh` the hidden state; abstract.
 
     Args:
         input_size: Size of each input.
@@ -30,7 +30,7 @@ class TNRecurrentCell(nn.Module):
         TNLayersError: If a network does not fit the sizes.
     """
 
-    gates: ClassVar[int]
+    mode: str  # of MODES
     ih: TNLinear | nn.Linear
     hh: TNLinear | nn.Linear
 
@@ -52,7 +52,7 @@ class TNRecurrentCell(nn.Module):
         for number, (name, own) in enumerate(networks_of(("ih", "hh"), network, networks).items()):
             own_seed = None if seed is None else 2 * seed + number
             # Torch draws all weights and biases of a cell within 1 / sqrt(hidden_size).
-            variance, out = 1 / (3 * hidden_size), self.gates * hidden_size
+            variance, out = 1 / (3 * hidden_size), MODES[self.mode].gates * hidden_size
             setattr(self, name, projection(sizes[name], out, bias, own, variance, device, dtype, own_seed))
 
     @property
@@ -79,6 +79,9 @@ class TNRecurrentCell(nn.Module):
         with torch.no_grad():
             for name, parameter in dense.named_parameters():
                 parameter.copy_(getattr(self, name))
+
+    def _step(self, x: Tensor, state: State) -> State:
+        return MODES[self.mode].step(self.ih(x), self.hh(state[0]), state)
 
     def _zeros(self, x: Tensor) -> Tensor:
         """A hidden state to begin with."""
@@ -108,7 +111,7 @@ class TNLSTMCell(TNRecurrentCell):
         torch.Size([3, 64])
     """
 
-    gates = 4
+    mode = "LSTM"
 
     def to_cell(self) -> nn.LSTMCell:
         """An `nn.LSTMCell` that computes the same, with parameters of its own."""
@@ -125,10 +128,8 @@ class TNLSTMCell(TNRecurrentCell):
             state: Hidden state and cell state; zeros if None.
         """
         zeros = self._zeros(x)
-        hidden, cell = (zeros, zeros) if state is None else state
-        enter, forget, new, leave = (self.ih(x) + self.hh(hidden)).chunk(4, -1)
-        cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(new)
-        return torch.sigmoid(leave) * torch.tanh(cell), cell
+        hidden, cell = self._step(x, (zeros, zeros) if state is None else state)
+        return hidden, cell
 
 
 class TNGRUCell(TNRecurrentCell):
@@ -142,7 +143,7 @@ class TNGRUCell(TNRecurrentCell):
         torch.Size([3, 64])
     """
 
-    gates = 3
+    mode = "GRU"
 
     def to_cell(self) -> nn.GRUCell:
         """An `nn.GRUCell` that computes the same, with parameters of its own."""
@@ -159,8 +160,54 @@ class TNGRUCell(TNRecurrentCell):
             hidden: Hidden state; zeros if None.
         """
         zeros = self._zeros(x)
-        hidden = zeros if hidden is None else hidden
-        reset_x, update_x, new_x = self.ih(x).chunk(3, -1)
-        reset_h, update_h, new_h = self.hh(hidden).chunk(3, -1)
-        reset, update = torch.sigmoid(reset_x + reset_h), torch.sigmoid(update_x + update_h)
-        return torch.lerp(torch.tanh(new_x + reset * new_h), hidden, update)
+        return self._step(x, (zeros if hidden is None else hidden,))[0]
+
+
+class TNRNNCell(TNRecurrentCell):
+    """`nn.RNNCell` with tensor networks for its weights; see `TNRecurrentCell` for the other arguments.
+
+    Args:
+        nonlinearity: "tanh" or "relu".
+
+    Example:
+        >>> import torch
+        >>> import tnlayers as tnl
+        >>> cell = tnl.nn.TNRNNCell(40, 64, nonlinearity="relu", network="mpo(cores=2, bond=8)", seed=0)
+        >>> cell(torch.zeros(3, 40)).shape
+        torch.Size([3, 64])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        network: Network = "mpo",
+        networks: Mapping[str, Network] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.mode = rnn_mode(nonlinearity)
+        self.nonlinearity = nonlinearity
+        super().__init__(input_size, hidden_size, bias, device, dtype, network=network, networks=networks, seed=seed)
+
+    def to_cell(self) -> nn.RNNCell:
+        """An `nn.RNNCell` that computes the same, with parameters of its own."""
+        weight = self.weight_ih
+        sizes = (self.input_size, self.hidden_size, self.bias, self.nonlinearity)
+        dense = nn.RNNCell(*sizes, weight.device, weight.dtype)
+        self._copy_to(dense)
+        return dense
+
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """One step: the new hidden state, (batch, hidden_size).
+
+        Args:
+            x: (batch, input_size) or (input_size,).
+            hidden: Hidden state; zeros if None.
+        """
+        zeros = self._zeros(x)
+        return self._step(x, (zeros if hidden is None else hidden,))[0]

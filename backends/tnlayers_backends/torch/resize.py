@@ -26,7 +26,7 @@ from torch.optim import Optimizer
 from tnlayers.compress.spectra import spectra
 from tnlayers.errors import TNLayersError
 from tnlayers.lower import Graph
-from tnlayers.prune import smallest
+from tnlayers.prune import alike, smallest
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
 from tnlayers.sweep import walk
@@ -96,8 +96,7 @@ def grow_layer(layer: Any, bond_dim: int | tuple[int, ...], optimizer: Optimizer
     key = next((key for key in ("bond_dim", "rank") if key in dict(layer.spec.options)), "bond_dim")
     spec = replace(make_spec(layer.spec.to_dict() | {key: bond_dim}), notes=())
     wider = spec.graph
-    same = [core.indices for core in wider.cores] == [core.indices for core in graph.cores]
-    if not same or any(new < old for new, old in zip(wider.sizes, graph.sizes, strict=True)):
+    if not alike(wider, graph) or any(new < old for new, old in zip(wider.sizes, graph.sizes, strict=True)):
         raise TNLayersError(
             f"{spec} is not {layer.spec} with larger bonds, so it cannot grow into it. Give at least the sizes that "
             "the bonds have, or cut them with round_."

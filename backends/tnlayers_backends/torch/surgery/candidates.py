@@ -25,8 +25,9 @@ from tnlayers_backends.torch.linear import TNLinear
 from tnlayers_backends.torch.module import TNModule
 from tnlayers_backends.torch.surgery.hosts import itemsize, keep_modes
 from tnlayers_backends.torch.surgery.memory import Memory, digest
-from tnlayers_backends.torch.surgery.prices import Work, blank, flops, time_ratio
-from tnlayers_backends.torch.surgery.sites import Site, entries
+from tnlayers_backends.torch.surgery.prices import Work, flops, time_ratio
+from tnlayers_backends.torch.surgery.site import Site, blank, entries
+from tnlayers_backends.torch.surgery.ties import tied_layers
 
 _CONVOLUTIONS: dict[type[nn.Module], type[TNConv1d | TNConv2d | TNConv3d]] = {
     nn.Conv1d: TNConv1d,
@@ -43,7 +44,7 @@ class Candidate:
     Attributes:
         site: Where it is.
         rule: What was asked of it.
-        work: How much it is given at once.
+        works: How much it is given at once, in each module that has it.
         covariance: The second moment of its inputs, or None.
         sensitivity: What its squared relative error counts.
         options: Dense, and all networks with fewer parameters.
@@ -55,7 +56,7 @@ class Candidate:
 
     site: Site
     rule: Rule
-    work: Work
+    works: tuple[Work, ...]
     covariance: Tensor | None
     sensitivity: float
     options: tuple[Option, ...]
@@ -70,7 +71,7 @@ class Candidate:
         site: Site,
         rule: Rule,
         *,
-        work: Work,
+        works: tuple[Work, ...],
         covariance: Tensor | None,
         sensitivity: float,
         memory: Memory,
@@ -83,7 +84,7 @@ class Candidate:
         Args:
             site: Where it is.
             rule: What was asked of it.
-            work: How much it is given at once.
+            works: How much it is given at once, in each module that has it.
             covariance: The second moment of its inputs, or None.
             sensitivity: What its squared relative error counts.
             memory: What is kept between runs.
@@ -97,7 +98,7 @@ class Candidate:
         found = cls(
             site=site,
             rule=rule,
-            work=work,
+            works=works,
             covariance=covariance,
             sensitivity=sensitivity,
             options=(Option(spec=None, parameters=entries(site), cost=entries(site), loss=0.0),),
@@ -156,7 +157,7 @@ class Candidate:
         site, spec = self.site, option.spec
         priced = None if spec is None else blank(site, spec) if layer is None else layer
         found = None if layer is None else layer.delivered
-        time = None if priced is None else time_ratio(site, priced, self.work)
+        time = None if priced is None else self._time(priced)
         note = self.note if spec is None else "slower than dense" if time is not None and time > 1 else ""
         if spec is None and not note:
             smaller = len(self.options) > 1
@@ -182,8 +183,21 @@ class Candidate:
 
     def _size(self, layer: TNModule | None, parameters: int) -> Size:
         total = parameters + self.site.bias_size
-        counted = flops(self.site, layer, self.work)
-        return Size(parameters=total, bytes=total * itemsize(self.site.weight), flops=counted)
+        return Size(parameters=total, bytes=total * itemsize(self.site.weight), flops=self._flops(layer))
+
+    def _flops(self, layer: TNModule | None) -> int | None:
+        """In all modules that have the weight; None where one has images of unknown size."""
+        members = {} if layer is None else tied_layers(self.site, layer)
+        works = zip(self.site.members, self.works, strict=True)
+        counted = [flops(site, members.get(site), work) for site, work in works]
+        known = [count for count in counted if count is not None]
+        return sum(known) if len(known) == len(counted) else None
+
+    def _time(self, layer: TNModule) -> float | None:
+        """Predicted time over that of the dense weight, in the module where that is largest; None without any."""
+        members = zip(tied_layers(self.site, layer).items(), self.works, strict=True)
+        ratios = [time_ratio(site, own, work) for (site, own), work in members]
+        return max((ratio for ratio in ratios if ratio is not None), default=None)
 
     def _with_fixed(self) -> Candidate:
         layer = self._layer(self.rule.networks[0], **self.rule.size)
@@ -223,7 +237,7 @@ class Candidate:
 
     def _in_flops(self, option: Option) -> Option:
         layer = None if option.spec is None else blank(self.site, option.spec)
-        cost = flops(self.site, layer, self.work)
+        cost = self._flops(layer)
         if cost is None:
             raise TNLayersError(
                 f"max_flops: the flops of the convolution {self.site.name} depend on the size of its images, which is "
@@ -234,7 +248,7 @@ class Candidate:
     def _slower(self, option: Option) -> bool:
         if option.spec is None:
             return False
-        time = time_ratio(self.site, blank(self.site, option.spec), self.work)
+        time = self._time(blank(self.site, option.spec))
         return time is not None and time > 1
 
     def _layer(self, spec: Spec, **size: Any) -> TNModule:

@@ -22,7 +22,9 @@ from tnlayers_backends.torch.surgery.candidates import Candidate
 from tnlayers_backends.torch.surgery.hosts import itemsize, parameters_of
 from tnlayers_backends.torch.surgery.memory import Memory
 from tnlayers_backends.torch.surgery.prices import Work
+from tnlayers_backends.torch.surgery.site import Site
 from tnlayers_backends.torch.surgery.sites import sites_of
+from tnlayers_backends.torch.surgery.ties import tied_layers
 from tnlayers_backends.torch.surgery.watch import Watched, watch
 
 Made: TypeAlias = dict[nn.Module, dict[str, nn.Module]]
@@ -58,7 +60,8 @@ class Compression:
         for candidate, option in self._tracked(list(zip(candidates, chosen, strict=True)), "building"):
             layer = None if dry_run and not candidate.rule.fixed else candidate.built(option)
             if layer is not None and not dry_run:
-                made.setdefault(candidate.site.host, {})[candidate.site.part] = layer
+                for site, own in tied_layers(candidate.site, layer).items():
+                    made.setdefault(site.host, {})[site.part] = own
             layers.append(candidate.report(option, layer))
         report = self._report(candidates, layers, dry_run)
         self._tell(candidates, chosen)
@@ -77,10 +80,10 @@ class Compression:
         if not free:
             raise TNLayersError(
                 f"This {type(self.model).__name__} has no layer that a network could replace; those are nn.Linear, "
-                "nn.Conv1d to 3d, nn.Embedding, nn.MultiheadAttention, nn.LSTMCell, nn.GRUCell and Conv1D of "
-                "transformers."
+                "nn.Conv1d to 3d, nn.Embedding, nn.MultiheadAttention, nn.LSTM, nn.GRU, nn.RNN and their cells, and "
+                "Conv1D of transformers."
             )
-        rules = dict(zip(free, rules_for([site.names[0] for site in free], self.networks, self.rules), strict=True))
+        rules = dict(zip(free, rules_for([site.all_names for site in free], self.networks, self.rules), strict=True))
         dense = Rule(networks=())
         watched, memory = None, Memory(folder=self.cache)
         if self.sample is not None:
@@ -91,8 +94,8 @@ class Compression:
             candidate = Candidate.of(
                 site,
                 rules.get(site, dense),
-                work=self._work(watched, k),
-                covariance=None if watched is None else watched.seen[k].covariance,
+                works=tuple(self._work(watched, member) for member in site.members),
+                covariance=None if watched is None else watched.covariance(site),
                 sensitivity=1.0 if watched is None else watched.sensitivity[k],
                 memory=memory,
                 flops=self.budget.key == "max_flops",
@@ -102,10 +105,10 @@ class Compression:
             found.append(candidate)
         return found
 
-    def _work(self, watched: Watched | None, k: int) -> Work:
-        if watched is None or not watched.seen[k].vectors:
+    def _work(self, watched: Watched | None, site: Site) -> Work:
+        if watched is None or not watched.seen[site].vectors:
             return Work(count=self.batch)
-        seen = watched.seen[k]
+        seen = watched.seen[site]
         return Work(count=max(round(seen.vectors * self.batch / watched.examples), 1), spatial=seen.spatial)
 
     def _allocated(self, candidates: Sequence[Candidate]) -> list[Option]:
@@ -167,7 +170,8 @@ class Compression:
         return limit + parameters_of(self.model) - sum(candidate.dense for candidate in candidates)
 
     def _report(self, candidates: Sequence[Candidate], layers: list[LayerReport], dry_run: bool) -> CompressReport:
-        listed = {id(parameter) for candidate in candidates for parameter in candidate.site.host.parameters()}
+        hosts = {site.host for candidate in candidates for site in candidate.site.members}
+        listed = {id(parameter) for host in hosts for parameter in host.parameters()}
         rest = [parameter for parameter in self.model.parameters() if id(parameter) not in listed]
         tied = parameters_of(self.model) - sum(layer.before.parameters for layer in layers)
         size = itemsize(next(self.model.parameters()))

@@ -6,7 +6,7 @@ are networks. Hugging Face's `Conv1D` is known by its name and attributes: trans
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +14,23 @@ from torch import Tensor, nn
 from tnlayers_backends.torch.attention import TNMultiheadAttention
 from tnlayers_backends.torch.linear import TNLinear
 from tnlayers_backends.torch.module import TNModule
-from tnlayers_backends.torch.recurrent import TNGRUCell, TNLSTMCell, TNRecurrentCell
+from tnlayers_backends.torch.recurrent import TNGRUCell, TNLSTMCell, TNRecurrentCell, TNRNNCell
+from tnlayers_backends.torch.recurrent_layers import TNGRU, TNLSTM, TNRNN
+from tnlayers_backends.torch.sequence import TNRecurrent
 
 PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
-_CELLS: dict[type[nn.Module], type[TNRecurrentCell]] = {nn.LSTMCell: TNLSTMCell, nn.GRUCell: TNGRUCell}
-_FUSED = (nn.LSTM, nn.GRU, nn.RNN)
+_CELLS: dict[type[nn.Module], type[TNRecurrentCell]] = {
+    nn.LSTMCell: TNLSTMCell,
+    nn.GRUCell: TNGRUCell,
+    nn.RNNCell: TNRNNCell,
+}
+_LAYERS: dict[type[nn.Module], type[TNRecurrent]] = {nn.LSTM: TNLSTM, nn.GRU: TNGRU, nn.RNN: TNRNN}
 
 
 def parts_of(module: nn.Module) -> dict[str, nn.Module]:
     """The dense weights of a module by the name of the part, "" for the module's only one; none for other modules."""
+    if isinstance(module, nn.Embedding):
+        return {"": _table(module)}
     if isinstance(module, PLAIN):
         return {"": module}
     if is_transposed(module):
@@ -35,16 +43,20 @@ def parts_of(module: nn.Module) -> dict[str, nn.Module]:
             name: as_linear(_tensor(module, weight), getattr(module, bias) if module.bias else None)
             for name, (weight, bias) in parts.items()
         }
-    if isinstance(module, _FUSED):
-        names = [name for name, _ in module.named_parameters() if name.startswith("weight")]
-        return {name: as_linear(_tensor(module, name), None) for name in names}
+    if isinstance(module, tuple(_LAYERS)):
+        weights = [name for name, _ in module.named_parameters(recurse=False) if name.startswith("weight")]
+        twins = {name.removeprefix("weight_"): name.replace("weight", "bias") for name in weights}
+        return {
+            name: as_linear(_tensor(module, f"weight_{name}"), getattr(module, twin, None))
+            for name, twin in twins.items()
+        }
     return {}
 
 
 def reason_against(module: nn.Module) -> str:
     """Why a module with such weights has to stay as it is; "" where it need not."""
-    if isinstance(module, _FUSED):
-        return f"torch's {type(module).__name__} runs all steps in one kernel that takes dense weights; use a cell"
+    if isinstance(module, tuple(_LAYERS)) and type(module) not in _LAYERS:
+        return f"{type(module).__name__} is a class of its own, derived from one of torch's"
     if isinstance(module, PLAIN) and type(module) not in PLAIN:
         return f"{type(module).__name__} is a class of its own, derived from one of torch's"
     if isinstance(module, nn.Embedding):
@@ -97,11 +109,21 @@ def assembled(module: nn.Module, parts: Mapping[str, nn.Module]) -> nn.Module:
             network=None,
         )
         _set(new, {f"{name.removesuffix('_proj')}_proj": part for name, part in parts.items()})
+    elif isinstance(module, nn.RNNCellBase):
+        own = ("nonlinearity",) if isinstance(module, nn.RNNCell) else ()
+        new = _blank(_CELLS[type(module)], module, ("input_size", "hidden_size", "bias", *own))
+        _set(new, parts)
     else:
-        assert isinstance(module, (nn.LSTMCell, nn.GRUCell))
-        new = _CELLS[type(module)](module.input_size, module.hidden_size, module.bias, device="meta", network=None)
+        own = ("nonlinearity",) if isinstance(module, nn.RNN) else ("proj_size",) if isinstance(module, nn.LSTM) else ()
+        settings = ("num_layers", "bias", "batch_first", "dropout", "bidirectional")
+        new = _blank(_LAYERS[type(module)], module, ("input_size", "hidden_size", *settings, *own))
         _set(new, parts)
     return new
+
+
+def _blank(kind: Callable[..., nn.Module], module: nn.Module, settings: tuple[str, ...]) -> nn.Module:
+    """A layer with the settings of a dense one, and nothing in it yet."""
+    return kind(device="meta", network=None, **{name: getattr(module, name) for name in settings})
 
 
 def keep_modes(old: nn.Module, new: nn.Module) -> None:
@@ -110,6 +132,16 @@ def keep_modes(old: nn.Module, new: nn.Module) -> None:
         twin = getattr(old, "bias" if name == "bias" else "weight")
         parameter.requires_grad_(twin.requires_grad)
     new.train(old.training)
+
+
+def _table(module: nn.Embedding) -> nn.Embedding:
+    """The embedding, of whose row of padding nothing is known where it is not zero: as a network's it would read so."""
+    weight, padding = module.weight, module.padding_idx
+    if padding is None or weight.is_meta or not weight[padding].count_nonzero():
+        return module
+    table = nn.Embedding(module.num_embeddings, module.embedding_dim, device="meta")
+    table.weight = nn.Parameter(weight.detach(), weight.requires_grad)
+    return table
 
 
 def own_copy(dense: nn.Module) -> nn.Module:

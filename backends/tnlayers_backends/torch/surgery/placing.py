@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from tnlayers.errors import TNLayersError
+from tnlayers_backends.torch.module import TNModule
 from tnlayers_backends.torch.surgery.hosts import assembled, own_copy, parts_of
 
 _HOOKS = (
@@ -34,6 +35,7 @@ def placed(model: nn.Module, made: Mapping[nn.Module, Mapping[str, nn.Module]], 
         TNLayersError: If the model cannot be copied.
     """
     fresh = {host: _whole(host, parts) for host, parts in made.items()}
+    biases = _biases(fresh, own=inplace)
     if inplace:
         for host, new in fresh.items():
             _keep(host, new, {name: getattr(host, name) for name in _HOOKS})
@@ -42,7 +44,7 @@ def placed(model: nn.Module, made: Mapping[nn.Module, Mapping[str, nn.Module]], 
                 if child in fresh:
                     parent._modules[name] = fresh[child]
         return model
-    memo: dict[int, Any] = {id(host): new for host, new in fresh.items()}
+    memo: dict[int, Any] = {id(host): new for host, new in fresh.items()} | biases
     try:
         copied = deepcopy(model, memo)
         for host, new in fresh.items():  # hooks that are methods of a module of the model now are those of its copy
@@ -58,6 +60,21 @@ def placed(model: nn.Module, made: Mapping[nn.Module, Mapping[str, nn.Module]], 
 def _whole(host: nn.Module, parts: Mapping[str, nn.Module]) -> nn.Module:
     rest = {name: own_copy(dense) for name, dense in parts_of(host).items() if name not in parts}
     return assembled(host, {**rest, **parts}).train(host.training)
+
+
+def _biases(fresh: Mapping[nn.Module, nn.Module], *, own: bool) -> dict[int, nn.Parameter]:
+    """By id of a dense module's bias, that of its network: a bias that other modules have too stays one.
+
+    Args:
+        fresh: The new modules by the old ones; networks among them get these biases.
+        own: Whether they keep the dense modules' own parameters.
+    """
+    kept: dict[int, nn.Parameter] = {}
+    for host, new in fresh.items():
+        bias = host._parameters.get("bias")
+        if bias is not None and isinstance(new, TNModule) and new.bias is not None:
+            new.bias = kept.setdefault(id(bias), bias if own else new.bias)
+    return kept
 
 
 def _keep(host: nn.Module, new: nn.Module, hooks: Mapping[str, Any]) -> None:

@@ -9,15 +9,14 @@ from torch import nn
 from tnlayers.convplan import Convolution, ConvPlan
 from tnlayers.cost import NOTHING, Cost, dense_cost
 from tnlayers.machine import Machine
-from tnlayers.spec import Spec
 from tnlayers.window import window
 from tnlayers_backends.torch.conv import TNConv
 from tnlayers_backends.torch.embedding import TNEmbedding
 from tnlayers_backends.torch.linear import TNLinear
 from tnlayers_backends.torch.module import TNModule
-from tnlayers_backends.torch.storage import KINDS
+from tnlayers_backends.torch.sequence import carried_seconds, dense_seconds, rebuilding_seconds
 from tnlayers_backends.torch.surgery.hosts import itemsize
-from tnlayers_backends.torch.surgery.sites import Site
+from tnlayers_backends.torch.surgery.site import Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,19 +25,11 @@ class Work:
 
     Attributes:
         count: Vectors or ids; of a convolution, images.
-        spatial: The images' size; empty where it is not known.
+        spatial: The images' size, or the steps of a recurrent layer's sequences; empty where it is not known.
     """
 
     count: int
     spatial: tuple[int, ...] = ()
-
-
-def blank(site: Site, spec: Spec) -> TNModule:
-    """The layer of a spec in a weight's place, without numbers."""
-    kind = next(kind for kind in KINDS.values() if kind.replaces is type(site.dense))
-    missing = {"view": "kernel", "in_size": None, "unique": False}
-    keywords = {name: getattr(site.dense, name, missing.get(name)) for name in kind.keywords}
-    return kind.build(spec, dtype=site.weight.dtype, device="meta", **keywords)
 
 
 def flops(site: Site, layer: TNModule | None, work: Work) -> int | None:
@@ -50,6 +41,10 @@ def flops(site: Site, layer: TNModule | None, work: Work) -> int | None:
 def time_ratio(site: Site, layer: TNModule, work: Work) -> float | None:
     """Predicted seconds of the layer over those of the dense weight; None where one of them has no prediction."""
     machine = Machine()
+    if isinstance(layer, TNLinear) and isinstance(site.host, nn.RNNBase):
+        calls, rows = _calls(site, work)
+        dense = dense_seconds(layer.in_features, layer.out_features, calls, rows)
+        return min(carried_seconds(layer, calls, rows), dense + rebuilding_seconds(layer)) / dense
     if isinstance(layer, TNLinear):
         batch = work.count
         dense = machine.product((1, batch, layer.in_features, layer.out_features)) + machine.seconds_per_call
@@ -71,9 +66,10 @@ def _seconds(machine: Machine, cost: Cost, calls: int) -> float:
 def _cost(site: Site, layer: TNModule | None, work: Work) -> Cost | None:
     dense = site.dense
     if isinstance(dense, nn.Linear):
-        if isinstance(layer, TNLinear):
-            return layer.plan_for(work.count, "forward").cost
-        return dense_cost(dense.in_features, dense.out_features, work.count, itemsize(site.weight))
+        full = dense_cost(dense.in_features, dense.out_features, work.count, itemsize(site.weight))
+        if isinstance(layer, TNLinear) and isinstance(site.host, nn.RNNBase):
+            return _recurrent_cost(site, layer, work, full)
+        return layer.plan_for(work.count, "forward").cost if isinstance(layer, TNLinear) else full
     if isinstance(dense, nn.Embedding):
         plans = layer.plan_for(work.count) if isinstance(layer, TNEmbedding) else ()
         return sum((plan.cost for plan in plans), NOTHING)  # rows of a dense table are copied, not computed
@@ -83,6 +79,22 @@ def _cost(site: Site, layer: TNModule | None, work: Work) -> Cost | None:
     if isinstance(layer, TNConv):
         return layer.plan_for((work.count, dense.in_channels, *work.spatial)).cost
     return _conv_cost(dense, work, itemsize(site.weight))
+
+
+def _calls(site: Site, work: Work) -> tuple[int, int]:
+    """Of a weight in a recurrent layer: how often it is called for a sequence, and with how many rows."""
+    steps = 1 if site.part.startswith("ih") else max((*work.spatial, 1))
+    return steps, max(work.count // steps, 1)
+
+
+def _recurrent_cost(site: Site, layer: TNLinear, work: Work, dense: Cost) -> Cost:
+    """The cost of a weight in a recurrent layer, carried through its cores or rebuilt once, what is faster."""
+    calls, rows = _calls(site, work)
+    kernel = dense_seconds(layer.in_features, layer.out_features, calls, rows) + rebuilding_seconds(layer)
+    if carried_seconds(layer, calls, rows) < kernel:
+        return sum((layer.plan_for(rows, "forward").cost for _ in range(calls)), NOTHING)
+    weights = (layer._map.weight_plan(term).cost for term in range(len(layer._map.graphs)))
+    return sum(weights, dense)
 
 
 def _conv_cost(dense: nn.Conv1d | nn.Conv2d | nn.Conv3d, work: Work, size: int) -> Cost:

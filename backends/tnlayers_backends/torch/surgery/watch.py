@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from tnlayers.errors import TNLayersError
 from tnlayers.window import window
 from tnlayers_backends.torch.moments import conv_moment, linear_moment
 from tnlayers_backends.torch.surgery.memory import Memory, digest
-from tnlayers_backends.torch.surgery.sites import Site
+from tnlayers_backends.torch.surgery.site import Site
 
 ModelSample: TypeAlias = "Tensor | tuple[Any, ...] | Mapping[str, Any] | Iterable[Any]"
 _NOISE = 0.1  # relative size of the error that is tried: small enough to add up, far above rounding
@@ -26,18 +27,13 @@ class Seen:
 
     Attributes:
         vectors: Rows of input, of images their number.
-        spatial: Size of the images.
+        spatial: Size of the images; of sequences in a recurrent layer, their steps.
         moment: Sum over batches of their second moment times their vectors; None of what is not seen from outside.
     """
 
     vectors: int = 0
     spatial: tuple[int, ...] = ()
     moment: Tensor | None = None
-
-    @property
-    def covariance(self) -> Tensor | None:
-        """The second moment of the inputs."""
-        return None if self.moment is None else self.moment / self.vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +42,24 @@ class Watched:
 
     Attributes:
         examples: How many examples the sample has.
-        seen: One entry per site.
+        seen: By weight, every one that is tied to another too.
         sensitivity: Per site, the relative squared change of the model's outputs over that of the weight.
     """
 
     examples: int
-    seen: tuple[Seen, ...]
+    seen: Mapping[Site, Seen]
     sensitivity: tuple[float, ...]
+
+    def covariance(self, site: Site) -> Tensor | None:
+        """The second moment of a site's inputs; none where it is read both ways round, which has no single input."""
+        if any(member.turned != site.turned for member in site.tied):
+            return None
+        seen = [self.seen[member] for member in site.members]
+        known = [one for one in seen if one.moment is not None]
+        if not known:
+            return None
+        moments = torch.stack([one.moment for one in known if one.moment is not None])
+        return moments.sum(0) / sum(one.vectors for one in known)
 
 
 @torch.no_grad()
@@ -70,10 +77,10 @@ def watch(model: nn.Module, sites: Sequence[Site], sample: ModelSample, *, data_
         TNLayersError: If the model does not run on the sample, or its outputs have no numbers.
     """
     batches = list(_batches(sample))
-    seen = tuple(Seen() for _ in sites)
+    seen = {member: Seen() for site in sites for member in site.members}
     handles = [
         site.host.register_forward_pre_hook(_observer(site, entry, data_aware), with_kwargs=True)
-        for site, entry in zip(sites, seen, strict=True)
+        for site, entry in seen.items()
     ]
     with _evaluating(model):
         try:
@@ -116,7 +123,7 @@ def _sensitivity(model: nn.Module, site: Site, batches: Sequence[Any], reference
 
 
 def _batches(sample: ModelSample) -> Iterator[Any]:
-    if isinstance(sample, (Tensor, tuple, Mapping)):
+    if isinstance(sample, (Tensor, tuple, Mapping)):  # a PackedSequence is a tuple too
         yield sample
     else:
         yield from sample
@@ -124,7 +131,7 @@ def _batches(sample: ModelSample) -> Iterator[Any]:
 
 def _run(model: nn.Module, batch: Any) -> Tensor:
     """All outputs of the model for a batch as one vector in double precision."""
-    args, kwargs = ((), batch) if isinstance(batch, Mapping) else (batch if isinstance(batch, tuple) else (batch,), {})
+    args, kwargs = ((), batch) if isinstance(batch, Mapping) else (_arguments(batch), {})
     try:
         result = model(*args, **kwargs)
     except Exception as error:
@@ -138,9 +145,16 @@ def _run(model: nn.Module, batch: Any) -> Tensor:
     return torch.cat(found)
 
 
+def _arguments(batch: Any) -> tuple[Any, ...]:
+    packed = isinstance(batch, PackedSequence)  # a tuple by its class, one argument by its meaning
+    return batch if isinstance(batch, tuple) and not packed else (batch,)
+
+
 def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
+    elif isinstance(value, PackedSequence):
+        yield value.data
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _tensors(item)
@@ -168,8 +182,10 @@ def _observer(site: Site, entry: Seen, data_aware: bool) -> Callable[..., None]:
             return
         else:
             images, count = x, x.numel() // max(x.shape[-1], 1)
+        if isinstance(site.host, nn.RNNBase):
+            entry.spatial = (_steps(site.host, args[0] if args else kwargs["input"]),)
         entry.vectors += count
-        if data_aware and not site.against:
+        if data_aware and not site.against and _shows(site):
             moment = count * _moment(dense, images)
             entry.moment = moment if entry.moment is None else entry.moment + moment
 
@@ -187,6 +203,9 @@ def _moment(dense: nn.Module, x: Tensor) -> Tensor:
 
 def input_of(host: nn.Module, part: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
     """What a host was called with for one of its parts; None where it does not show."""
+    if isinstance(host, nn.RNNBase):
+        given = args[0] if args else kwargs.get("input")
+        return given.data if isinstance(given, PackedSequence) else given
     if isinstance(host, nn.MultiheadAttention):
         place = {"q_proj": 0, "k_proj": 1, "v_proj": 2}.get(part)
         if place is None:
@@ -198,6 +217,18 @@ def input_of(host: nn.Module, part: str, args: tuple[Any, ...], kwargs: Mapping[
     else:
         value = args[0] if args else next(iter(kwargs.values()), None)
     return value if isinstance(value, Tensor) else None
+
+
+def _shows(site: Site) -> bool:
+    """Whether the host's input is that of the part: deeper layers and hidden states of recurrent ones do not show."""
+    return not isinstance(site.host, nn.RNNBase) or site.part.startswith("ih_l0")
+
+
+def _steps(host: nn.RNNBase, given: Any) -> int:
+    """Steps of a sequence that a recurrent layer is called with; of packed ones the most."""
+    if isinstance(given, PackedSequence):
+        return len(given.batch_sizes)
+    return int(given.shape[1 if host.batch_first and given.ndim == 3 else 0])
 
 
 @contextmanager
