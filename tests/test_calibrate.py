@@ -8,7 +8,7 @@ import pytest
 import tnlayers as tnl
 from tnlayers import __main__ as command_line
 from tnlayers import calibrate
-from tnlayers.machine import Machine
+from tnlayers.machine import GPU, GPU_HALF, Machine, default_machine
 
 SPEC = "mpo(in=8x8x8x8, out=8x8x8x8, bond=16)"
 
@@ -89,6 +89,51 @@ def test_a_folder_that_cannot_be_made_is_refused(monkeypatch, tmp_path):
     rates = pytest.importorskip("tnlayers_backends.torch.rates")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TNLAYERS_CACHE", str(tmp_path / "file" / "below"))
-    monkeypatch.setattr(rates, "measure", Machine)
+    monkeypatch.setattr(rates, "measure", lambda device, dtype: Machine())
     with pytest.raises(tnl.TNLayersError, match=r"cannot be kept.*TNLAYERS_CACHE"):
         calibrate.calibrate()
+
+
+def test_a_gpu_has_rates_of_its_own(kept):
+    name = "cuda NVIDIA H100 80GB HBM3"
+    assert default_machine() == Machine()
+    assert calibrate.machine(name) == default_machine(name) == GPU
+    assert calibrate.machine(name, "bfloat16") == calibrate.machine(name, "float16") == GPU_HALF
+    assert calibrate.machine("cpu", "bfloat16") == calibrate.machine() == Machine()
+    measured = replace(GPU, flops_per_second=1e13)
+    keep(calibrate.machine_file(name), measured)
+    assert calibrate.machine(name) == measured
+    assert calibrate.machine(name, "bfloat16") == GPU_HALF
+    assert calibrate.machine("cuda another") == GPU
+
+
+def test_plans_for_a_gpu_make_few_large_calls(kept):
+    here, there = (tnl.plan(SPEC, 128, objective="training", device=device) for device in ("cpu", "cuda any"))
+    assert here.chunk is not None
+    assert there.chunk is None
+    assert len(there.program.steps) <= len(here.program.steps)
+    assert there.seconds < here.seconds
+    assert tnl.Plan.from_json(there.to_json()).seconds == there.seconds
+    with pytest.raises(tnl.TNLayersError, match="on the processor"):
+        tnl.plan(SPEC, 128, device="cuda", tune=True)
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "meta", "nowhere"])
+def test_a_device_that_is_not_there_is_refused(kept, device):
+    pytest.importorskip("torch")
+    with pytest.raises(tnl.TNLayersError, match=device):
+        calibrate.calibrate(device)
+
+
+def test_a_layer_that_moves_plans_anew(kept, monkeypatch):
+    pytest.importorskip("torch")
+    from tnlayers_backends.torch import module
+
+    layer = tnl.build(SPEC)
+    before = layer.plan_for(1)
+    layer.double()
+    assert layer.plan_for(1) is before
+    monkeypatch.setattr(module, "device_name", lambda device: "cuda any")
+    layer.to("meta")
+    assert layer.plan_for(1).device == "cuda any"
+    assert layer.plan_for(1, "training").device == "cuda any"

@@ -88,7 +88,7 @@ def test_other_circumstances_have_plans_of_their_own(searched, tmp_path, monkeyp
         tnl.plan(spec, 128, **other)
     tnl.plan(spec, 256)
     assert len(searched) == len(files(tmp_path)) == 5
-    monkeypatch.setattr(optimise, "machine", lambda: replace(Machine(), side=9.0))
+    monkeypatch.setattr(optimise, "machine", lambda *about: replace(Machine(), side=9.0))
     tnl.plan(spec, 128)
     monkeypatch.setattr(kept, "_code", lambda: "other code")
     forget()

@@ -1,13 +1,15 @@
 """This machine's rates: measured once by `tnlayers calibrate`, kept per user, and used by every plan from then on.
 
-They lie in a small JSON file in the user's cache folder, one per machine (a home folder may be shared by several).
-Without it plans are made with the defaults of `Machine`, so that they are the same everywhere.
+They lie in a small JSON file in the user's cache folder, one per machine (a home folder may be shared by several), and
+one more for each name of a GPU and kind of dtype. Without it plans are made with the defaults of `default_machine`, so
+that they are the same everywhere.
 """
 
 from __future__ import annotations
 
 import json
 import platform
+import re
 import warnings
 from dataclasses import asdict
 from functools import cache
@@ -17,30 +19,46 @@ from tnlayers.atomic import write_text
 from tnlayers.backends import backend
 from tnlayers.cache import cache_folder
 from tnlayers.errors import TNLayersError, TNLayersWarning
-from tnlayers.machine import Machine
+from tnlayers.machine import HALVES, Machine, default_machine
 
 FORMAT = "tnlayers.machine/1"
 
 
-def machine_file() -> Path:
-    """Where this machine's rates are kept: in $TNLAYERS_CACHE, else in $XDG_CACHE_HOME or ~/.cache, in `tnlayers`."""
-    return cache_folder() / f"machine-{platform.node() or 'unnamed'}.json"
+def machine_file(device: str = "cpu", dtype: str = "float32") -> Path:
+    """Where rates are kept: in $TNLAYERS_CACHE, else in $XDG_CACHE_HOME or ~/.cache, in `tnlayers`.
+
+    Args:
+        device: "cpu", or "cuda" and the name of the GPU.
+        dtype: The dtype of the products; a processor's rates are kept for all in one.
+
+    Example:
+        >>> machine_file("cuda NVIDIA H100", "bfloat16").name.endswith("-cuda-NVIDIA-H100-half.json")
+        True
+    """
+    parts = ["machine", platform.node() or "unnamed"]
+    if device != "cpu":
+        parts += [re.sub(r"[^A-Za-z0-9]+", "-", device), *(["half"] if dtype in HALVES else [])]
+    return cache_folder() / f"{'-'.join(parts)}.json"
 
 
 @cache
-def machine() -> Machine:
+def machine(device: str = "cpu", dtype: str = "float32") -> Machine:
     """The rates that plans are made with: the measured ones if there are any, else the defaults; read once.
 
     A file that cannot be read is told of by a warning and not used.
+
+    Args:
+        device: "cpu", or "cuda" and the name of the GPU.
+        dtype: The dtype of the products.
     """
-    file = machine_file()
+    file, default = machine_file(device, dtype), default_machine(device, dtype)
     if not file.exists():
-        return Machine()
+        return default
     try:
         return read(file)
     except TNLayersError as error:
         warnings.warn(f"{error} The default rates are used.", TNLayersWarning, stacklevel=2)
-        return Machine()
+        return default
 
 
 def read(file: Path) -> Machine:
@@ -62,19 +80,23 @@ def read(file: Path) -> Machine:
 _MEND = "run `tnlayers calibrate` again, or delete the file."
 
 
-def calibrate() -> Machine:
-    """Measure this machine's rates with torch, keep them for the user, and plan with them from now on.
+def calibrate(device: str = "cpu", dtype: str = "float32") -> Machine:
+    """Measure the rates of a device of this machine with torch, keep them for the user, and plan with them from now on.
+
+    Args:
+        device: "cpu", or a CUDA device as torch names it.
+        dtype: The dtype of the products: a GPU's rates are measured and kept for single and half precision apart.
 
     Returns:
         The rates.
 
     Raises:
-        TNLayersError: If torch is not installed, or the file cannot be written.
+        TNLayersError: If torch is not installed, there is no such device, or the file cannot be written.
     """
     backend("torch")  # refuses where torch is missing
-    from tnlayers_backends.torch.rates import measure  # only here: nothing else in this module needs torch
+    from tnlayers_backends.torch import rates  # only here: nothing else in this module needs torch
 
-    found, file = measure(), machine_file()
+    found, file = rates.measure(device, dtype), machine_file(rates.device_name(device), dtype)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps({"format": FORMAT, "rates": asdict(found)}, indent=2) + "\n")

@@ -48,6 +48,7 @@ class LinearMap:
         graphs: Its networks as frozen index lists, one per term of a sum; the layer's cores are theirs, in order.
             Declared by the spec unless given.
         pinned: The plan that every batch runs; None chooses by batch size.
+        device: Whose rates rank its plans: "cpu", or "cuda" and the name of the GPU.
         buckets: Batch sizes that are planned for at once, when the map is made.
 
     Raises:
@@ -58,6 +59,7 @@ class LinearMap:
     dtype: str = "float32"
     graphs: tuple[Graph, ...] = ()
     pinned: AnyPlan | None = None
+    device: str = "cpu"
     buckets: InitVar[tuple[int, ...]] = _BUCKETS_AT_BUILD
     _plans: dict[tuple[int, Objective], AnyPlan] = field(default_factory=dict, init=False, compare=False, repr=False)
     _weight_plans: dict[int, Plan] = field(default_factory=dict, init=False, compare=False, repr=False)
@@ -86,7 +88,9 @@ class LinearMap:
             return self.pinned
         key = (bucket(batch), objective)
         if key not in self._plans:
-            self._plans[key] = plan_graphs(self.spec, self.graphs, key[0], objective=objective, dtype=self.dtype)
+            self._plans[key] = plan_graphs(
+                self.spec, self.graphs, key[0], objective=objective, dtype=self.dtype, device=self.device
+            )
         return self._plans[key]
 
     def tune(self, batch: int, objective: Objective = "forward") -> AnyPlan:
@@ -102,7 +106,9 @@ class LinearMap:
         if self.pinned is not None:
             raise TNLayersError(f"{self.spec} runs a given plan at every batch: call use_plan(None) before tuning.")
         key = (bucket(batch), objective)
-        self._plans[key] = plan_graphs(self.spec, self.graphs, key[0], objective=objective, dtype=self.dtype, tune=True)
+        self._plans[key] = plan_graphs(
+            self.spec, self.graphs, key[0], objective=objective, dtype=self.dtype, tune=True, device=self.device
+        )
         return self._plans[key]
 
     def with_plan(self, plan: AnyPlan | None) -> LinearMap:
@@ -112,6 +118,12 @@ class LinearMap:
             TNLayersError: If the plan was made for another network.
         """
         return replace(self, pinned=plan)
+
+    def on(self, device: str) -> LinearMap:
+        """The same map with plans for another device, at the batch sizes that were planned for here."""
+        if device == self.device:
+            return self
+        return replace(self, device=device, buckets=tuple(sorted({batch for batch, _ in self._plans})))
 
     def _check(self, plan: AnyPlan) -> None:
         batch = plan.batch

@@ -5,7 +5,7 @@ processor. Data moves at one rate within the cache, at another from memory, and 
 touched. Each call, each matrix of a stack, and each matrix added into an accumulated gradient costs its own constant.
 
 `tnlayers calibrate` measures these rates; `Machine()` holds defaults, so that plans are the same everywhere unless a
-machine is given.
+machine is given. `GPU` and `GPU_HALF` are the defaults of CUDA devices, whose rates depend on the dtype.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ Sizes: TypeAlias = tuple[int, int, int, int]
 # Entries at a stretch for which the rates of permuted copies hold; a shorter stretch takes as long as one of these.
 STRETCH = 16
 
+# The dtypes that GPUs have products of their own for.
+HALVES = ("float16", "bfloat16")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Rates of one core of a processor, in float32. They rank programs; they promise no run time.
+    """Rates of one core of a processor, in float32, or of a whole GPU. They rank programs; they promise no run time.
 
-    The defaults are rounded from measurements on AVX-512 servers.
+    The defaults are those of a core, rounded from measurements on AVX-512 servers.
 
     Attributes:
         flops_per_second: The rate of a large product of matrices.
@@ -85,3 +88,39 @@ class Machine:
         if fresh and moved >= self.fresh_bytes:
             return moved / self.fresh_bytes_per_second
         return moved / (self.cached_bytes_per_second if cached else self.bytes_per_second)
+
+
+# A GPU of a data centre: about two thirds of the peaks in NVIDIA's data sheet of the H100 SXM (67 TFLOP/s in float32,
+# 989 in bfloat16, 3.35 TB/s, 50 MB of L2). A call from Python takes as long as 300 MFLOP; no memory is fresh, since
+# torch's allocator gives out again what it has.
+GPU = Machine(
+    flops_per_second=45e12,
+    side=32.0,
+    cached_bytes_per_second=4e12,
+    bytes_per_second=2e12,
+    fresh_bytes_per_second=2e12,
+    permuted_bytes_per_second=1.5e12,
+    cached_permuted_bytes_per_second=3e12,
+    cache_bytes=2**25,
+    seconds_per_function=3e-5,
+    seconds_per_call=7e-6,
+    seconds_per_matrix=2e-9,
+    seconds_per_sum=4e-9,
+)
+GPU_HALF = replace(GPU, flops_per_second=600e12, side=128.0)
+
+
+def default_machine(device: str = "cpu", dtype: str = "float32") -> Machine:
+    """The rates of a device where nothing was measured.
+
+    Args:
+        device: "cpu", or "cuda" and perhaps a name behind it.
+        dtype: The dtype of the products.
+
+    Example:
+        >>> default_machine("cuda", "bfloat16").flops_per_second
+        600000000000000.0
+    """
+    if not device.startswith("cuda"):
+        return Machine()
+    return GPU_HALF if dtype in HALVES else GPU

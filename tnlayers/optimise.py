@@ -36,6 +36,7 @@ def plan_contraction(
     memory_limit: int | None = None,
     title: str = "",
     features: tuple[int, int] | None = None,
+    device: str = "cpu",
 ) -> Plan:
     """Find the fastest path and chunk size for any contraction; found once per set of equal arguments.
 
@@ -47,7 +48,7 @@ def plan_contraction(
     """
     search = _search if callable(optimize) else _cached_search
     asked = objective_name(objective), _hashable(optimize), dtype_name(dtype), memory_limit
-    return search(contraction, machine(), *asked, title, features)
+    return search(contraction, machine(device, asked[2]), *asked, title, features, device)
 
 
 def _search(
@@ -59,6 +60,7 @@ def _search(
     memory_limit: int | None,
     title: str,
     features: tuple[int, int] | None,
+    device: str,
 ) -> Plan:
     best, least, smallest = None, (True, inf), inf
     itemsize = ITEMSIZES[dtype]
@@ -77,6 +79,7 @@ def _search(
                 dtype=dtype,
                 chunk=chunk or None,
                 found_by=label,
+                device=device,
                 title=title,
                 features=features,
             )
@@ -109,7 +112,7 @@ def shortlist(first: Plan, memory_limit: int | None = None) -> list[Plan]:
         first: What `plan_contraction` took.
         memory_limit: What it was asked to keep (bytes, see `Plan.memory`).
     """
-    plans, ways, rates = [first], [], machine()
+    plans, ways, rates = [first], [], machine(first.device, first.dtype)
     contraction, objective, itemsize = first.contraction, first.objective, first.itemsize
     for label, path, _ in candidates(contraction, "auto", objective=objective, itemsize=itemsize, machine=rates):
         estimated = _ways(contraction, path, itemsize, objective, rates)
@@ -132,14 +135,16 @@ def _kept_search(
     memory_limit: int | None,
     title: str,
     features: tuple[int, int] | None,
+    device: str,
 ) -> Plan:
     """What another process has found, else what `_search` finds, kept for the next one."""
-    search = partial(_search, contraction, rates, objective, optimize, dtype, memory_limit, title, features)
+    search = partial(_search, contraction, rates, objective, optimize, dtype, memory_limit, title, features, device)
     if optimize != "auto" or not keeping(contraction):
         return search()
     file = plan_file(contraction, "plans", rates, objective, dtype, memory_limit)
     try:
-        return recall(file, contraction, objective=objective, dtype=dtype, title=title, features=features)
+        about = {"objective": objective, "dtype": dtype, "title": title, "features": features, "device": device}
+        return recall(file, contraction, **about)
     except UNREADABLE:  # there is none yet, or it is damaged
         found = search()
     with suppress(OSError):  # a folder that cannot be written to keeps nothing, and planning goes on without

@@ -49,6 +49,7 @@ class Plan:
         chunk: How many rows of the batch are carried at a time through memory that is used again, with the states
             computed anew in the backward pass; None for all rows at once, states kept.
         found_by: The optimizer that proposed the path.
+        device: Whose rates it was ranked by: "cpu", or "cuda" and the name of the GPU.
         title: What the plan is for, in words.
         features: (in_features, out_features) of the layer, for the comparison with a dense one; None for an einsum.
         program: The steps, derived from contraction and path.
@@ -63,6 +64,7 @@ class Plan:
     dtype: str = "float32"
     chunk: int | None = None
     found_by: str = field(default="given", compare=False)
+    device: str = field(default="cpu", compare=False)
     title: str = field(default="", compare=False)
     features: tuple[int, int] | None = None
     program: Program = field(init=False, compare=False)
@@ -141,7 +143,8 @@ class Plan:
     @property
     def seconds(self) -> float:
         """The estimate that plans are ranked by, with this machine's rates; no promise of a run time."""
-        return Estimator(self.program, self.contraction, self.itemsize, self.objective, machine()).seconds(self.chunk)
+        rates = machine(self.device, self.dtype)
+        return Estimator(self.program, self.contraction, self.itemsize, self.objective, rates).seconds(self.chunk)
 
     def draw(self, **options: Any) -> Picture:
         """The contraction tree over the timeline of steps; options as for `tnl.draw`."""
@@ -171,6 +174,7 @@ class Plan:
             "objective": self.objective,
             "dtype": self.dtype,
             "found_by": self.found_by,
+            "device": self.device,
             "path": self.path,
             "chunk": self.chunk,
             "batch": self.batch,
@@ -233,6 +237,7 @@ class Plan:
             dtype=dtype_name(data["dtype"]),
             chunk=None if data.get("chunk") is None else int(data["chunk"]),
             found_by=str(data["found_by"]),
+            device=str(data.get("device", "cpu")),
             title=str(data["title"]),
             features=None if features is None else (int(features[0]), int(features[1])),
         )

@@ -124,6 +124,7 @@ def plan(
     dtype: str = "float32",
     memory_limit: int | None = None,
     tune: bool = False,
+    device: str = "cpu",
 ) -> AnyPlan:
     """Find the cheapest way to apply a layer to a batch.
 
@@ -141,6 +142,7 @@ def plan(
         tune: Whether to time the few best candidates with torch on the processor, for a second or so, and take
             the fastest. What was found is kept on disk, for this machine, number of threads, batch, objective and
             dtype (see `tnlayers.tuning`).
+        device: Whose rates rank plans: "cpu", or "cuda" and perhaps the name of the GPU as torch tells it.
 
     Returns:
         A plan; printing it shows the tree, each step's equation, flops, bytes, result and what is kept for backward,
@@ -160,7 +162,7 @@ def plan(
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise TNLayersError(f"batch must be a positive integer, got {batch!r}.")
     if isinstance(spec, Graph):
-        return _finder(optimize, tune)(
+        return _finder(optimize, tune, device)(
             forward(spec, batch), objective=objective, dtype=dtype, memory_limit=memory_limit, title="graph"
         )
     made = make_spec(spec)
@@ -173,13 +175,19 @@ def plan(
         dtype=dtype,
         memory_limit=memory_limit,
         tune=tune,
+        device=device,
     )
 
 
-def _finder(optimize: Optimizer, tune: bool) -> Callable[..., Plan]:
+def _finder(optimize: Optimizer, tune: bool, device: str) -> Callable[..., Plan]:
     """What finds a plan for a contraction."""
     if not tune:
-        return partial(plan_contraction, optimize=optimize)
+        return partial(plan_contraction, optimize=optimize, device=device)
+    if device != "cpu":
+        raise TNLayersError(
+            f"tune=True times plans on the processor, but device={device!r} is asked for: leave tune out, and measure "
+            "that device's rates with `tnlayers calibrate --device cuda`."
+        )
     if optimize != "auto":
         raise TNLayersError(
             f"tune=True chooses among paths by the clock, but optimize={optimize!r} asks for one: leave one of the two."
@@ -197,6 +205,7 @@ def plan_graphs(
     dtype: str = "float32",
     memory_limit: int | None = None,
     tune: bool = False,
+    device: str = "cpu",
 ) -> AnyPlan:
     """Plan a layer whose graphs are at hand: a `Plan`, or a `SumPlan` where there are several.
 
@@ -209,8 +218,9 @@ def plan_graphs(
         dtype: As in `tnl.plan`.
         memory_limit: As in `tnl.plan`.
         tune: As in `tnl.plan`.
+        device: As in `tnl.plan`.
     """
-    find = _finder(optimize, tune)
+    find = _finder(optimize, tune, device)
     features = (spec.in_features, spec.out_features)
     plans = tuple(
         find(

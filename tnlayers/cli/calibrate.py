@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
+import typer
 from rich.table import Table
 
 from tnlayers.calibrate import calibrate as measure_and_keep
 from tnlayers.calibrate import machine_file
 from tnlayers.cli.shared import JsonOption, out, print_json
-from tnlayers.machine import Machine
+from tnlayers.machine import Machine, default_machine
 from tnlayers.progress import progress
 
 
-def calibrate(as_json: JsonOption = False) -> None:
-    """Measure this machine's rates, in a few seconds, and keep them for all later plans.
+def calibrate(
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="cpu, or cuda (single and half precision), cuda:1, ...")
+    ] = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a device's rates, in a few seconds, and keep them for all later plans.
 
     Products of matrices by their shape, memory in and out of the cache, and the
     cost of a call: plans weigh these against each other. The file that they are
     kept in is told; delete it to plan with the defaults again.
     """
+    found = {}
     with progress("measuring"):
-        found = measure_and_keep()
+        for dtype in ("float32",) if device == "cpu" else ("float32", "bfloat16"):
+            found[dtype] = measure_and_keep(device, dtype)
+    from tnlayers_backends.torch.rates import device_name  # torch is there: it has measured
+
+    files = {dtype: str(machine_file(device_name(device), dtype)) for dtype in found}
     if as_json:
-        print_json({"file": str(machine_file()), "rates": asdict(found)})
+        told = [{"file": files[dtype], "dtype": dtype, "rates": asdict(rates)} for dtype, rates in found.items()]
+        print_json(told[0] | {"half": told[1]} if len(told) > 1 else told[0])
         return
-    table = Table("rate", "here", "default", box=None)
-    default = asdict(Machine())
-    for name, value in asdict(found).items():
-        table.add_row(name, f"{value:.3g}", f"{default[name]:.3g}")
+    for dtype, rates in found.items():
+        _print(rates, default_machine(device, dtype), dtype)
+        print(f"kept in {files[dtype]}")
+
+
+def _print(rates: Machine, default: Machine, dtype: str) -> None:
+    table = Table("rate", dtype, "default", box=None)
+    usual = asdict(default)
+    for name, value in asdict(rates).items():
+        table.add_row(name, f"{value:.3g}", f"{usual[name]:.3g}")
     out().print(table)
-    print(f"kept in {machine_file()}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from tnlayers_backends.torch import planned
 from tnlayers_backends.torch.dropout import BondDropout
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.prepared import Prepared
+from tnlayers_backends.torch.rates import device_name
 
 if TYPE_CHECKING:
     from tnlayers.draw.picture import Picture
@@ -76,7 +77,8 @@ class TNModule(nn.Module):
         self.register_buffer("out_place", None)
         dtype = dtype or torch.get_default_dtype()
         name = str(dtype).removeprefix("torch.")
-        self._map = LinearMap(spec, name) if linear else LinearMap(spec, name, buckets=())
+        home = "cpu" if device is None else device_name(device)
+        self._map = LinearMap(spec, name, device=home) if linear else LinearMap(spec, name, device=home, buckets=())
         self._names = tuple(self._map.shapes)  # asked at every call
         for name, shape in self._map.shapes.items():
             if hasattr(type(self), name) or name in self.__dict__ or name in self._buffers:
@@ -265,6 +267,12 @@ class TNModule(nn.Module):
             )
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """As torch's, which all moves go through; then plans are those of the device that the cores are on."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._map = self._map.on(device_name(next(self.parameters()).device))
+        return self
+
     def _set_map(self, smaller: LinearMap) -> None:
         """Go on as another network of the same sizes; layer kinds that derive plans from the map renew them."""
         self._map = smaller
@@ -289,8 +297,8 @@ class TNModule(nn.Module):
             plan = own.plan_for(_TRACED_BATCH)
             return self._contract(lambda x, cores: own.apply(OPS, x, cores, plan, planned.run), x)
         batch = x.numel() // max(x.shape[-1], 1) if x.ndim else 1
-        if torch.is_grad_enabled():
-            plan = own.plan_for(batch, "training")
+        if torch.is_grad_enabled() or is_captured(x):
+            plan = own.plan_for(batch, "training" if torch.is_grad_enabled() else "forward")
             return self._contract(lambda x, cores: own.apply(OPS, x, cores, plan, planned.run), x)
         plan = own.plan_for(batch, "inference")
         return self._contract(lambda x, cores: own.apply(OPS, x, cores, plan, self._run_prepared), x)
@@ -339,6 +347,11 @@ class TNModule(nn.Module):
             f"{self._sizes_repr()}, bias={self.bias is not None}, network={self.spec}, parameters={parameters}, "
             f"rho={rho:.4g}"
         )
+
+
+def is_captured(x: Tensor) -> bool:
+    """Whether a CUDA graph records this call: what it prepares from the cores must be prepared at every replay."""
+    return x.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def is_recorded(x: Tensor) -> bool:

@@ -32,10 +32,11 @@ class TorchOps:
 
     def add_product(self, total: Tensor, left: Tensor, right: Tensor) -> Tensor:
         """Add `left @ right` to `total`, summed over the stack where `total` is one matrix."""
-        if total.dtype != left.dtype:  # half precision: one product over the stack and the sum, added up in single
-            if total.ndim < left.ndim:
-                left = left.transpose(0, 1).reshape(len(total), -1)  # (rows, stack * summed)
-                right = right.reshape(-1, total.shape[1])
+        # One product over the stack and the sum: in half precision, and on a GPU, where addbmm_ is a call per matrix.
+        if total.ndim < left.ndim and (left.is_cuda or total.dtype != left.dtype):
+            left = left.transpose(0, 1).reshape(len(total), -1)  # (rows, stack * summed)
+            right = right.reshape(-1, total.shape[1])
+        if total.dtype != left.dtype:  # half precision is added up in single
             return total.add_(self.matmul(left, right))
         if left.ndim == 2:
             return total.addmm_(left, right)

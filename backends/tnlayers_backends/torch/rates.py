@@ -1,4 +1,4 @@
-"""Measuring this machine's rates with torch: what `tnlayers calibrate` does.
+"""Measuring this machine's rates with torch: what `tnlayers calibrate` does; GPUs are measured in `rates_cuda`.
 
 Each rate is taken from operations that plans are made of, at a shape where that rate decides. Time is processor time,
 so that the rates are those of one core, and the shortest of several runs counts, since others may use the machine.
@@ -12,17 +12,51 @@ from time import process_time
 import torch
 from torch import Tensor
 
+from tnlayers.errors import TNLayersError
 from tnlayers.machine import Machine
 from tnlayers_backends.torch.ops import OPS
+from tnlayers_backends.torch.rates_cuda import measure_cuda
 
 _LARGE = 2**24  # entries of float32: 64 MiB, beyond most caches
 _SMALL = 2**16  # entries of float32: 256 KiB, within them
 _SECONDS = 0.08  # spent on each rate
 
 
+def device_name(device: torch.device | str) -> str:
+    """The name that a device's rates are kept under: "cuda" with the name of the GPU, and "cpu" for all others.
+
+    Example:
+        >>> device_name("meta")
+        'cpu'
+    """
+    place = torch.device(device)
+    return f"cuda {torch.cuda.get_device_name(place)}" if place.type == "cuda" else "cpu"
+
+
+def measure(device: torch.device | str = "cpu", dtype: str = "float32") -> Machine:
+    """Measure the rates of the processor, or of a GPU for products of a dtype.
+
+    Raises:
+        TNLayersError: If torch knows no such device, or it is neither.
+    """
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise TNLayersError(f"torch knows no device {device!r}: use cpu, cuda, or cuda:1 and so on.") from error
+    if place.type == "cpu":
+        return measure_cpu()
+    if place.type != "cuda" or (place.index or 0) >= torch.cuda.device_count():
+        raise TNLayersError(
+            f"device={str(place)!r} cannot be measured here: there are cpu and {torch.cuda.device_count()} CUDA "
+            "device(s)."
+        )
+    with torch.cuda.device(place):
+        return measure_cuda(place, getattr(torch, dtype))
+
+
 @torch.no_grad()
-def measure() -> Machine:
-    """Measure the rates of this machine with torch, in float32 on the processor.
+def measure_cpu() -> Machine:
+    """Measure the rates of one core, in float32.
 
     Returns:
         The rates; what is not measured (the size of the cache, of a fresh allocation, and the cost of entering a
