@@ -283,6 +283,18 @@ def test_saved_and_loaded(tmp_path):
     assert torch.equal(made(ids), loaded(ids))
 
 
+def test_the_networks_of_transposed_layers_are_loaded_in_their_place(tmp_path):
+    model = nn.Sequential(Conv1D(64, 48), nn.ReLU(), Conv1D(48, 64))
+    made = tnl.compress(model, max_params=3024, network="lowrank").model
+    tnl.save(made, tmp_path / "turned.safetensors")
+    loaded = tnl.load(tmp_path / "turned.safetensors", into=deepcopy(model))
+    x = torch.randn(3, 48)
+    assert torch.equal(made(x), loaded(x))
+    assert (made[0].nf, loaded[0].nf) == (64, 64)
+    with pytest.raises(tnl.TNLayersError, match=r"= \(48, 64\), but the module there has \(64, 48\)"):
+        tnl.load(tmp_path / "turned.safetensors", into=nn.Sequential(Conv1D(48, 64), nn.ReLU(), Conv1D(64, 48)))
+
+
 def test_the_report_as_text_json_and_html():
     report = tnl.compress(mlp(), ratio=0.2, batch=4).report
     text, data, page = str(report), json.loads(report.to_json()), report.to_html()

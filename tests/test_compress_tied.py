@@ -132,6 +132,19 @@ def test_saved_and_loaded_tied(tmp_path):
     assert count(again) == count(model)
 
 
+def test_ties_that_a_model_declares_by_name_are_those_of_the_cores(tmp_path):
+    dense = Language()
+    dense._tied_weights_keys = {"head.weight": "table.weight", "other.weight": "inner.weight"}
+    dense.all_tied_weights_keys = {"head.weight": "table.weight"}
+    model = tnl.compress(dense, ratio=0.5, rules={"inner": None}).model
+    tnl.save(model, tmp_path / "tied.safetensors")
+    for one in (model, tnl.load(tmp_path / "tied.safetensors", into=deepcopy(dense))):
+        assert one.all_tied_weights_keys == {f"head.{name}": f"table.{name}" for name in model.table.cores}
+        assert one._tied_weights_keys["other.weight"] == "inner.weight"
+        assert one._tied_weights_keys["head.core_0$"] == "table.core_0$"
+    assert list(dense.all_tied_weights_keys) == ["head.weight"]
+
+
 def test_a_row_of_padding_that_is_not_zero_is_kept(tmp_path):
     dense = Language(padding=3)
     assert tnl.compress(dense, ratio=0.5).model.table.padding_idx == 3

@@ -13,6 +13,7 @@ from tnlayers.errors import TNLayersError
 from tnlayers_backends.base import Parts
 from tnlayers_backends.torch.module import TNModule
 from tnlayers_backends.torch.storage import KINDS, dtype_name, kind_of, put_together, take_apart
+from tnlayers_backends.torch.surgery.declared import declare_ties
 from tnlayers_backends.torch.surgery.hosts import assembled, own_copy, parts_of, reason_against
 
 
@@ -92,6 +93,7 @@ def fill(
             parent._modules[name] = host
         raise
     _tie(module, tied)
+    declare_ties(module)
 
 
 def _taken_apart(module: nn.Module, layers: Sequence[Placed]) -> list[tuple[nn.Module, str, nn.Module]]:
@@ -130,6 +132,8 @@ def _filled(module: nn.Module, layers: Sequence[Placed], rest: Mapping[str, Tens
         if not adopt and (device := next((p.device for p in old.parameters()), None)) is not None:
             layer.to(device)
         layer.train(old.training)
+        if "" in parts_of(old):
+            assembled(old, {"": layer})  # has the attributes of what it replaces
         for path in placed.paths:
             parent, _, name = path.rpartition(".")
             setattr(places[parent], name, layer)
@@ -148,12 +152,12 @@ def _check_place(
         )
     if anything:
         return
-    old, name = places[path], kind_of(layer)
+    old, name = parts_of(places[path]).get("", places[path]), kind_of(layer)
     kind = KINDS[name]
     if type(old) is not kind.replaces and not (isinstance(old, TNModule) and kind_of(old) == name):
         raise TNLayersError(
             f"The {type(layer).__name__} at {path!r} takes the place of a {kind.replaces.__name__}, but there is a "
-            f"{type(old).__name__}. Give into= the model as it was before its layers were replaced."
+            f"{type(places[path]).__name__}. Give into= the model as it was before its layers were replaced."
         )
     sizes = [size for size in kind.sizes if size != "padding_idx" or layer.padding_idx is not None]
     needs, has = (tuple(getattr(one, size) for size in sizes) for one in (layer, old))

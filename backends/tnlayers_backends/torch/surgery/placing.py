@@ -10,6 +10,7 @@ from torch import nn
 
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.module import TNModule
+from tnlayers_backends.torch.surgery.declared import declare_ties
 from tnlayers_backends.torch.surgery.hosts import assembled, own_copy, parts_of
 
 _HOOKS = (
@@ -43,6 +44,7 @@ def placed(model: nn.Module, made: Mapping[nn.Module, Mapping[str, nn.Module]], 
             for name, child in list(parent._modules.items()):
                 if child in fresh:
                     parent._modules[name] = fresh[child]
+        declare_ties(model)
         return model
     memo: dict[int, Any] = {id(host): new for host, new in fresh.items()} | biases
     try:
@@ -54,6 +56,7 @@ def placed(model: nn.Module, made: Mapping[nn.Module, Mapping[str, nn.Module]], 
             f"This {type(model).__name__} cannot be copied: {type(error).__name__}: {error}. Pass inplace=True to "
             "change it itself."
         ) from error
+    declare_ties(copied)
     return copied
 
 
