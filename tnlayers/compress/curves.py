@@ -1,14 +1,18 @@
 """Curves: what each size of a network type costs in parameters and leaves in error, for one weight.
 
-Where the network has no loops, the singular values at its bonds tell all of a curve at once: no size is fitted. Other
-types are fitted at a few sizes.
+Where the network has no loops, the singular values at its bonds tell all of a curve at once: no size is fitted, except
+two where a sample's inputs are white only core by core, so that singular values tell too much error. Other types are
+fitted at a few sizes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import exp, log
 from typing import TypeVar
+
+import numpy as np
 
 from tnlayers.compress.allocation import Option
 from tnlayers.compress.sizes import Scale, Spectra, bonds_above, divided, tails
@@ -18,6 +22,7 @@ from tnlayers.spec import Spec
 _T = TypeVar("_T")
 _POINTS = 96  # of a curve known from singular values
 _FITTED_POINTS = 6  # of one where each point is a fit
+_MEASURED = 0.1  # share of the dense weight's parameters at which a bound is compared with a fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +47,14 @@ class Curve:
         return chosen if wider is None or wider.parameters < chosen.parameters else wider
 
 
-def curve(target: Target, scale: Scale) -> Curve:
-    """The curve of a network type for a weight, from a few parameters to just below the dense weight's."""
+def curve(target: Target, scale: Scale, *, bounds: bool = False) -> Curve:
+    """The curve of a network type for a weight, from a few parameters to just below the dense weight's.
+
+    Args:
+        target: The weight.
+        scale: The type.
+        bounds: Whether losses must not be below those of fits; else they are as close to these as is known.
+    """
     spectra = _spectra(target, scale)
     dense = target.in_features * target.out_features
     values = _thresholds(spectra) if spectra is not None and scale.per_edge else _numbers(scale, spectra, dense)
@@ -56,7 +67,29 @@ def curve(target: Target, scale: Scale) -> Curve:
         known = options.get(spec.parameters)
         if known is None or loss < known.loss:
             options[spec.parameters] = Option(spec=spec, parameters=spec.parameters, cost=spec.parameters, loss=loss)
-    return Curve(scale=scale, spectra=spectra, options=tuple(options.values()))
+    found = tuple(options.values())
+    if not bounds and spectra is not None and found and not target.is_white(scale.at(values[0])):
+        found = _corrected(target, found, round(_MEASURED * dense))
+    return Curve(scale=scale, spectra=spectra, options=found)
+
+
+def _corrected(target: Target, options: Sequence[Option], size: int) -> tuple[Option, ...]:
+    """Losses that are bounds, times what fits of the smallest option and of one near a size have of theirs.
+
+    The share falls slowly with size, and differs several times between layers, which is what an allocation sees.
+    """
+    near = min(options, key=lambda option: abs(option.parameters - size))
+    sizes, shares = [], []
+    for option in {one.parameters: one for one in (options[0], near)}.values():
+        assert option.spec is not None
+        if option.loss > 0 and (measured := target.measure(target.fitted(option.spec))) > 0:
+            sizes.append(log(option.parameters))
+            shares.append(2 * log(measured) - log(option.loss))
+    if not sizes:
+        return tuple(options)
+    return tuple(
+        replace(one, loss=one.loss * exp(float(np.interp(log(one.parameters), sizes, shares)))) for one in options
+    )
 
 
 def _spectra(target: Target, scale: Scale) -> Spectra | None:

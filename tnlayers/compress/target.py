@@ -134,6 +134,11 @@ class Target:
             return None
         return {bond[0]: [float(s) ** 2 for s in values] for bond, values in found.items()}
 
+    def is_white(self, spec: Spec) -> bool:
+        """Whether singular values tell errors, not bounds on them: `Whitening.metric` is the identity."""
+        whitening = self._whitening(spec.graph, spec)
+        return whitening is None or whitening.metric is None
+
     def padded(self, spec: Spec) -> Array:
         """The scaled weight with zeros for the padded features."""
         ops = self.ops

@@ -52,6 +52,7 @@ class Candidate:
         fixed: The layer of a rule that says its size.
         note: Why there are no networks among the options.
         memory: What is kept between runs.
+        bounds: Whether losses must not be below those of fits.
     """
 
     site: Site
@@ -64,6 +65,7 @@ class Candidate:
     fixed: TNModule | None
     note: str
     memory: Memory
+    bounds: bool
 
     @classmethod
     def of(
@@ -76,6 +78,7 @@ class Candidate:
         sensitivity: float,
         memory: Memory,
         flops: bool,
+        bounds: bool,
         avoid_slower: bool,
         thin: bool,
     ) -> Candidate:
@@ -89,6 +92,7 @@ class Candidate:
             sensitivity: What its squared relative error counts.
             memory: What is kept between runs.
             flops: Whether the budget counts flops.
+            bounds: Whether what is asked bounds each error, so that losses must not be below those of fits.
             avoid_slower: Whether options that are predicted to be slower than dense fall out.
             thin: Whether options have to be few, because each one is planned.
 
@@ -106,6 +110,7 @@ class Candidate:
             fixed=None,
             note=site.against or (f"rule {rule.pattern!r}" if rule.pattern and not rule.networks else ""),
             memory=memory,
+            bounds=bounds,
         )
         if rule.networks:
             _check_finite(site)
@@ -224,14 +229,14 @@ class Candidate:
 
     def _curve(self, template: Spec) -> Curve:
         scale = self.site.scale(template)
-        key = f"curve-{digest(self.site.weight, self.covariance, str(scale.spec))}"
+        key = f"curve-{digest(self.site.weight, self.covariance, str(scale.spec), str(self.bounds))}"
         kept = self.memory.curve(key, scale)
         if kept is not None:
             return kept
         ops = backend("torch").ops
         assert isinstance(ops, Splitting)
         with _quiet():
-            made = curve(Target(ops, self.site.matrix(), self.covariance, Method()), scale)
+            made = curve(Target(ops, self.site.matrix(), self.covariance, Method()), scale, bounds=self.bounds)
         self.memory.keep_curve(key, made)
         return made
 

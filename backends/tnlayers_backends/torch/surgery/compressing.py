@@ -99,6 +99,7 @@ class Compression:
                 sensitivity=1.0 if watched is None else watched.sensitivity[k],
                 memory=memory,
                 flops=self.budget.key == "max_flops",
+                bounds=self.budget.key == "error",
                 avoid_slower=self.avoid_slower,
                 thin=priced,
             )
