@@ -123,7 +123,7 @@ def _sensitivity(
     """How a small random error of one weight shows in the model's outputs, over how it shows in the layer's own.
 
     A data-aware curve counts errors of a layer's outputs. Over the error of the weight instead, layers whose inputs lie
-    in few directions that the weight has learnt would be up to twenty times too dear to shorten.
+    in few directions that the weight has learnt would be up to twenty times too cheap to shorten.
     """
     if site.against:
         return 1.0
