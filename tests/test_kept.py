@@ -103,8 +103,8 @@ DAMAGED = {
     "cut": '{"format": "tnlayers.kept/1", "pa',
     "a list": "[]",
     "other format": '{"format": "x"}',
-    "no such operand": '{"format": "tnlayers.kept/1", "path": [[0, 9]], "orders": [[0]], "chunk": null}',
-    "endless": '{"format": "tnlayers.kept/1", "path": [[0, Infinity]], "orders": [[0]], "chunk": null}',
+    "no such operand": '{"format": "tnlayers.kept/1", "path": [[0, 9]], "orders": [[0]], "chunk": null, "slices": []}',
+    "endless": '{"format": "tnlayers.kept/1", "path": [[0, Infinity]], "orders": [[0]], "chunk": null, "slices": []}',
 }
 
 

@@ -26,8 +26,10 @@ import opt_einsum
 from tnlayers.cache import cache_folder
 from tnlayers.layout import follow
 from tnlayers.lower import Contraction
-from tnlayers.plan import Plan, check_path
+from tnlayers.plan import Plan
 from tnlayers.program import Multiply
+from tnlayers.search import check_path
+from tnlayers.slices import piece
 
 FORMAT = "tnlayers.kept/1"
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, ArithmeticError)  # what `recall` raises for a damaged file
@@ -77,12 +79,19 @@ def recall(file: Path, contraction: Contraction, **about: Any) -> Plan:
     path = tuple((int(a), int(b)) for a, b in data["path"])
     orders = [tuple(map(int, order)) for order in data["orders"]]
     check_path(contraction, path)
-    program = follow(contraction, path, orders) if len(orders) == len(path) else None
+    slices = tuple((int(index), int(parts)) for index, parts in data["slices"])
+    program = follow(piece(contraction, slices), path, orders) if len(orders) == len(path) else None
     if program is None:
         raise ValueError("its layouts are not those of its path")
-    chunk = None if data["chunk"] is None else int(data["chunk"])
-    found_by = str(data["found_by"])
-    return Plan(contraction=contraction, path=path, chunk=chunk, found_by=found_by, lowered=program, **about)
+    return Plan(
+        contraction=contraction,
+        path=path,
+        chunk=None if data["chunk"] is None else int(data["chunk"]),
+        slices=slices,
+        found_by=str(data["found_by"]),
+        lowered=program,
+        **about,
+    )
 
 
 def keep(file: Path, plan: Plan) -> None:
@@ -96,11 +105,19 @@ def keep(file: Path, plan: Plan) -> None:
     program = plan.program
     results = zip(program.steps, program.indices[program.operands :], strict=True)
     orders = [order for step, order in results if isinstance(step, Multiply)]
-    data = {"format": FORMAT, "path": plan.path, "orders": orders, "chunk": plan.chunk, "found_by": plan.found_by}
+    data = {
+        "format": FORMAT,
+        "title": plan.title,
+        "found_by": plan.found_by,
+        "path": plan.path,
+        "orders": orders,
+        "chunk": plan.chunk,
+        "slices": plan.slices,
+    }
     own = file.with_name(f"{file.stem}-{os.getpid()}-{threading.get_ident()}.partial")
     file.parent.mkdir(parents=True, exist_ok=True)
     _tidy(file.parent)
-    own.write_text(json.dumps(data | {"title": plan.title}) + "\n", encoding="utf-8")
+    own.write_text(json.dumps(data) + "\n", encoding="utf-8")
     os.replace(own, file)
 
 

@@ -20,6 +20,7 @@ from tnlayers.optimise import plan_contraction
 from tnlayers.plan import Objective, Plan
 from tnlayers.planning import AnyPlan, plan_graphs
 from tnlayers.program import Array, Primitives
+from tnlayers.slices import summed
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
 
@@ -215,7 +216,7 @@ def _apply(ops: Primitives, x: Array, plan: Plan, part: Spec, cores: Sequence[Ar
     leading = x.shape[:-1]
     if part.pad_in:
         x = ops.pad(x, part.pad_in)
-    y = plan.program.run(ops, [x, *cores]) if run is None else run(plan, x, cores)  # (batch, *out_modes)
+    y = summed(ops, plan, x, cores) if run is None else run(plan, x, cores)  # (batch, *out_modes)
     y = ops.reshape(y, (*leading, part.out_features + part.pad_out))
     return y[..., : part.out_features] if part.pad_out else y
 

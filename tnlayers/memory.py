@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tnlayers.slices import copied_cores, pieces
+
 if TYPE_CHECKING:
     from tnlayers.plan import Plan
 
@@ -15,8 +17,11 @@ def workspace(plan: Plan) -> int:
     """Bytes of memory that chunks run in; it is used again by every call and every layer."""
     if plan.sweep is None or plan.chunk is None:
         return 0
-    rows = min(plan.chunk, plan.batch or 1)
-    return plan.itemsize * rows * (plan.sweep.both if plan.objective == "training" else plan.sweep.forward)
+    links, training = plan.sweep.chain.links, plan.objective == "training"
+    entries = plan.sweep.both if training else plan.sweep.forward
+    if plan.slices:  # results of a piece are added to those before: to the output, and to the input's gradient
+        entries = max(entries + links[0].before if training else 0, plan.sweep.forward + links[-1].after)
+    return plan.itemsize * min(plan.chunk, plan.batch or 1) * entries
 
 
 def prepared(plan: Plan) -> int:
@@ -31,9 +36,13 @@ def memory(plan: Plan) -> int:
     training = plan.objective == "training"
     links = () if plan.sweep is None else plan.sweep.chain.links
     linked = {link.step for link in links}
-    made = sum(cost.result + cost.copied // 2 for k, cost in enumerate(plan.steps) if k not in linked)
+    count = pieces(plan.slices)
+    made = sum(cost.result + cost.copied // count // 2 for k, cost in enumerate(plan.steps) if k not in linked)
     made += plan.itemsize * sum(link.matrix for link in links if link.core[1].copies)
     gradients = 2 * plan.itemsize * sum(link.matrix for link in links) if training else 0
+    if plan.slices:
+        cores = sum(plan.part.elements(indices) for indices in plan.contraction.operands[1:])
+        made += plan.itemsize * (copied_cores(plan) + (cores if training else 0))
     if plan.chunk is not None:
         return made + gradients + plan.workspace
     rows = plan.itemsize * (plan.batch or 1)

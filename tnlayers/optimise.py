@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -17,12 +17,15 @@ from tnlayers.kept import UNREADABLE, keep, keeping, plan_file, recall
 from tnlayers.layout import assemble
 from tnlayers.lower import Contraction
 from tnlayers.machine import Machine
+from tnlayers.memory import memory
 from tnlayers.plan import ITEMSIZES, Objective, Plan, dtype_name, objective_name
 from tnlayers.search import Optimizer, candidates
+from tnlayers.slices import next_cut, sliceable
 
 # What an inference plan may keep prepared from the cores, in bytes: a float32 weight of 4096 x 4096.
 PREPARED_LIMIT = 2**26
 
+_SLICED = 3  # paths of which bonds are sliced
 _TIMED = 5  # plans on the shortlist for tuning
 _CHUNKS = 2  # sizes of chunks tried there for one path
 
@@ -64,25 +67,17 @@ def _search(
 ) -> Plan:
     best, least, smallest = None, (True, inf), inf
     itemsize = ITEMSIZES[dtype]
-    for label, path, at_least in candidates(
-        contraction, optimize, objective=objective, itemsize=itemsize, machine=rates
-    ):
+    found_paths = candidates(contraction, optimize, objective=objective, itemsize=itemsize, machine=rates)
+    made = partial(
+        Plan, contraction=contraction, objective=objective, dtype=dtype, title=title, features=features, device=device
+    )
+    for label, path, at_least in found_paths:
         if memory_limit is None and (False, at_least) >= least:
             continue  # it cannot win
         for seconds, chunk in _ways(contraction, path, itemsize, objective, rates):
             if best is not None and (False, seconds) >= least:
                 break
-            found = Plan(
-                contraction=contraction,
-                path=path,
-                objective=objective,
-                dtype=dtype,
-                chunk=chunk or None,
-                found_by=label,
-                device=device,
-                title=title,
-                features=features,
-            )
+            found = made(path=path, chunk=chunk or None, found_by=label)
             needed = found.memory if memory_limit is not None else 0
             smallest = min(smallest, needed)
             too_much = objective == "inference" and found.prepared > PREPARED_LIMIT
@@ -90,11 +85,33 @@ def _search(
                 best, least = found, (too_much, seconds)
                 break
     if best is None:
-        raise TNLayersError(
-            f"No plan for {title or 'this contraction'} keeps memory_limit={memory_limit} bytes: the least that is "
-            f"feasible is {smallest} bytes beyond input, output and cores. Raise the limit, or take smaller batches."
-        )
+        assert memory_limit is not None
+        return _in_parts([made(path=path, found_by=label) for label, path, _ in found_paths], memory_limit, smallest)
     return best
+
+
+def _in_parts(plans: Sequence[Plan], memory_limit: int, smallest: float) -> Plan:
+    """The fastest plan that keeps the limit by summing bonds in parts, where nothing else does.
+
+    Args:
+        plans: One for each path.
+        memory_limit: In bytes.
+        smallest: The least bytes that have been found without.
+
+    Raises:
+        TNLayersError: If there is none.
+    """
+    by_row = [replace(plan, chunk=1) for plan in plans if plan.sweep is not None]
+    sliced = [_sliced(plan, memory_limit) for plan in sorted(by_row, key=memory)[:_SLICED]]
+    fitting = [plan for plan in sliced if plan.memory <= memory_limit]
+    if not fitting:
+        title = plans[0].title or "this contraction"
+        raise TNLayersError(
+            f"No plan for {title} keeps memory_limit={memory_limit} bytes: the least that is feasible is "
+            f"{min([smallest, *map(memory, sliced)])} bytes beyond input, output and cores. Raise the limit, or take "
+            "smaller batches."
+        )
+    return min(fitting, key=lambda plan: plan.seconds)
 
 
 def _ways(
@@ -103,6 +120,25 @@ def _ways(
     """The ways to walk the batch along a path, (seconds, rows at a time or 0), in order of seconds."""
     estimator = Estimator(assemble(contraction, path), contraction, itemsize, objective, rates)
     return sorted((estimator.seconds(chunk), chunk or 0) for chunk in estimator.chunk_sizes())
+
+
+def _sliced(plan: Plan, memory_limit: int) -> Plan:
+    """The same path with bonds summed in parts until it keeps the limit, or until parts do not help any more."""
+    while plan.memory > memory_limit:
+        now = dict(plan.slices)
+        cuts = {i: next_cut(plan.contraction.sizes[i], now.get(i, 1)) for i in sliceable(plan.contraction)}
+        finer = [replace(plan, slices=tuple((now | {i: parts}).items())) for i, parts in cuts.items() if parts]
+        smaller = min(finer, key=memory, default=plan)
+        if smaller.memory >= plan.memory:
+            return plan
+        plan = smaller
+    # More rows at a time, as many as fit.
+    while plan.chunk and plan.chunk < (plan.batch or 1):
+        wider = replace(plan, chunk=2 * plan.chunk)
+        if wider.memory > memory_limit:
+            break
+        plan = wider
+    return plan
 
 
 def shortlist(first: Plan, memory_limit: int | None = None) -> list[Plan]:
@@ -118,7 +154,7 @@ def shortlist(first: Plan, memory_limit: int | None = None) -> list[Plan]:
         estimated = _ways(contraction, path, itemsize, objective, rates)
         ways += [(seconds, chunk, label, path) for seconds, chunk in estimated[:_CHUNKS]]
     for _, chunk, label, path in sorted(ways, key=lambda way: way[0]):
-        plan = replace(first, path=path, chunk=chunk or None, found_by=label)
+        plan = replace(first, path=path, chunk=chunk or None, slices=(), found_by=label)
         fits = memory_limit is None or plan.memory <= memory_limit
         small = first.objective != "inference" or plan.prepared <= PREPARED_LIMIT
         if plan not in plans and fits and small and len(plans) < _TIMED:

@@ -24,7 +24,8 @@ from tnlayers.layout import assemble
 from tnlayers.lower import Contraction
 from tnlayers.memory import memory, prepared, workspace
 from tnlayers.program import Program
-from tnlayers.search import linear_path
+from tnlayers.search import check_path, linear_path
+from tnlayers.slices import Slices, piece, pieces, sliceable, slicing_back_cost, slicing_cost, times
 from tnlayers.tree import print_plan
 
 if TYPE_CHECKING:
@@ -48,13 +49,16 @@ class Plan:
         dtype: The dtype that bytes are counted for.
         chunk: How many rows of the batch are carried at a time through memory that is used again, with the states
             computed anew in the backward pass; None for all rows at once, states kept.
+        slices: Indices that are summed in so many parts one after the other, with the states computed anew for each;
+            only to keep a memory limit.
         found_by: The optimizer that proposed the path.
         device: Whose rates it was ranked by: "cpu", or "cuda" and the name of the GPU.
         title: What the plan is for, in words.
         features: (in_features, out_features) of the layer, for the comparison with a dense one; None for an einsum.
-        program: The steps, derived from contraction and path.
+        part: The contraction of one piece: the whole one, where no index is sliced.
+        program: The steps, derived from part and path.
         sweep: The steps that carry the batch, with their places in the workspace; None for an einsum.
-        steps: The exact cost of each step of the program, forward pass.
+        steps: The exact cost of each step of the program, forward pass, in all pieces together.
         lowered: The program, where it is at hand already; made from the path if None.
     """
 
@@ -63,24 +67,38 @@ class Plan:
     objective: Objective = "forward"
     dtype: str = "float32"
     chunk: int | None = None
+    slices: Slices = ()
     found_by: str = field(default="given", compare=False)
     device: str = field(default="cpu", compare=False)
     title: str = field(default="", compare=False)
     features: tuple[int, int] | None = None
+    part: Contraction = field(init=False, compare=False)
     program: Program = field(init=False, compare=False)
     sweep: Sweep | None = field(init=False, compare=False)
     steps: tuple[Cost, ...] = field(init=False, compare=False)
     lowered: InitVar[Program | None] = None
 
     def __post_init__(self, lowered: Program | None) -> None:
-        program = assemble(self.contraction, self.path) if lowered is None else lowered
-        links = chain(program, self.contraction)
+        part = piece(self.contraction, self.slices)
+        program = assemble(part, self.path) if lowered is None else lowered
+        links = chain(program, part)
         if self.chunk is not None and (links is None or self.chunk < 1):
             raise TNLayersError(f"chunk={self.chunk} needs a batch to walk through, and at least one row at a time.")
+        self._check_slices()
+        object.__setattr__(self, "part", part)
         object.__setattr__(self, "program", program)
         object.__setattr__(self, "sweep", None if links is None else sweep(links))
-        costs = step_costs(program, self.contraction, self.itemsize, links, self.chunk)
-        object.__setattr__(self, "steps", costs)
+        costs = step_costs(program, part, self.itemsize, links, self.chunk)
+        object.__setattr__(self, "steps", tuple(times(cost, pieces(self.slices)) for cost in costs))
+
+    def _check_slices(self) -> None:
+        possible = sliceable(self.contraction) if self.slices else ()
+        right = all(i in possible and n > 1 and self.contraction.sizes[i] % n == 0 for i, n in self.slices)
+        if not right or len({i for i, _ in self.slices}) < len(self.slices) or (self.slices and self.chunk is None):
+            raise TNLayersError(
+                f"slices={self.slices} with chunk={self.chunk}: each index must be a different one of the summed "
+                f"{possible}, in a number of equal parts, and the batch must be walked in chunks."
+            )
 
     @property
     def itemsize(self) -> int:
@@ -100,13 +118,14 @@ class Plan:
     @property
     def cost(self) -> Cost:
         """Exact counts of the whole forward pass."""
-        return reduce(Cost.__add__, self.steps, NOTHING)
+        return reduce(Cost.__add__, self.steps, slicing_cost(self))
 
     @property
     def backward(self) -> Cost:
         """Exact counts of the backward pass for the gradients of `x` and all cores."""
         links = None if self.sweep is None else self.sweep.chain
-        return backward_cost(self.program, self.contraction, self.itemsize, links, self.chunk)
+        once = backward_cost(self.program, self.part, self.itemsize, links, self.chunk)
+        return times(once, pieces(self.slices)) + slicing_back_cost(self)
 
     @property
     def flops(self) -> int:
@@ -143,8 +162,12 @@ class Plan:
     @property
     def seconds(self) -> float:
         """The estimate that plans are ranked by, with this machine's rates; no promise of a run time."""
+        # Pieces prepare their cores anew in every call.
+        objective = "forward" if self.slices and self.objective == "inference" else self.objective
         rates = machine(self.device, self.dtype)
-        return Estimator(self.program, self.contraction, self.itemsize, self.objective, rates).seconds(self.chunk)
+        once = Estimator(self.program, self.part, self.itemsize, objective, rates).seconds(self.chunk)
+        beside = slicing_cost(self) + (slicing_back_cost(self) if objective == "training" else NOTHING)
+        return pieces(self.slices) * once + beside.bytes / rates.bytes_per_second
 
     def draw(self, **options: Any) -> Picture:
         """The contraction tree over the timeline of steps; options as for `tnl.draw`."""
@@ -177,6 +200,7 @@ class Plan:
             "device": self.device,
             "path": self.path,
             "chunk": self.chunk,
+            "slices": self.slices,
             "batch": self.batch,
             "flops": self.flops,
             "forward": _counts(total),
@@ -236,6 +260,7 @@ class Plan:
             objective=objective_name(data["objective"]),
             dtype=dtype_name(data["dtype"]),
             chunk=None if data.get("chunk") is None else int(data["chunk"]),
+            slices=tuple((int(index), int(parts)) for index, parts in data.get("slices", ())),
             found_by=str(data["found_by"]),
             device=str(data.get("device", "cpu")),
             title=str(data["title"]),
@@ -259,21 +284,3 @@ def dtype_name(name: str) -> str:
     if not isinstance(name, str) or name not in ITEMSIZES:
         raise TNLayersError(f"Bytes cannot be counted for dtype {name!r}; known: {', '.join(ITEMSIZES)}.")
     return name
-
-
-def check_path(contraction: Contraction, path: Path) -> None:
-    """Refuse a path from a file that does not merge all operands two by two."""
-    known = range(len(contraction.sizes))
-    used = {i for indices in contraction.operands for i in indices}
-    if min(contraction.sizes, default=1) < 0 or not used.issuperset(contraction.output) or used.difference(known):
-        raise TNLayersError(f"This plan's indices do not fit its {len(known)} sizes {contraction.sizes}.")
-    if contraction.batch is not None and contraction.batch not in known:
-        raise TNLayersError(f"This plan's batch index is {contraction.batch!r}, but it has {len(known)} sizes.")
-    alive = set(range(len(contraction.operands)))
-    for number, pair in enumerate(path):
-        if len(set(pair)) != 2 or not alive.issuperset(pair):
-            raise TNLayersError(f"Step {number} of this plan contracts {pair}; the registers left are {sorted(alive)}.")
-        alive -= set(pair)
-        alive.add(len(contraction.operands) + number)
-    if len(alive) != 1:
-        raise TNLayersError(f"The path of this plan leaves {len(alive)} operands uncontracted.")

@@ -166,6 +166,24 @@ def _pairs(operands: int, path: Sequence[tuple[int, ...]]) -> Path:
     return tuple(pairs)
 
 
+def check_path(contraction: Contraction, path: Path) -> None:
+    """Refuse a path from a file that does not merge all operands two by two."""
+    known = range(len(contraction.sizes))
+    used = {i for indices in contraction.operands for i in indices}
+    if min(contraction.sizes, default=1) < 0 or not used.issuperset(contraction.output) or used.difference(known):
+        raise TNLayersError(f"This plan's indices do not fit its {len(known)} sizes {contraction.sizes}.")
+    if contraction.batch is not None and contraction.batch not in known:
+        raise TNLayersError(f"This plan's batch index is {contraction.batch!r}, but it has {len(known)} sizes.")
+    alive = set(range(len(contraction.operands)))
+    for number, pair in enumerate(path):
+        if len(set(pair)) != 2 or not alive.issuperset(pair):
+            raise TNLayersError(f"Step {number} of this plan contracts {pair}; the registers left are {sorted(alive)}.")
+        alive -= set(pair)
+        alive.add(len(contraction.operands) + number)
+    if len(alive) != 1:
+        raise TNLayersError(f"The path of this plan leaves {len(alive)} operands uncontracted.")
+
+
 def linear_path(operands: int, path: Path) -> tuple[tuple[int, int], ...]:
     """Pairs of registers as opt_einsum's own path (positions in a shrinking list): the inverse of the above."""
     alive = list(range(operands))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tnlayers.cost import Cost
 from tnlayers.program import Arrange, Multiply
+from tnlayers.slices import pieces
 
 if TYPE_CHECKING:
     from tnlayers.plan import Plan
@@ -45,14 +46,28 @@ def _execution(plan: Plan) -> Iterator[str]:
     else:
         again = "; states are computed again in the backward pass" if plan.objective == "training" else ""
         yield (
-            f"In chunks of {plan.chunk} rows through {amount(plan.workspace)} bytes used again and again{again}; at "
-            f"most {amount(plan.memory)} bytes in use beyond input, output and cores."
+            f"{_in_parts(plan)}In chunks of {plan.chunk} rows through {amount(plan.workspace)} bytes used again and "
+            f"again{again}; at most {amount(plan.memory)} bytes in use beyond input, output and cores."
         )
     if plan.objective == "training":
         cost = plan.backward
         yield f"Backward: {amount(cost.flops)} flops, {amount(cost.bytes)} bytes, {amount(cost.copied)} of them copies."
     if plan.objective == "inference":
         yield f"Kept between calls, while the cores stay as they are: {amount(plan.prepared)} bytes."
+
+
+def _in_parts(plan: Plan) -> str:
+    """Which sums are taken in parts."""
+    if not plan.slices:
+        return ""
+    sums = " and ".join(f"{parts} of {_ends(plan, index)}" for index, parts in plan.slices)
+    return f"Summed in {pieces(plan.slices)} parts one after the other, {sums}. "
+
+
+def _ends(plan: Plan, index: int) -> str:
+    c = plan.contraction
+    names = [name for name, indices in zip(c.names, c.operands, strict=True) if index in indices]
+    return f"bond {' - '.join(names)} ({c.sizes[index]})"
 
 
 def _rows(plan: Plan) -> Iterator[tuple[str, Cost | None]]:

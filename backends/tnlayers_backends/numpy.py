@@ -16,6 +16,7 @@ from tnlayers.layer import LinearMap
 from tnlayers.norm import norm2
 from tnlayers.plan import Objective, Plan
 from tnlayers.planning import AnyPlan
+from tnlayers.slices import sliced_cores
 from tnlayers.spec import Spec
 from tnlayers.sweep import balanced_terms, canonical_terms
 from tnlayers_backends.base import Backend, Parts, Storage, check_linear, linear_parts
@@ -101,7 +102,7 @@ class _Rows:
 
 
 def run(plan: Plan, x: Array, cores: Sequence[Array]) -> Array:
-    """Apply a plan of a layer: where it has chunks, some rows at a time in one workspace.
+    """Apply a plan of a layer: where it has chunks, some rows at a time in one workspace; slices one after the other.
 
     Args:
         plan: The plan.
@@ -115,14 +116,22 @@ def run(plan: Plan, x: Array, cores: Sequence[Array]) -> Array:
     if sweep is None or chunk is None:
         whole: Array = plan.program.run(OPS, [x, *cores])
         return whole
-    matrices, links = sweep.chain.prepare(OPS, plan.program, cores), sweep.chain.links
-    rows = np.ascontiguousarray(x.reshape(-1, links[0].before), np.result_type(x, *matrices))
-    matrices = [matrix.astype(rows.dtype, copy=False) for matrix in matrices]
+    links = sweep.chain.links
+    rows = np.ascontiguousarray(x.reshape(-1, links[0].before), np.result_type(x, *cores))
     y = np.empty((len(rows), links[-1].after), rows.dtype)
-    memory = np.empty(sweep.forward * min(chunk, len(rows)), rows.dtype)
-    for start in range(0, len(rows), chunk):
-        some = rows[start : start + chunk]
-        carry(OPS, sweep, some, matrices, _Rows(memory, len(some)), y[start : start + chunk])
+    memory = np.empty((sweep.forward + (links[-1].after if plan.slices else 0)) * min(chunk, len(rows)), rows.dtype)
+    first = True
+    for own in sliced_cores(plan, cores, np.ascontiguousarray):
+        matrices = [matrix.astype(rows.dtype, copy=False) for matrix in sweep.chain.prepare(OPS, plan.program, own)]
+        for start in range(0, len(rows), chunk):
+            some, into = rows[start : start + chunk], y[start : start + chunk]
+            space = _Rows(memory, len(some))
+            part = into if first else space.take((sweep.forward, links[-1].after)).reshape(into.shape)
+            carry(OPS, sweep, some, matrices, space, part)
+            if not first:
+                into += part
+        first = False
+        del own, matrices  # before the next are made
     return y.reshape(len(rows), *sweep.chain.shape[1:])
 
 

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from tnlayers.backward import NoWorkspace, Sweep, carry, carry_back
 from tnlayers.errors import TNLayersError
 from tnlayers.plan import Plan
+from tnlayers.slices import pieces, summed
 from tnlayers_backends.jax.ops import OPS
 
 Rows: TypeAlias = tuple[jax.Array, ...]
@@ -51,20 +52,47 @@ def run(plan: Plan, x: jax.Array, cores: Sequence[jax.Array], *, forward_mode: b
         TNLayersError: If forward mode meets the planned backward pass.
     """
     if plan.sweep is None or plan.chunk is None or any(type(size) is not int for size in x.shape):
-        y: jax.Array = plan.program.run(OPS, [x, *cores])  # a symbolic batch cannot be walked in chunks
+        y: jax.Array = summed(OPS, plan, x, cores)  # a symbolic batch cannot be walked in chunks
         return y
-    chain = plan.sweep.chain
-    matrices = chain.prepare(OPS, plan.program, cores)
-    dtype = jnp.result_type(x, *matrices)
-    rows, matrices = x.reshape(-1, chain.links[0].before).astype(dtype), [m.astype(dtype) for m in matrices]
-    carried = _by_jax if forward_mode else _planned
+    chain, dtype = plan.sweep.chain, jnp.result_type(x, *cores)
+    rows, cores = x.reshape(-1, chain.links[0].before).astype(dtype), [core.astype(dtype) for core in cores]
+    carried = partial(_by_jax if forward_mode else _planned, plan.sweep, plan.chunk, rows)
     try:
-        out: jax.Array = carried(plan.sweep, plan.chunk, rows, matrices)
+        out = _in_pieces(plan, carried, cores)
     except TypeError as error:
         if "forward-mode" not in str(error):
             raise
         raise TNLayersError(_NO_FORWARD_MODE.format(rows=len(rows), chunk=plan.chunk)) from error
     return out.reshape(len(rows), *chain.shape[1:])
+
+
+def _in_pieces(plan: Plan, carried: Callable[[list[jax.Array]], jax.Array], cores: Sequence[jax.Array]) -> jax.Array:
+    """The rows carried through prepared matrices; where bonds are sliced, a loop over the pieces that adds the results.
+
+    Nothing of a piece is kept for the backward pass but its number.
+    """
+    assert plan.sweep is not None
+    chain = plan.sweep.chain
+    if not plan.slices:
+        return carried(chain.prepare(OPS, plan.program, cores))
+    sizes = plan.part.sizes
+
+    @partial(jax.checkpoint, prevent_cse=False)
+    def piece(number: jax.Array, cores: Sequence[jax.Array]) -> jax.Array:
+        numbers = jnp.unravel_index(number, [parts for _, parts in plan.slices])
+        first = {i: k * sizes[i] for (i, _), k in zip(plan.slices, numbers, strict=True)}
+        own = [
+            jax.lax.dynamic_slice(core, [first.get(i, 0) for i in indices], [sizes[i] for i in indices])
+            for core, indices in zip(cores, plan.contraction.operands[1:], strict=True)
+        ]
+        return carried(chain.prepare(OPS, plan.program, own))
+
+    def add(total: jax.Array, number: jax.Array) -> tuple[jax.Array, None]:
+        return total + piece(number, cores), None
+
+    start = piece(jnp.zeros((), int), cores)
+    total: jax.Array = jax.lax.scan(add, start, jnp.arange(1, pieces(plan.slices)))[0]
+    return total
 
 
 def walks() -> bool:

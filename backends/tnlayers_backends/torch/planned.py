@@ -16,7 +16,9 @@ from torch import Tensor
 
 from tnlayers.backward import Sweep, carry, carry_back
 from tnlayers.plan import Plan
+from tnlayers.slices import summed
 from tnlayers_backends.torch.ops import OPS
+from tnlayers_backends.torch.pieces import directional, in_pieces, total_like
 from tnlayers_backends.torch.prepared import Prepared, keepable
 from tnlayers_backends.torch.workspace import Rows, buffer
 
@@ -35,6 +37,8 @@ def run(plan: Plan, x: Tensor, cores: Sequence[Tensor], kept: Prepared | None = 
     """
     if plan.sweep is None or not is_eager(x):
         return _plain(plan, x, cores)
+    if plan.slices:
+        return in_pieces(plan, *_autocast(x, cores))
     if kept is not None and keepable(cores):
         return carried(plan, x, kept.matrices(plan, cores))
     if plan.chunk is None:
@@ -71,7 +75,7 @@ def is_eager(x: Tensor) -> bool:
 
 
 def _plain(plan: Plan, x: Tensor, cores: Sequence[Tensor]) -> Tensor:
-    y: Tensor = plan.program.run(OPS, [x, *cores])
+    y: Tensor = summed(OPS, plan, x, cores)
     return y
 
 
@@ -117,7 +121,7 @@ class _Carry(torch.autograd.Function):
         sweep, chunk = ctx.sweep, ctx.chunk
         wants_x, *wanted = ctx.needs_input_grad[2:]
         gx = torch.empty_like(x) if wants_x else None
-        totals = [_total(m) if want else None for m, want in zip(matrices, wanted, strict=True)]
+        totals = [total_like(m) if want else None for m, want in zip(matrices, wanted, strict=True)]
         gy = gy.contiguous()
         memory = buffer(sweep.both * min(chunk, len(x)), x)
         for start in range(0, len(x), chunk):
@@ -131,10 +135,7 @@ class _Carry(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
-        inputs = tuple(ctx.saved_tensors)
-        full = tuple(torch.zeros_like(i) if t is None else t for i, t in zip(inputs, tangents[2:], strict=True))
-        out: Tensor = torch.func.jvp(_function(ctx.sweep), inputs, full)[1]
-        return out
+        return directional(_function(ctx.sweep), ctx.saved_tensors, tangents[2:])
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, sweep: Sweep, chunk: int, x: Tensor, *matrices: Tensor) -> tuple[Tensor, int]:
@@ -159,9 +160,3 @@ def _plain_backward(sweep: Sweep, x: Tensor, matrices: Sequence[Tensor], gy: Ten
     """The gradients by operations that have gradients themselves."""
     gradients: tuple[Tensor, ...] = torch.func.vjp(_function(sweep), x, *matrices)[1](gy)
     return gradients
-
-
-def _total(matrix: Tensor) -> Tensor:
-    """Where the gradient of a matrix is added up: sums over many chunks are kept in single precision at least."""
-    half = matrix.dtype in (torch.float16, torch.bfloat16)
-    return torch.zeros_like(matrix, dtype=torch.float32 if half else None)
