@@ -45,6 +45,7 @@ class LayerReport:
         error: ||W - W'|| / ||W||; None in a dry run of what is fitted.
         output_error: The same of the outputs on the sample; None without.
         sensitivity: What a squared relative error of this layer counted.
+        searched: What a search over shapes and orders of its features bought; None without one.
         time: Predicted seconds over those of the dense layer; None where the input's size is not known.
         note: Why it was left dense, or that it is slower.
     """
@@ -59,6 +60,7 @@ class LayerReport:
     error: float | None
     output_error: float | None
     sensitivity: float
+    searched: str | None
     time: float | None
     note: str
 
@@ -74,7 +76,7 @@ class LayerReport:
             _or_dash(self.error, ".3g"),
             _or_dash(self.output_error, ".3g"),
             _or_dash(self.time, ".2f"),
-            self.note,
+            "; ".join(filter(None, (self.note, self.searched))),
         )
 
 

@@ -53,6 +53,7 @@ def compress(
     inplace: bool = False,
     cache: str | Path | None = None,
     progress: bool | None = None,
+    search: float = 0.0,
 ) -> Compressed:
     """Put networks in the place of a trained torch model's weights, within exactly one budget.
 
@@ -82,6 +83,9 @@ def compress(
         inplace: Change the model itself, all of it or, after an error, nothing.
         cache: A folder that keeps sensitivities, singular values and finished layers: a run that was stopped goes on.
         progress: Whether to show a bar; None shows one on a terminal.
+        search: Seconds to search, for linear layers and embeddings that became networks, for other factorisations of
+            their sizes and other orders of their features, of less error at no more parameters. The fit at work is
+            finished. Each row of the report tells what it bought. Not with `max_flops` or `avoid_slower`.
 
     Returns:
         The model and the report.
@@ -115,6 +119,7 @@ def compress(
         avoid_slower=avoid_slower,
         cache=None if cache is None else Path(cache),
         progress=progress,
+        search=search,
     )
     report, made = compression.run(dry_run=dry_run)
     if made is None:

@@ -151,7 +151,7 @@ class Candidate:
             return self.fixed
         key = digest(self.site.weight, getattr(self.site.dense, "bias", None), self.covariance, str(option.spec))
         kept = self.memory.layer(f"layer-{key}")
-        layer = self._layer(option.spec) if kept is None else kept.to(self.site.weight.device)
+        layer = self.layer(option.spec) if kept is None else kept.to(self.site.weight.device)
         if kept is None:
             self.memory.keep_layer(f"layer-{key}", layer)
         keep_modes(self.site.dense, layer)
@@ -182,13 +182,16 @@ class Candidate:
             error=0.0 if spec is None else option.loss**0.5 if found is None else found.error,
             output_error=None if found is None else found.output_error,
             sensitivity=self.sensitivity,
+            searched=None if found is None or found.searched is None else str(found.searched),
             time=time,
             note=note,
         )
 
     def _size(self, layer: TNModule | None, parameters: int) -> Size:
         total = parameters + self.site.bias_size
-        return Size(parameters=total, bytes=total * itemsize(self.site.weight), flops=self._flops(layer))
+        orders = [] if layer is None else [layer.in_order, layer.out_place]
+        more = sum(order.numel() * itemsize(order) for order in orders if order is not None)
+        return Size(parameters=total, bytes=total * itemsize(self.site.weight) + more, flops=self._flops(layer))
 
     def _flops(self, layer: TNModule | None) -> int | None:
         """In all modules that have the weight; None where one has images of unknown size."""
@@ -205,7 +208,7 @@ class Candidate:
         return max((ratio for ratio in ratios if ratio is not None), default=None)
 
     def _with_fixed(self) -> Candidate:
-        layer = self._layer(self.rule.networks[0], **self.rule.size)
+        layer = self.layer(self.rule.networks[0], **self.rule.size)
         keep_modes(self.site.dense, layer)
         if layer.spec.parameters >= self.dense:
             return replace(self, note=f"{layer.spec} would have {layer.spec.parameters:,} parameters")
@@ -256,7 +259,13 @@ class Candidate:
         time = self._time(blank(self.site, option.spec))
         return time is not None and time > 1
 
-    def _layer(self, spec: Spec, **size: Any) -> TNModule:
+    def layer(self, spec: Spec, **size: Any) -> TNModule:
+        """The weight as a network.
+
+        Args:
+            spec: Its declaration, or a template.
+            **size: The size of a template, and how it is found, as `from_linear` and its kin take them.
+        """
         dense, more = self.site.dense, size | {"covariance": self.covariance}
         with _quiet():
             if isinstance(dense, nn.Linear):

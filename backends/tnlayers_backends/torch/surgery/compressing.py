@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -22,6 +23,7 @@ from tnlayers_backends.torch.surgery.candidates import Candidate
 from tnlayers_backends.torch.surgery.hosts import itemsize, parameters_of
 from tnlayers_backends.torch.surgery.memory import Memory
 from tnlayers_backends.torch.surgery.prices import Work
+from tnlayers_backends.torch.surgery.searching import Search
 from tnlayers_backends.torch.surgery.site import Site
 from tnlayers_backends.torch.surgery.sites import sites_of
 from tnlayers_backends.torch.surgery.ties import tied_layers
@@ -45,6 +47,7 @@ class Compression:
     avoid_slower: bool
     cache: Path | None
     progress: bool | None
+    search: float
 
     def run(self, *, dry_run: bool) -> tuple[CompressReport, Made | None]:
         """The report, and the new parts by the module that they go into; None for them in a dry run.
@@ -55,10 +58,14 @@ class Compression:
         self._check()
         candidates = self._candidates()
         chosen = self._grown(candidates, self._allocated(candidates))
+        search = Search.of(candidates, chosen, self.search) if self.search and not dry_run else None
         made: Made = {}
         layers = []
         for candidate, option in self._tracked(list(zip(candidates, chosen, strict=True)), "building"):
             layer = None if dry_run and not candidate.rule.fixed else candidate.built(option)
+            if search is not None and layer is not None:
+                layer = search.improved(candidate, option, layer)
+                option = replace(option, spec=replace(layer.spec, bias=False), parameters=layer.spec.parameters)
             if layer is not None and not dry_run:
                 for site, own in tied_layers(candidate.site, layer).items():
                     made.setdefault(site.host, {})[site.part] = own
@@ -72,6 +79,14 @@ class Compression:
             raise TNLayersError(f"compress takes a torch module, got a {type(self.model).__name__}.")
         if isinstance(self.batch, bool) or not isinstance(self.batch, int) or self.batch < 1:
             raise TNLayersError(f"batch={self.batch!r} must be an integer of at least 1.")
+
+        if isinstance(self.search, bool) or not isinstance(self.search, (int, float)) or not 0 <= self.search < inf:
+            raise TNLayersError(f"search={self.search!r} must be seconds, a number of at least 0.")
+        if self.search and (self.budget.key == "max_flops" or self.avoid_slower):
+            raise TNLayersError(
+                f"search={self.search} looks for less error at no more parameters, and other shapes have other flops: "
+                "it goes with ratio=, max_params= or error=, not with max_flops= or avoid_slower=True."
+            )
 
     def _candidates(self) -> list[Candidate]:
         """Every weight with its rule, its work and its options."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 import tnlayers
 from tnlayers.atomic import write_text
 from tnlayers.compress.allocation import Option
+from tnlayers.compress.arrange import Searched
 from tnlayers.compress.curves import Curve
 from tnlayers.compress.decompose import Decomposition
 from tnlayers.compress.sizes import Scale
@@ -92,7 +93,8 @@ class Memory:
         layer = load(path)
         assert isinstance(layer, TNModule)
         told = json.loads(tnlayers.io.header(path).info["delivered"])
-        layer.delivered = Decomposition(spec=layer.spec, cores={}, **told)
+        searched = None if told["searched"] is None else Searched(**told.pop("searched"))
+        layer.delivered = Decomposition(spec=layer.spec, cores={}, **told | {"searched": searched})
         return layer
 
     def keep_layer(self, key: str, layer: TNModule) -> None:
@@ -100,6 +102,7 @@ class Memory:
         path, found = self._path(key, "safetensors"), layer.delivered
         if path is not None and found is not None:
             told = {name: getattr(found, name) for name in ("asked", "error", "output_error", "discarded")}
+            told["searched"] = None if found.searched is None else asdict(found.searched)
             save(layer, path, info={"delivered": json.dumps(told)})
 
     def _path(self, key: str, ending: str) -> Path | None:
