@@ -7,14 +7,44 @@ from torch import nn
 import tnlayers as tnl
 
 
-@pytest.mark.parametrize("network", ["mpo(cores=2, bond=3)", "lowrank(rank=2)"])
-def test_an_adapter_begins_as_its_base_learns_and_merges(network):
+class Conv1D(nn.Module):
+    """A stand-in for Hugging Face's: a linear layer with its weight (in_features, out_features)."""
+
+    def __init__(self, nf, nx):
+        super().__init__()
+        self.nf, self.nx = nf, nx
+        self.weight = nn.Parameter(torch.randn(nx, nf) / nx**0.5)
+        self.bias = nn.Parameter(torch.randn(nf))
+
+    def forward(self, x):
+        return x @ self.weight + self.bias
+
+
+# A base, an input of it, and a network of the delta.
+BASES = {
+    "linear": (lambda: nn.Linear(12, 10), (32, 12), "mpo(cores=2, bond=3)"),
+    "lowrank": (lambda: nn.Linear(12, 10, bias=False), (4, 8, 12), "lowrank(rank=2)"),
+    "sum": (lambda: nn.Linear(12, 10), (32, 12), "mpo(cores=2, bond=2) + lowrank(rank=1)"),
+    "transposed": (lambda: Conv1D(10, 12), (32, 12), "mpo(cores=2, bond=3)"),
+    "conv1d": (lambda: nn.Conv1d(6, 8, 3, 2, 1, padding_mode="circular"), (8, 6, 11), "mpo(cores=2, bond=3)"),
+    "conv2d": (lambda: nn.Conv2d(6, 8, 3, padding="same", dilation=2), (8, 6, 7, 5), "tucker(cores=1, bond=4)"),
+    "grouped": (lambda: nn.Conv2d(6, 8, (3, 2), (2, 1), groups=2), (8, 6, 7, 5), "mpo(cores=2, bond=4)"),
+    "conv3d": (lambda: nn.Conv3d(4, 6, 2, bias=False), (4, 4, 3, 4, 5), "mpo(cores=1, bond=3)"),
+    "embedding": (lambda: nn.Embedding(30, 12, padding_idx=4), None, "mpo(cores=2, bond=3)"),
+}
+
+
+@pytest.mark.parametrize("name", BASES)
+@pytest.mark.filterwarnings("ignore::tnlayers.TNLayersWarning")  # small kernels clip bonds
+def test_an_adapter_begins_as_its_base_learns_and_merges(name):
     torch.manual_seed(0)
-    base = nn.Linear(12, 10, dtype=torch.float64)
+    make, shape, network = BASES[name]
+    base = make().double()
     weight = base.weight.detach().clone()
     adapter = tnl.nn.TNAdapter(base, network, seed=0)
-    x, y = torch.randn(32, 12, dtype=torch.float64), torch.randn(32, 10, dtype=torch.float64)
+    x = torch.randint(30, (8, 5)) if shape is None else torch.randn(shape, dtype=torch.float64)
     assert torch.equal(adapter(x), base(x))
+    y = torch.randn_like(base(x))
     optimizer = torch.optim.Adam([p for p in adapter.parameters() if p.requires_grad], lr=0.01)
     losses = []
     for _ in range(20):
@@ -25,11 +55,28 @@ def test_an_adapter_begins_as_its_base_learns_and_merges(network):
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
     assert torch.equal(base.weight, weight)
+    assert all(p.grad is None for p in base.parameters())
     merged = adapter.merge()
-    torch.testing.assert_close(merged(x), adapter(x), rtol=1e-12, atol=1e-13)
-    assert merged.weight.requires_grad
-    with pytest.raises(tnl.TNLayersError, match=r"nn\.Linear, got a Conv1d"):
-        tnl.nn.TNAdapter(nn.Conv1d(2, 2, 3))
+    assert type(merged) is type(base)
+    torch.testing.assert_close(merged(x), adapter(x), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(merged.weight, adapter.weight, rtol=0, atol=0)
+    assert (merged(x) - base(x)).abs().max() > 1e-3  # teeth
+    assert all(p.requires_grad for p in merged.parameters())
+    assert not any(p.requires_grad for p in base.parameters())
+    if name == "embedding":
+        assert torch.equal(merged.weight[4], weight[4])
+
+
+def test_an_adapter_is_saved_by_its_state_and_refuses_what_it_cannot_be_on():
+    one, other = (tnl.nn.TNAdapter(nn.Conv2d(4, 4, 3), "mpo(cores=2, bond=2)", seed=seed) for seed in (0, 1))
+    one.delta.core_3.data.normal_()
+    other.load_state_dict(one.state_dict())
+    x = torch.randn(2, 4, 5, 5)
+    assert torch.equal(one(x), other(x))
+    with pytest.raises(tnl.TNLayersError, match=r"nn\.Linear, nn\.Conv1d to 3d, .* got a LSTM"):
+        tnl.nn.TNAdapter(nn.LSTM(2, 2))
+    with pytest.raises(tnl.TNLayersError, match=r"max_norm=1\.0: it rewrites rows"):
+        tnl.nn.TNAdapter(nn.Embedding(4, 4, max_norm=1.0))
 
 
 def models(bond):

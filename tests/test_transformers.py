@@ -113,6 +113,21 @@ def test_it_learns_and_generates(pair):
         assert model.generate(ids(), max_new_tokens=3, min_new_tokens=3, do_sample=False).shape[1] in (4, 12)
 
 
+def test_adapters_in_gpt2_merge_back():
+    model = made("gpt2").double()
+    wanted = deepcopy(model)
+    block = model.transformer.h[0].attn
+    block.c_attn = tnl.nn.TNAdapter(block.c_attn, "mpo(cores=2, bond=3)", seed=0)
+    with torch.no_grad():
+        assert torch.equal(model(ids()).logits, wanted(ids()).logits)
+        block.c_attn.delta.core_1.normal_()
+        changed = model(ids()).logits
+        block.c_attn = block.c_attn.merge()
+        assert isinstance(block.c_attn, transformers.Conv1D)
+        torch.testing.assert_close(model(ids()).logits, changed, rtol=1e-12, atol=1e-12)
+    assert (changed - wanted(ids()).logits).abs().max() > 1e-3  # teeth
+
+
 def test_it_is_saved_loaded_and_tied_by_both_libraries(pair, tmp_path):
     name, dense, result, _ = pair
     model, wanted = result.model, result.model(**inputs(name)).logits
