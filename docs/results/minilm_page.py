@@ -18,10 +18,15 @@ HEAD = (
 
 def write_page(stored: dict[str, Any]) -> None:
     """Put tables into the page between its marks, and draw the picture anew."""
-    before, mark, rest = PAGE.read_text(encoding="utf-8").partition("<!-- tables -->\n")
-    after = rest.partition("<!-- end -->\n")[2]
-    PAGE.write_text(f"{before}{mark}{tables(stored)}<!-- end -->\n{after}", encoding="utf-8")
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), stored), encoding="utf-8")
     draw(stored["rows"])
+
+
+def filled(text: str, stored: dict[str, Any]) -> str:
+    """The page with the tables of what is stored."""
+    before, mark, rest = text.partition("<!-- tables -->\n")
+    after = rest.partition("<!-- end -->\n")[2]
+    return f"{before}{mark}{tables(stored)}<!-- end -->\n{after}"
 
 
 def tables(stored: dict[str, Any]) -> str:
@@ -44,44 +49,50 @@ def tables(stored: dict[str, Any]) -> str:
 
 
 def _line(row: dict[str, Any]) -> str:
-    weight, output = (f"{row[key]:.3f}" if key in row else "" for key in ("weight_error", "output_error"))
+    weight, output, paired = (_told(row, key, ".3f") for key in ("weight_error", "output_error", "time_ratio"))
     return (
         f"| {row['network']} | {'yes' if row['aware'] else ''} | {row['split']} | {row['repair']} "
         f"| {row['replaced']:.3f} | {row['whole']:.3f} | {row['cosine']:.4f} | {row['spearman']:.4f} "
-        f"| {weight} | {output} | {row['ms_per_sentence']:.1f} | {row['time_ratio']:.2f} | {row['bytes'] / 1e6:.1f} |"
+        f"| {weight} | {output} | {row['ms_per_sentence']:.1f} | {paired} | {row['bytes'] / 1e6:.1f} |"
     )
 
 
+def _told(row: dict[str, Any], key: str, form: str) -> str:
+    """A number that not every row has."""
+    return format(row[key], form) if key in row else ""
+
+
 def draw(rows: list[dict[str, Any]]) -> None:
-    """Rank correlation against what is left of the linear layers: splits and samples left, repair right."""
-    figure = Figure(figsize=(11, 4.6), dpi=110, layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    for aware, width in ((False, 1.0), (True, 2.2)):
-        for network, colour in COLOURS.items():
-            for split, style in (("uniform", ":"), ("own", "-")):
-                told = f"{network}, {'sample' if aware else 'weights only'}, {split} split"
-                _curve(left, rows, (network, aware, split, ""), colour, style, width, told)
+    """Rank correlation against what is left of the linear layers: samples, splits and repair, one panel each."""
+    figure = Figure(figsize=(13, 4.8), dpi=110, layout="constrained")
+    samples, splits, repairs = figure.subplots(1, 3, sharey=True)
     for network, colour in COLOURS.items():
+        for aware, style in ((False, ":"), (True, "-")):
+            told = f"{network}, {'sample' if aware else 'weights only'}"
+            _curve(samples, rows, (network, aware, "uniform", ""), colour, style, told)
+        for split, style in (("uniform", ":"), ("own", "-")):
+            _curve(splits, rows, (network, True, split, ""), colour, style, f"{network}, {split} split")
         for repair, style in (("", ":"), ("least squares", "--"), ("distilled", "-")):
-            told = f"{network}, sample, {repair or 'no repair'}"
             if any(row.get("repair") for row in rows if row["network"] == network):
-                _curve(right, rows, (network, True, "own", repair), colour, style, 2.2, told)
-    left.set_title("Without repair")
-    right.set_title("With repair, own split")
-    left.set_ylabel("Spearman of similarities, held-out sentences")
-    for axes in (left, right):
+                told = f"{network}, {repair or 'no repair'}"
+                _curve(repairs, rows, (network, True, "own", repair), colour, style, told)
+    samples.set_title("Every layer at the same share")
+    splits.set_title("With a sample, by split")
+    repairs.set_title("With a sample and own split, repaired")
+    samples.set_ylabel("Spearman of similarities, held-out sentences")
+    for axes in (samples, splits, repairs):
         axes.set_xlabel("parameters left in the linear layers")
-        axes.set_ylim(0, 1.02)
+        axes.set(xlim=(0.25, 0.8), ylim=(0, 1.02))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=6.5, loc="best", frameon=False, ncols=1 if axes is right else 2)
+        axes.legend(
+            fontsize=8, loc="lower right" if axes is not samples else "upper left", frameon=False, handlelength=3.5
+        )
     figure.savefig(PICTURE)
 
 
-def _curve(
-    axes: Any, rows: list[dict[str, Any]], key: tuple[Any, ...], colour: str, style: str, width: float, told: str
-) -> None:
+def _curve(axes: Any, rows: list[dict[str, Any]], key: tuple[Any, ...], colour: str, style: str, told: str) -> None:
     found = [row for row in rows if tuple(row.get(name) for name in ("network", "aware", "split", "repair")) == key]
     if found:
         found.sort(key=lambda row: row["replaced"])
         x, y = [row["replaced"] for row in found], [row["spearman"] for row in found]
-        axes.plot(x, y, style, color=colour, linewidth=width, marker="o", markersize=2 + width, label=told)
+        axes.plot(x, y, style, color=colour, linewidth=1.8, marker="o", markersize=4, label=told)
