@@ -11,12 +11,12 @@ import pytest
 import tnlayers as tnl
 from tnlayers.__main__ import main
 from tnlayers.reproduce import figures, running
-from tnlayers.reproduce.cost import gpu_hours, hours, seconds_per_epoch
-from tnlayers.reproduce.missing import missing
+from tnlayers.reproduce.cost import gpu_hours, gpu_step, hours, seconds_per_epoch
+from tnlayers.reproduce.missing import measured_ratios, missing
 from tnlayers.reproduce.page import page
 from tnlayers.reproduce.paper import ROWS, Row, rows
 from tnlayers.reproduce.schedule import schedule, within
-from tnlayers.reproduce.store import Store, of
+from tnlayers.reproduce.store import Store, identity, of
 from tnlayers.reproduce.structure import measure
 from tnlayers.reproduce.told import recipes, told
 from tnlayers.reproduce.writing import measure_steps
@@ -74,14 +74,43 @@ def test_types_are_compared_in_the_same_places(tmp_path):
     ring = next(job for job in jobs if job.row.network == "ring(equal)" and job.row.model == "lenet5")
     recipe = recipes("lenet5", "mnist")["fast"].model_dump()
     run = {"model": "lenet5", "network": "ring(equal)", "data": "mnist", "seed": 0, "recipe": recipe, "commit": None}
-    run |= {"best_test_accuracy": 0.99, "final_test_accuracy": 0.98, "device": "cpu", "threads": 1, "rho": 0.05}
+    run |= {
+        "best_test_accuracy": 0.99,
+        "final_test_accuracy": 0.98,
+        "device": "a CPU, 2 cores",
+        "threads": 1,
+        "rho": 0.05,
+    }
     assert ring not in schedule(wanted, [run | {"median_seconds_per_epoch": 1.0}], STRUCTURE, seeds=1, out=tmp_path)
     shown = page([run], STRUCTURE, {"lenet5": {"ring(equal)": {"seconds": 0.0123, "device": "cpu"}}})
     counted = "| lenet5 | `ring(equal)` | 3,060 | 1.07 | 0.0519 |"
     assert counted in shown
-    assert "| 12.3 ms | 99.00 | 98.00 |  | fast | 20 | 0 | `unknown` | cpu, 1 thread |" in shown
+    assert "| 12.3 ms | 99.00 | 98.00 |  | fast | 20 | 0 | `unknown` | a CPU, 2 cores, 1 thread |" in shown
     elsewhere = page([run | {"data": "fashion-mnist"}], STRUCTURE, {})
     assert "| lenet5 | fashion-mnist | `ring(equal)` | 0.0500 | 99.00 |" in elsewhere
+
+
+def test_runs_on_a_gpu_are_cells_of_their_own_and_correct_the_cost():
+    recipe = recipes("vgg16", "cifar10")["fast"].model_dump()
+    counts = STRUCTURE["vgg16"]["dense"]
+    run = {"model": "vgg16", "network": "dense", "data": "cifar10", "seed": 0, "recipe": recipe, "commit": None}
+    run |= {"best_test_accuracy": 0.9, "final_test_accuracy": 0.9, "threads": 1, "rho": 1.0}
+    slow = run | {"device": "a CPU, 2 cores", "median_seconds_per_epoch": 240.0}
+    steps = 45_000 // recipe["batch"]
+    quick = run | {"device": "a GPU", "median_seconds_per_epoch": 0.5 * steps * gpu_step(counts, recipe["batch"])}
+    other = quick | {"seed": 1}
+    assert len({identity(one) for one in (slow, quick, other)}) == 3
+    assert of([quick, slow, other], "vgg16", "dense", "cifar10") == [[slow], [quick, other]]
+    assert measured_ratios([slow], STRUCTURE) == {}
+    assert measured_ratios([slow, quick, other], STRUCTURE) == {("vgg16", "dense"): pytest.approx(0.5)}
+    shown = page([slow, quick, other], STRUCTURE, {})
+    assert "| 20 | 0, 1 | `unknown` | a GPU |" in shown
+    assert "2 runs on a GPU are stored" in " ".join(shown.split())
+    hour = gpu_hours(next(row for row in ROWS if (row.model, row.network) == ("vgg16", "dense")), counts)
+    assert f"| vgg16 | `dense` | 325 | 5 |  |  | {hour / 2:.2f} | {5 * hour / 2:.1f} | measured rate |" in shown
+    assert "estimate, corrected" in shown
+    assert "No run on a GPU is stored" in page([slow], STRUCTURE, {})
+    assert seconds_per_epoch(ROWS[0], STRUCTURE, [quick], "bf16-mixed")[1].endswith("a guess")
 
 
 def test_steps_are_timed_and_told(tmp_path, monkeypatch):
@@ -96,7 +125,7 @@ def test_steps_are_timed_and_told(tmp_path, monkeypatch):
     assert hours(FC2, 0.012) == pytest.approx(1.0)  # 300,000 steps
     shown = page([], STRUCTURE, {"fc2": {"mpo(bond=8)": {"seconds": 0.012, "device": "a machine"}}})
     assert "processor time of one thread of a machine" in " ".join(shown.split())
-    assert "| fc2 | `mpo(bond=8)` | 500 | 5 | 12 ms | 1.0 |" in shown
+    assert "| fc2 | `mpo(bond=8)` | 500 | 5 | 12 ms | 1.0 | 0.09 | 0.5 | estimate |" in shown
 
 
 def test_stored_counts_are_those_of_the_models():
@@ -125,7 +154,7 @@ def test_stored_runs_are_of_the_networks_that_they_name():
 
 def test_runs_of_one_network_are_grouped_by_recipe():
     groups = of(RUNS, "fc2", "mpo(bond=16)", "mnist")
-    assert [told(group[0]) for group in groups] == ["paper", "paper, clip_norm 0"]
+    assert [told(group[0]) for group in groups] == ["paper", "fast", "paper, clip_norm 0"]
     assert of(RUNS, "fc2", "mpo", "mnist") == groups  # the same network
     full = dataclasses.replace(FC2, network="mpo(bond=16)")
     assert missing(full, RUNS) == 5 - len(groups[0])
@@ -169,7 +198,7 @@ def test_paper_selection_is_another_run_and_named_as_such(tmp_path):
     asked = TrainConfig.resolve(None, model="vgg16", data="cifar10", recipe="fast", epochs=2, validation=0)
     assert "--paper-selection" in running.command(job, data_root=None, threads=None)
     run = {"model": "vgg16", "network": "mpo", "data": "cifar10", "seed": 0, "recipe": asked.recipe.model_dump()}
-    run |= {"median_seconds_per_epoch": 1.0}
+    run |= {"median_seconds_per_epoch": 1.0, "device": "a CPU, 2 cores"}
     assert told(run) == "fast, epochs 2, paper selection"
     assert schedule([row], [run], STRUCTURE, **words, selection=True) == []
     assert len(schedule([row], [run], STRUCTURE, **words)) == 1
@@ -239,7 +268,7 @@ def test_finished_runs_of_any_folder_are_gathered_once(tmp_path):
         "model": "vgg16",
         "data": "cifar10",
         "recipe": recipe,
-        "environment": {"commit": None, "torch": "2", "device": "cpu", "threads": 2},
+        "environment": {"commit": None, "torch": "2", "device": "a CPU, 2 cores", "threads": 2},
         "networks": [
             {
                 "network": "mpo",
@@ -268,7 +297,7 @@ def test_finished_runs_of_any_folder_are_gathered_once(tmp_path):
         'tnlayers train vgg16 --network "mpo" --data cifar10 --seed 4 --threads 2 --recipe fast --epochs 2'
     )
     shown = page(store.runs(), STRUCTURE, {})
-    assert "| 98.00 | 98.00 | 50.00 | fast, epochs 2 | 2 | 4 | `unknown` | cpu, 2 threads |" in shown
+    assert "| 98.00 | 98.00 | 50.00 | fast, epochs 2 | 2 | 4 | `unknown` | a CPU, 2 cores, 2 threads |" in shown
     vgg = next(row for row in ROWS if row.model == "vgg16" and row.network == "mpo")
     assert missing(vgg, store.runs()) == 5  # another recipe is no repetition
 

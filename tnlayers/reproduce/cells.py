@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tnlayers.reproduce.store import spread
-from tnlayers.reproduce.told import Run, told
+from tnlayers.reproduce.told import Run, accelerated, told
 
 MEASURED = "best % | final % | chosen % | recipe | epochs | seeds | commits | hardware"
 Structure = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -17,14 +17,15 @@ def measured(group: Sequence[Run]) -> str:
     best, final = (spread([100 * run[f"{kind}_test_accuracy"] for run in group]) for kind in ("best", "final"))
     seeds = ", ".join(str(run["seed"]) for run in group)
     commits = ", ".join(f"`{commit[:7]}`" for commit in dict.fromkeys(run["commit"] or "unknown" for run in group))
-    hardware = "; ".join(dict.fromkeys(f"{run['device']}, {_threads(run)}" for run in group))
+    hardware = "; ".join(dict.fromkeys(map(_hardware, group)))
     chosen = [100 * run["chosen_test_accuracy"] for run in group if "chosen_test_accuracy" in run]
     cells = (best, final, spread(chosen) if chosen else "", told(group[0]), group[0]["recipe"]["epochs"], seeds)
     return " | ".join(map(str, (*cells, commits, hardware)))
 
 
-def _threads(run: Run) -> str:
-    return f"{run['threads']} thread{'' if run['threads'] == 1 else 's'}"
+def _hardware(run: Run) -> str:
+    threads = "" if accelerated(run) else f", {run['threads']} thread{'' if run['threads'] == 1 else 's'}"
+    return f"{run['device']}{threads}"
 
 
 def rho(value: float) -> str:

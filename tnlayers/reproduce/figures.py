@@ -18,23 +18,23 @@ from tnlayers.atomic import replacing
 from tnlayers.reproduce.cells import Structure
 from tnlayers.reproduce.paper import Row, rows
 from tnlayers.reproduce.store import of
-from tnlayers.reproduce.told import Run, told
+from tnlayers.reproduce.told import Run, accelerated, told
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, GREY = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#666666",
-)  # Okabe and Ito's, which colour-blind people can tell apart
+# Okabe and Ito's, which colour-blind people can tell apart
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A measured accuracy in percent, of the best test epoch: mean, deviation over seeds (0 with one), and seeds."""
+    """A measured accuracy in percent, of the best test epoch: mean, deviation over seeds (0 with one), and seeds.
+
+    Attributes:
+        recipe: Told in words, with the name of the accelerator if one was used.
+    """
 
     row: Row
     mean: float
@@ -46,25 +46,34 @@ class Point:
 
 
 def points(part: str, runs: Sequence[Run], structure: Structure) -> list[Point]:
-    """What was measured for the rows of a part; of several recipes the one closest to the paper's."""
+    """What was measured for the rows of a part, by every recipe."""
     found = []
     for row in rows(part):
-        groups = of(runs, row.model, row.network, row.data)
-        if groups:
-            values = [100 * run["best_test_accuracy"] for run in groups[0]]
+        for group in of(runs, row.model, row.network, row.data):
+            values = [100 * run["best_test_accuracy"] for run in group]
             counts = structure[row.model][row.network]
+            device = f", {group[0]['device']}" if accelerated(group[0]) else ""
             found.append(
                 Point(
                     row=row,
                     mean=statistics.mean(values),
                     std=statistics.stdev(values) if len(values) > 1 else 0.0,
                     seeds=len(values),
-                    recipe=told(groups[0][0]),
+                    recipe=f"{told(group[0])}, {group[0]['recipe']['epochs']} epochs{device}",
                     weights=counts["weights"],
                     flops=counts["flops"],
                 )
             )
     return found
+
+
+def series(measured: Sequence[Point]) -> dict[str, list[Point]]:
+    """Points by recipe, the recipe with most of them first; a recipe with one point shows no course and is left out."""
+    found: dict[str, list[Point]] = {}
+    for point in measured:
+        found.setdefault(point.recipe, []).append(point)
+    ordered = sorted(found.items(), key=lambda item: -len(item[1]))
+    return {recipe: line for recipe, line in ordered if len(line) > 1}
 
 
 def draw(folder: Path, runs: Sequence[Run], structure: Structure) -> None:
@@ -109,12 +118,15 @@ def _fig2(figure: Figure, measured: list[Point]) -> None:
     axes.axhline(mean, color=GREY, linestyle="--", label="paper, dense")
     axes.axhspan(mean - std, mean + std, color=GREY, alpha=0.12, linewidth=0)
     _errorbar(axes, [(row.at, *(row.accuracy or (0, 0))) for row in paper], GREY, "paper, MPO", "o-", filled=False)
-    ours = [(p.row.at, p.mean, p.std) for p in measured if p.row.at]
-    if ours:
-        _errorbar(axes, ours, ORANGE, "measured, MPO", "s", filled=True)
-    for point in measured:
-        if not point.row.at:
-            axes.axhline(point.mean, color=BLUE, linestyle=":", label=f"measured, dense ({_seeds(point)})")
+    for (recipe, line), colour, marker in zip(series(measured).items(), (ORANGE, BLUE, PURPLE), "s^D", strict=False):
+        ours = [(p.row.at, p.mean, p.std) for p in line if p.row.at]
+        if ours:
+            _errorbar(axes, ours, colour, f"measured MPO ({recipe})", f"{marker}-", filled=True)
+        for point in line:
+            if not point.row.at:
+                axes.axhline(
+                    point.mean, color=colour, linestyle=":", label=f"measured dense ({recipe}; {_seeds(point)})"
+                )
     ratio = axes.twinx()
     ratio.plot([row.at for row in paper], [float(row.rho) for row in paper], ":", color=GREEN, label="paper, rho")
     ratio.set_ylabel("rho", color=GREEN)
@@ -131,10 +143,10 @@ def _fig3(figure: Figure, measured: list[Point]) -> None:
         line = [(row.at + shift, *row.accuracy) for row in rows("fig3") if row.network == network and row.accuracy]
         colour = BLUE if network == "dense" else ORANGE
         _errorbar(axes, line, colour, f"paper, {words}", marker, filled=False)
-        ours = [(p.row.at + shift, p.mean, p.std) for p in measured if p.row.network == network]
-        if ours:
-            recipes = {p.recipe for p in measured if p.row.network == network}
-            _errorbar(axes, ours, colour, f"measured, {words} ({'; '.join(sorted(recipes))})", "s", filled=True)
+        for (recipe, points_of), form in zip(series(measured).items(), "s^v", strict=False):
+            ours = [(p.row.at + shift, p.mean, p.std) for p in points_of if p.row.network == network]
+            if ours:
+                _errorbar(axes, ours, colour, f"measured {words} ({recipe})", form, filled=True)
     if not measured:
         axes.text(0.02, 0.94, "nothing measured yet", transform=axes.transAxes, color=GREY)
     axes.set_xlabel("depth")
@@ -145,9 +157,10 @@ def _cost(figure: Figure, measured: list[Point]) -> None:
     panels = figure.subplots(1, 3, sharey=True)
     names = {"fc2": "FC2", "lenet5": "LeNet-5"}
     for model, colour in (("fc2", ORANGE), ("lenet5", BLUE)):
+        recipe, line = next(iter(series([p for p in measured if p.row.model == model]).items()), ("", []))
         for form, filled in (("mpo", True), ("dense", False)):
-            ours = [p for p in measured if p.row.model == model and p.row.network.startswith(form)]
-            label = f"{names[model]}, {'MPO' if filled else 'dense'}"
+            ours = [p for p in line if p.row.network.startswith(form)]
+            label = f"{names[model]}, {'MPO' if filled else 'dense'} ({recipe})"
             places = [
                 [(p.row.at, p) for p in ours if p.row.at],
                 [(p.weights, p) for p in ours],

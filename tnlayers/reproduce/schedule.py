@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tnlayers.reproduce.begun import begun
 from tnlayers.reproduce.cost import seconds_per_epoch
 from tnlayers.reproduce.paper import Row
@@ -91,7 +93,9 @@ def schedule(
         name = next(one for one in (recipe, row.recipe, *known) if one in known)
         changed = {"epochs": epochs or row.epochs or known[name].epochs} | ({"validation": 0} if selection else {})
         asked = known[name].model_copy(update=changed)
-        seconds, source = seconds_per_epoch(row, structure, runs, asked.precision)
+        seconds, source = seconds_per_epoch(
+            row, structure, runs, asked.precision, accelerator=torch.cuda.is_available()
+        )
         done = {run["seed"] for group in of(runs, row.model, row.network, row.data) for run in group if _is(run, asked)}
         for seed in sorted(set(range(seeds)) - done):
             suffix = "-paper-selection" if asked.validation != known[name].validation else ""

@@ -1,8 +1,8 @@
 """The stored runs: one record per model trained to its end, gathered from the folders that `tnlayers train` writes.
 
 Every .json file in the folder of results that has training runs in a list "runs" is read; what is gathered here goes
-to paper.json. A run is known by model, network, data, seed and recipe; two records of one run are one, the later
-file's.
+to paper.json. A run is known by model, network, data, seed, recipe and whether an accelerator ran it; two records of
+one run are one, the later file's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from tnlayers.atomic import write_text
 from tnlayers.errors import TNLayersError
-from tnlayers.reproduce.told import Run, command, told
+from tnlayers.reproduce.told import Run, accelerated, command, told
 
 KEYS = {"model", "network", "seed", "recipe", "best_test_accuracy"}  # what tells a training run from other records
 SAME = {("fc2", "mpo"): "mpo(bond=16)"}  # two names of one network
@@ -131,7 +131,7 @@ def identity(run: Run) -> tuple[Any, ...]:
     network = same(run)
     bond = int("".join(filter(str.isdigit, network)) or 0)
     kind = network.partition("(")[0]
-    return run["model"], run["data"], network != "dense", kind, bond, network, told(run), run["seed"]
+    return run["model"], run["data"], network != "dense", kind, bond, network, told(run), accelerated(run), run["seed"]
 
 
 def same(run: Run) -> str:
@@ -141,13 +141,13 @@ def same(run: Run) -> str:
 
 
 def of(runs: Iterable[Run], model: str, network: str, data: str) -> list[list[Run]]:
-    """The runs of one network, grouped by recipe; those of the recipe closest to a named one first."""
+    """The runs of one network, grouped by recipe and processor or accelerator; the closest to a named recipe first."""
     wanted = SAME.get((model, network), network)
-    groups: dict[str, list[Run]] = {}
+    groups: dict[tuple[str, bool], list[Run]] = {}
     for run in runs:
         if (run["model"], same(run), run["data"]) == (model, wanted, data):
-            groups.setdefault(told(run), []).append(run)
-    return [groups[key] for key in sorted(groups, key=lambda key: (key.count(","), key != "paper", key))]
+            groups.setdefault((told(run), accelerated(run)), []).append(run)
+    return [groups[key] for key in sorted(groups, key=lambda key: (key[0].count(","), key[0] != "paper", key))]
 
 
 def spread(values: list[float]) -> str:

@@ -52,6 +52,16 @@ def told(run: Run) -> str:
     return ", ".join([name, *(_change(key, value) for key, value in changed.items())])
 
 
+def accelerated(run: Run) -> bool:
+    """Whether a run was on an accelerator: processors are stored with the number of their cores.
+
+    Example:
+        >>> accelerated({"device": "NVIDIA H100 80GB HBM3"}), accelerated({"device": "AMD EPYC, 2 cores"})
+        (True, False)
+    """
+    return not run["device"].endswith(" cores")
+
+
 def _change(key: str, value: Any) -> str:
     return SELECTION if (key, value) == ("validation", 0) else f"{key} {_text(value)}"
 
