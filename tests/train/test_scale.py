@@ -2,6 +2,10 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -74,3 +78,22 @@ def test_weights_shared_out_follow_the_curve_of_one_and_resume(tmp_path, start_t
         torch.testing.assert_close(ours[key], tensor, rtol=1e-3, atol=1e-5)
     with pytest.raises(TNLayersError, match="processes=2, but now processes=1"):
         start(**settings, name="shared", resume=True, devices=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_model_with_batch_norm_resumes_to_the_bit_on_two_processes(tmp_path, strategy):
+    """Statistics of process 0 are stored: had the other kept its own, the resumed run would test with others."""
+    script = Path(__file__).with_name("normalised.py")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-W", "error", str(script), strategy, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    unbroken, resumed, other = (
+        torch.load(tmp_path / name, weights_only=True) for name in ("unbroken-0.pt", "resumed-0.pt", "resumed-1.pt")
+    )
+    assert unbroken["history"] == resumed["history"] == other["history"]
+    assert unbroken["history"][0] != unbroken["history"][1]
+    for key, tensor in unbroken["tensors"].items():
+        assert torch.equal(tensor, resumed["tensors"][key]), key
+        assert torch.equal(tensor, other["tensors"][key]), key

@@ -29,7 +29,7 @@ from tnlayers.train.feed import DeviceData, DevicePart
 from tnlayers.train.history import EpochRecord
 from tnlayers.train.layout import channels_last
 from tnlayers.train.order import epoch_order, mixed_seed
-from tnlayers.train.processes import mean_over_processes
+from tnlayers.train.processes import mean_over_processes, share_buffers
 from tnlayers.train.progress import Progress
 from tnlayers.train.recipe import Recipe
 from tnlayers.train.state import State
@@ -173,6 +173,7 @@ class Loop:
         """
         start = time.perf_counter()
         train_loss = self.train(epoch)
+        share_buffers(self.fabric, self.model)
         trained = time.perf_counter()
         if not math.isfinite(train_loss):
             raise DivergedError(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from tnlayers.errors import TNLayersError
 
@@ -22,6 +23,17 @@ def on_main_process(fabric: Fabric, action: Callable[[], None]) -> None:
         message = fabric.broadcast(message)
     if message:
         raise TNLayersError(message)
+
+
+def share_buffers(fabric: Fabric, model: nn.Module) -> None:
+    """Give every process the running statistics of process 0, which are those that are stored.
+
+    DDP does so before each forward pass; where weights are shared out each process would keep, test with and go on
+    from its own.
+    """
+    if fabric.world_size > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, src=0)
 
 
 def mean_over_processes(fabric: Fabric, value: Tensor) -> Tensor:
