@@ -80,6 +80,14 @@ class NumpyOps:
         u, s, vh = np.linalg.svd(matrix, full_matrices=False)
         return u, s, vh
 
+    def singular_values(self, matrix: Array) -> Array:
+        """As `numpy.linalg.svd` without vectors."""
+        return np.linalg.svd(matrix, compute_uv=False)
+
+    def eigenvectors(self, matrix: Array) -> Array:
+        """As `numpy.linalg.eigh`, without the eigenvalues."""
+        return np.linalg.eigh(matrix)[1]
+
     def like(self, values: Array, array: Array) -> Array:
         """An array in the dtype of another."""
         return values.astype(array.dtype)

@@ -14,8 +14,8 @@ from typing import Any
 from tnlayers.backends import backend_of
 from tnlayers.compress.arrange import Arranged, Searched, arranged
 from tnlayers.compress.budget import Bound, ErrorOf, Found, standing_out, within_budget
+from tnlayers.compress.leading import Splitting
 from tnlayers.compress.sizes import BondDim, Scale
-from tnlayers.compress.splitting import Splitting
 from tnlayers.compress.target import Method, Target
 from tnlayers.errors import TNLayersError
 from tnlayers.program import Array

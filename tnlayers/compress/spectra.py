@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from tnlayers.backends import backend_of
-from tnlayers.compress.splitting import Splitting, behind
+from tnlayers.compress.leading import Splitting
+from tnlayers.compress.splitting import behind
 from tnlayers.compress.splitting import spectra as cut_spectra
 from tnlayers.errors import TNLayersError
 from tnlayers.kernel import kernel_spec
@@ -21,15 +22,10 @@ from tnlayers.program import Array
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
 from tnlayers.spectrum import BondSpectrum, Spectra
-from tnlayers.sweep import Factoring, canonical, walk
+from tnlayers.sweep import canonical, walk
 
 if TYPE_CHECKING:
     from tnlayers.draw.picture import Picture
-
-
-@runtime_checkable
-class _Factors(Splitting, Factoring, Protocol):
-    """The primitives of a backend that has both QR and SVD."""
 
 
 _WIDE = {"complex64": "complex128", "complex128": "complex128"}
@@ -86,7 +82,7 @@ def _of_cores(graph: Graph, cores: Sequence[Array]) -> list[BondSpectrum]:
         order = [indices.index(i) for i in (*(i for i in indices if i not in move.bond), *move.bond)]
         columns = prod(graph.sizes[i] for i in move.bond)
         core = ops.permute(swept[move.source], tuple(order))
-        found[move.bond] = ops.svd(ops.reshape(core, (prod(core.shape) // columns, columns)))[1]
+        found[move.bond] = ops.singular_values(ops.reshape(core, (prod(core.shape) // columns, columns)))
     return _named(graph, found)
 
 
@@ -167,9 +163,9 @@ def _kernel_sizes(thing: Any) -> tuple[Any, ...] | None:
     return tuple(kernel), in_channels * groups, out_channels, groups
 
 
-def _splitting(array: Array) -> _Factors:
+def _splitting(array: Array) -> Splitting:
     backend = backend_of(array)
-    if not isinstance(backend.ops, _Factors):
+    if not isinstance(backend.ops, Splitting):
         raise TNLayersError(
             f"The backend {backend.name!r} offers no singular value decomposition; bring the layer over first: "
             "tnl.to_backend(layer, 'numpy')."

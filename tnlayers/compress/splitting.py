@@ -14,25 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, Protocol, runtime_checkable
 
+from tnlayers.compress.leading import Splitting, leading
 from tnlayers.lower import Graph
 from tnlayers.program import Array, Primitives
 from tnlayers.sweep import Move, walk
-
-
-@runtime_checkable
-class Splitting(Primitives, Protocol):
-    """The primitives of a backend that also has a singular value decomposition."""
-
-    def svd(self, matrix: Array) -> tuple[Array, Array, Array]:
-        """U (.., rows, k), s (.., k) descending, V^H (.., k, columns), k the lesser size: `numpy.linalg.svd`."""
-
-    def like(self, values: Any, array: Array) -> Array:
-        """A numpy array in the kind, dtype and place of another array."""
-
-    def cast(self, array: Array, dtype: str) -> Array:
-        """The array in the dtype of this name; itself where it has it."""
 
 
 def split_tree(ops: Splitting, graph: Graph, weight: Array) -> tuple[list[Array], float]:
@@ -67,12 +53,11 @@ def split_tree(ops: Splitting, graph: Graph, weight: Array) -> tuple[list[Array]
     for move in walk(graph, centre):
         own = [i for i in graph.cores[move.source].indices if i not in move.bond]
         others = [i for i in axes if i not in own]
-        u, s, vh = ops.svd(_matrix(ops, graph, rest, axes, own))
         room = prod(graph.sizes[i] for i in move.bond)
-        kept = min(room, s.shape[0])
-        discarded += float(ops.sum(s[kept:] * s[kept:], (0,)))
-        u = ops.pad(u[:, :kept], room - kept)  # a bond wider than the matrix has columns of zeros
-        tail = _longer(ops, ops.reshape(s[:kept], (kept, 1)) * vh[:kept], room - kept)
+        u, tail, left_out = leading(ops, _matrix(ops, graph, rest, axes, own), room)
+        discarded += left_out
+        u = ops.pad(u, room - u.shape[1])  # a bond wider than the matrix has columns of zeros
+        tail = _longer(ops, tail, room - tail.shape[0])
         cores[move.source] = _arranged(ops, graph, u, [*own, *move.bond], graph.cores[move.source].indices)
         axes = [*move.bond, *others]
         rest = ops.reshape(tail, tuple(graph.sizes[i] for i in axes))
@@ -97,7 +82,9 @@ def spectra(ops: Splitting, graph: Graph, weight: Array) -> dict[tuple[int, ...]
     axes = [*graph.outputs, *graph.inputs]
     tensor = ops.reshape(weight, (*graph.out_modes, *graph.in_modes))
     moves = walk(graph, centre=len(graph.cores) // 2)
-    return {move.bond: ops.svd(_matrix(ops, graph, tensor, axes, behind(graph, moves, move)))[1] for move in moves}
+    return {
+        move.bond: ops.singular_values(_matrix(ops, graph, tensor, axes, behind(graph, moves, move))) for move in moves
+    }
 
 
 def _longer(ops: Primitives, matrix: Array, count: int) -> Array:

@@ -14,7 +14,8 @@ from math import prod
 import numpy as np
 
 from tnlayers.compress.alternating import fit
-from tnlayers.compress.splitting import Splitting, spectra, split_tree
+from tnlayers.compress.leading import Splitting
+from tnlayers.compress.splitting import spectra, split_tree
 from tnlayers.compress.whitening import RIDGE, Whitening, scaled, whiten
 from tnlayers.errors import TNLayersError
 from tnlayers.initialise import draw_layer

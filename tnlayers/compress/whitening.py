@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from tnlayers.compress.splitting import Splitting
+from tnlayers.compress.leading import Splitting
 from tnlayers.errors import TNLayersError
 from tnlayers.lower import Contraction, Graph
 from tnlayers.optimise import plan_contraction

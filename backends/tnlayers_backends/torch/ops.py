@@ -74,6 +74,16 @@ class TorchOps:
         u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
         return u, s, vh
 
+    def singular_values(self, matrix: Tensor) -> Tensor:
+        """As `torch.linalg.svdvals`."""
+        values: Tensor = torch.linalg.svdvals(matrix)
+        return values
+
+    def eigenvectors(self, matrix: Tensor) -> Tensor:
+        """As `torch.linalg.eigh`, without the eigenvalues."""
+        vectors: Tensor = torch.linalg.eigh(matrix)[1]
+        return vectors
+
     def like(self, values: np.ndarray, array: Tensor) -> Tensor:
         """A numpy array in the dtype and on the device of a tensor."""
         return torch.from_numpy(values).to(dtype=array.dtype, device=array.device)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from tnlayers.backends import backend
 from tnlayers.compress.allocation import Option
 from tnlayers.compress.curves import Curve, curve
+from tnlayers.compress.leading import Splitting
 from tnlayers.compress.report import LayerReport, Size
 from tnlayers.compress.rules import Rule
-from tnlayers.compress.splitting import Splitting
 from tnlayers.compress.target import Method, Target
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.spec import Spec
