@@ -5,9 +5,13 @@ import torch
 
 import tnlayers as tnl
 
+ONE = "mpo(in=4x4x4, out=4x4x4, bond=8)"
+SUM = "mpo(in=4x4x4, out=4x4x4, bond=8) + lowrank(in=64, out=64, rank=6)"
+ALIKE = "mpo(in=4x4x4, out=4x4x4, bond=8) + mpo(in=8x8, out=8x8, bond=10)"
 
-def trained(kind, seed=0):
-    layer = tnl.build("mpo(in=4x4x4, out=4x4x4, bond=8)", seed=seed, dtype="float64")
+
+def trained(kind, seed=0, text=ONE):
+    layer = tnl.build(text, seed=seed, dtype="float64")
     optimizer = kind(layer.parameters())
     x, y = torch.randn(32, 64, dtype=torch.float64), torch.randn(32, 64, dtype=torch.float64)
 
@@ -32,8 +36,9 @@ OPTIMIZERS = [
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 @pytest.mark.parametrize("how", ["round", "grow"])
-def test_the_optimizer_goes_on_with_the_new_cores(kind, how):
-    layer, optimizer, step = trained(kind)
+@pytest.mark.parametrize("text", [ONE, SUM, ALIKE])
+def test_the_optimizer_goes_on_with_the_new_cores(kind, how, text):
+    layer, optimizer, step = trained(kind, text=text)
     layer.grow_(12, optimizer=optimizer) if how == "grow" else layer.round_(bond_dim=5, optimizer=optimizer)
     assert set(optimizer.param_groups[0]["params"]) == set(layer.parameters())
     assert set(optimizer.state) == set(layer.parameters())
@@ -45,8 +50,9 @@ def test_the_optimizer_goes_on_with_the_new_cores(kind, how):
     assert not any(torch.equal(a, b) for a, b in zip(before, layer.cores.values(), strict=True))
 
 
-def test_rounding_keeps_its_promise():
-    layer, _, _ = trained(OPTIMIZERS[0])
+@pytest.mark.parametrize("text", [ONE, SUM, ALIKE])
+def test_rounding_keeps_its_promise(text):
+    layer, _, _ = trained(OPTIMIZERS[0], text=text)
     weight = layer.to_dense().detach()
     for error in (0, 0.1, 0.4):
         one = tnl.build(layer.spec, seed=1, dtype="float64")
@@ -66,9 +72,10 @@ def test_rounding_to_a_bond_beats_no_svd_of_the_same_cut():
     assert wrong == pytest.approx(sum(v**2 for v in values[5:]) ** 0.5, rel=1e-9)
 
 
-def test_momentum_is_the_gradient_of_the_smaller_layer():
+@pytest.mark.parametrize("text", [ONE, ALIKE])
+def test_momentum_is_the_gradient_of_the_smaller_layer(text):
     """Where nothing is cut but zeros, averages of one gradient become the gradient that the new cores have."""
-    layer = tnl.build("mpo(in=4x4x4, out=4x4x4, bond=8)", seed=0, dtype="float64")
+    layer = tnl.build(text, seed=0, dtype="float64")
     layer.round_(bond_dim=5)
     layer.grow_(8)  # the cores' last three values carry nothing now
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.0, momentum=0.9)
@@ -82,7 +89,13 @@ def test_momentum_is_the_gradient_of_the_smaller_layer():
 
 
 @pytest.mark.parametrize(
-    "text", ["mpo(in=4x4x4, out=4x4x4, bond=3)", "ring(in=4x4x4, out=4x4x4, bond=2)", "cp(in=4x4x4, out=4x4x4, rank=3)"]
+    "text",
+    [
+        "mpo(in=4x4x4, out=4x4x4, bond=3)",
+        "ring(in=4x4x4, out=4x4x4, bond=2)",
+        "cp(in=4x4x4, out=4x4x4, rank=3)",
+        "mpo(in=4x4x4, out=4x4x4, bond=3) + cp(in=4x4x4, out=4x4x4, rank=2) + mpo(in=8x8, out=8x8, bond=4)",
+    ],
 )
 def test_growing_changes_nothing_and_can_be_trained(text):
     layer = tnl.build(text, seed=0, dtype="float64")
@@ -92,6 +105,37 @@ def test_growing_changes_nothing_and_can_be_trained(text):
     torch.testing.assert_close(layer.to_dense().detach(), weight, rtol=1e-12, atol=1e-14)
     layer.to_dense().square().sum().backward()
     assert all(bool((core.grad != 0).any()) for core in layer.cores.values())
+
+
+def test_terms_that_cancel_are_rounded_by_what_is_left():
+    """The error is relative to the sum, which may be far smaller than its terms."""
+    layer = tnl.build("mpo(in=8x8, out=8x8, bond=9) + mpo(in=8x8, out=8x8, bond=9)", seed=0, dtype="float64")
+    with torch.no_grad():
+        for k, sign in ((0, -1.0), (1, 1.0)):
+            layer.cores[f"mpo2_core_{k}"].copy_(sign * layer.cores[f"mpo1_core_{k}"])
+        layer.cores["mpo2_core_0"].add_(0.005 * torch.randn_like(layer.cores["mpo2_core_0"]))
+    weight = layer.to_dense().detach()
+    term = tnl.build(layer.spec.terms[0], seed=0, dtype="float64")
+    assert weight.norm() < 0.05 * term.to_dense().norm()
+    assert max(layer.spectra().advice(0.3)) < 9  # what would be enough for the terms themselves
+    layer.round_(error=0.3)
+    assert (layer.to_dense().detach() - weight).norm() <= 0.3 * weight.norm()
+
+
+def test_sizes_of_a_sum_are_one_for_all_or_one_per_bond():
+    layer = tnl.build(SUM, seed=0, dtype="float64")
+    weight = layer.to_dense().detach()
+    count = sum(len(graph.summed) for graph in layer._map.graphs)
+    layer.grow_((9, 10, *(7,) * (count - 2)))
+    assert str(layer.spec) == "mpo(in=4x4x4, out=4x4x4, bond=9-10) + lowrank(in=64, out=64, rank=7)"
+    torch.testing.assert_close(layer.to_dense().detach(), weight, rtol=1e-12, atol=1e-14)
+    layer.round_(bond_dim=(8, 8, *(6,) * (count - 2)))
+    assert str(layer.spec) == SUM
+    torch.testing.assert_close(layer.to_dense().detach(), weight, rtol=1e-9, atol=1e-12)
+    with pytest.raises(tnl.TNLayersError, match=f"one for each of {count} bonds"):
+        layer.round_(bond_dim=(3, 3, 3, 3, 3, 3, 3))
+    with pytest.raises(tnl.TNLayersError, match=r"not mpo.* \+ lowrank.* with larger bonds"):
+        layer.grow_(7)
 
 
 def test_what_cannot_be_done_is_refused():

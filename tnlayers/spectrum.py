@@ -10,6 +10,7 @@ bond has to carry; with p = s^2 / sum s^2 the entanglement entropy of the cut is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING, Any
@@ -93,14 +94,7 @@ class Spectra:
                 f"error={error!r}: the part of ||W|| that may be lost, from 0 to below 1, such as 0.05."
             )
         norm2 = max((sum(value**2 for value in bond.values) for bond in self.bonds), default=0.0)
-        values = sorted({value for bond in self.bonds for value in bond.values})
-        low, high = 0, len(values)  # below how many of these levels all may be cut
-        while high > low:
-            middle = (low + high + 1) // 2
-            cut = sum(v**2 for bond in self.bonds for v in bond.values if v <= values[middle - 1])
-            low, high = (middle, high) if cut <= error**2 * norm2 else (low, middle - 1)
-        level = values[low - 1] if low else -1.0
-        return tuple(max(1, sum(value > level for value in bond.values)) for bond in self.bonds)
+        return enough((self.bonds,), error * norm2**0.5)
 
     def standing_out(self) -> tuple[int, ...]:
         """The bond dimensions that keep what stands out of the noise, by analytic VBMF (`tnlayers.compress.vbmf`).
@@ -140,3 +134,30 @@ class Spectra:
 
     def _repr_html_(self) -> str:
         return self.draw()._repr_html_()
+
+
+def enough(terms: Sequence[Sequence[BondSpectrum]], allowed: float) -> tuple[int, ...]:
+    """The bond dimensions, at one threshold on all singular values, that change a sum of networks by so much at most.
+
+    Args:
+        terms: The spectra of each network's bonds.
+        allowed: The largest ||W - W'||. The changes of the networks add up at worst.
+
+    Returns:
+        A number for each bond, in order.
+
+    Example:
+        >>> bond = BondSpectrum(cores=("a", "b"), values=(10.0, 1.0))
+        >>> enough([[bond], [bond]], allowed=2.0), enough([[bond], [bond]], allowed=1.9)
+        ((1, 1), (2, 2))
+    """
+    bonds = [bond for term in terms for bond in term]
+    values = sorted({value for bond in bonds for value in bond.values})
+    low, high = 0, len(values)  # below how many of these levels all may be cut
+    while high > low:
+        middle = (low + high + 1) // 2
+        level = values[middle - 1]
+        cut = sum(sum(v**2 for bond in term for v in bond.values if v <= level) ** 0.5 for term in terms)
+        low, high = (middle, high) if cut <= allowed else (low, middle - 1)
+    level = values[low - 1] if low else -1.0
+    return tuple(max(1, sum(value > level for value in bond.values)) for bond in bonds)

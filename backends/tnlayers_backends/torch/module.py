@@ -224,11 +224,11 @@ class TNModule(nn.Module):
 
         Args:
             error: The largest relative change of the weight, ||W - W'|| / ||W||; or
-            bond_dim: the largest size of every bond, one number or one per bond.
+            bond_dim: the largest size of every bond, one number or one per bond (of a sum, over all its networks).
             optimizer: Whose groups get the new parameters, and whose averages of gradients are carried over.
 
         Raises:
-            TNLayersError: If not exactly one of the two is given, or the network has loops or is a sum.
+            TNLayersError: If not exactly one of the two is given, or a network has loops.
         """
         from tnlayers_backends.torch.resize import round_layer
 
@@ -241,12 +241,13 @@ class TNModule(nn.Module):
         """Make the bonds larger, in place: W is unchanged, and the new values can be trained.
 
         Args:
-            bond_dim: The new size of every bond, one number or one per bond; clipped as in any spec.
+            bond_dim: The new size of every bond, one number or one per bond (of a sum, over all its networks); clipped
+                as in any spec.
             optimizer: Whose groups get the new parameters, and whose averages of gradients are carried over.
             seed: Of the small numbers that new values begin with on one side of each bond; the other side is zero.
 
         Raises:
-            TNLayersError: If a bond would become smaller, or the layer is a sum.
+            TNLayersError: If a bond would become smaller.
         """
         from tnlayers_backends.torch.resize import grow_layer
 

@@ -9,15 +9,17 @@ so that A P Q B is W projected orthogonally; all bonds together cost at most the
 gradient is then G Q^T and P^T G by the chain rule, and so are averages of gradients (momentum, Adam's first moment);
 averages of squares go through the squared entries, as if the entries of a gradient were independent.
 
-Growing adds values to a bond that are zero on the last of its cores and small random numbers on the others: W is
+The changes of the terms of a sum add up at worst: one threshold on all their singular values keeps their sum within the
+error. Growing adds values to a bond that are zero on the last of its cores and small random numbers on the others: W is
 unchanged, and the zeros have gradients. Averages of gradients get zeros there, averages of squares their mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +31,11 @@ from tnlayers.lower import Graph
 from tnlayers.prune import alike, smallest
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
+from tnlayers.spectrum import enough
 from tnlayers.sweep import walk
 
 _SQUARES = ("exp_avg_sq", "max_exp_avg_sq")  # of torch's optimizers: averages of squared gradients
+_T = TypeVar("_T")
 _NOISE = 0.1  # of the root mean square of a core: what new values of a bond begin with
 
 
@@ -73,50 +77,108 @@ def round_layer(
     """Cut the bonds of a layer in place; see `TNModule.round_`."""
     if (error is None) == (bond_dim is None):
         raise TNLayersError(f"error={error}, bond_dim={bond_dim}: give exactly one of them.")
-    if len(layer._map.graphs) > 1:
-        raise TNLayersError(f"{layer.spec} is a sum of networks, whose bonds are not rounded; prune_ cuts them.")
-    (graph,) = layer._map.graphs
-    if any(len(move.bond) > 1 for move in walk(graph, 0)):
+    if any(len(move.bond) > 1 for graph in layer._map.graphs for move in walk(graph, 0)):
         raise TNLayersError(f"{layer.spec} has cores that several edges join; their bonds are not rounded.")
-    wanted = _per_bond(graph, bond_dim) if error is None else spectra(layer).advice(error)
+    wanted = _for_error(layer, error) if error is not None else _per_term(layer, bond_dim or ())
     cores = [core.detach().double() if not core.is_complex() else core.detach() for core in layer.cores.values()]
-    spec, changes = rounded(graph, layer.spec, cores, wanted)
-    for name, core, own in zip(layer.cores, cores, changes, strict=True):
+    parts, changes = [], []
+    terms = zip(layer.spec.parts, layer._map.graphs, layer._map.split(cores), wanted, strict=True)
+    for part, graph, own, sizes in terms:
+        smaller, more = rounded(graph, part, own, sizes)
+        parts.append(smaller)
+        changes += more
+    for name, core, change in zip(layer.cores, cores, changes, strict=True):
         old = layer.cores[name]
-        _replace(layer, name, _applied(core, [(axis, matrix) for axis, matrix, _ in own]), optimizer)
-        _carry(optimizer, old, layer.cores[name], own)
-    layer._renew(spec)
+        _replace(layer, name, _applied(core, [(axis, matrix) for axis, matrix, _ in change]), optimizer)
+        _carry(optimizer, old, layer.cores[name], change)
+    layer._renew(_spec_of(layer, parts))
 
 
 def grow_layer(layer: Any, bond_dim: int | tuple[int, ...], optimizer: Optimizer | None, seed: int) -> None:
     """Grow the bonds of a layer in place; see `TNModule.grow_`."""
-    if len(layer._map.graphs) > 1:
-        raise TNLayersError(f"{layer.spec} is a sum of networks; grow_ takes a layer of one.")
-    (graph,) = layer._map.graphs
-    key = next((key for key in ("bond_dim", "rank") if key in dict(layer.spec.options)), "bond_dim")
-    spec = replace(make_spec(layer.spec.to_dict() | {key: bond_dim}), notes=())
-    wider = spec.graph
-    if not alike(wider, graph) or any(new < old for new, old in zip(wider.sizes, graph.sizes, strict=True)):
+    spec = _spec_of(layer, [_with_bonds(part, size) for part, size in _sizes_for(layer, bond_dim)])
+    pairs = list(zip(layer._map.graphs, spec.graphs, strict=True))
+    if not all(alike(wider, graph) and _holds(wider, graph) for graph, wider in pairs):
         raise TNLayersError(
             f"{spec} is not {layer.spec} with larger bonds, so it cannot grow into it. Give at least the sizes that "
             "the bonds have, or cut them with round_."
         )
-    last = {bond: max(k for k, core in enumerate(graph.cores) if bond in core.indices) for bond in graph.summed}
     generator = torch.Generator().manual_seed(seed)
-    for k, (name, old) in enumerate(list(layer.cores.items())):
-        shape = wider.shapes[name]
-        if tuple(shape) == tuple(old.shape):
-            continue
-        size = float(old.detach().abs().square().mean().sqrt()) * _NOISE
-        new = (torch.randn(shape, generator=generator, dtype=torch.float64) * size).to(old)
-        for axis, bond in enumerate(graph.cores[k].indices):
-            if last.get(bond) == k:
-                new.narrow(axis, old.shape[axis], shape[axis] - old.shape[axis]).zero_()
-        corner = tuple(slice(0, n) for n in old.shape)
-        new[corner] = old.detach()
-        _replace(layer, name, new, optimizer)
-        _widen(optimizer, old, layer.cores[name], corner)
+    for graph, wider in pairs:
+        last = {bond: max(k for k, core in enumerate(graph.cores) if bond in core.indices) for bond in graph.summed}
+        for k, core in enumerate(graph.cores):
+            zeros = [axis for axis, bond in enumerate(core.indices) if last.get(bond) == k]
+            _grow(layer, core.name, wider.shapes[core.name], zeros, generator, optimizer)
     layer._renew(spec)
+
+
+def _grow(
+    layer: Any,
+    name: str,
+    shape: tuple[int, ...],
+    zeros: Sequence[int],
+    generator: torch.Generator,
+    optimizer: Optimizer | None,
+) -> None:
+    """One core in a larger shape: the new values of some axes are zero, all others small and random."""
+    old = layer.cores[name]
+    if shape == tuple(old.shape):
+        return
+    size = float(old.detach().abs().square().mean().sqrt()) * _NOISE
+    new = (torch.randn(shape, generator=generator, dtype=torch.float64) * size).to(old)
+    for axis in zeros:
+        new.narrow(axis, old.shape[axis], shape[axis] - old.shape[axis]).zero_()
+    corner = tuple(slice(0, n) for n in old.shape)
+    new[corner] = old.detach()
+    _replace(layer, name, new, optimizer)
+    _widen(optimizer, old, layer.cores[name], corner)
+
+
+def _holds(wider: Graph, graph: Graph) -> bool:
+    return all(new >= old for new, old in zip(wider.sizes, graph.sizes, strict=True))
+
+
+def _spec_of(layer: Any, parts: Sequence[Spec]) -> Spec:
+    """The layer's spec with these networks."""
+    return replace(layer.spec, terms=tuple(parts), lowered=()) if layer.spec.terms else parts[0]
+
+
+def _for_error(layer: Any, error: float) -> list[tuple[int, ...]]:
+    """By term the bonds that are enough for an error relative to ||W||, than which a term of a sum may be larger."""
+    found = spectra(layer)
+    bonds = found.advice(error)
+    if layer.spec.terms:
+        bonds = enough(_divided(layer, found.bonds), error * float(layer.norm2().detach()) ** 0.5)
+    return _divided(layer, bonds)
+
+
+def _per_term(layer: Any, bond_dim: int | tuple[int, ...]) -> list[tuple[int, ...]]:
+    """By term the sizes of all bonds."""
+    count = sum(len(graph.summed) for graph in layer._map.graphs)
+    sizes = (bond_dim,) * count if isinstance(bond_dim, int) else tuple(bond_dim)
+    if len(sizes) != count or min(sizes, default=1) < 1:
+        raise TNLayersError(f"bond_dim={bond_dim!r}: one number from 1, or one for each of {count} bonds.")
+    return _divided(layer, sizes)
+
+
+def _divided(layer: Any, values: Sequence[_T]) -> list[tuple[_T, ...]]:
+    """One value per bond as those of each term."""
+    rest = iter(values)
+    return [tuple(islice(rest, len(graph.summed))) for graph in layer._map.graphs]
+
+
+def _sizes_for(layer: Any, bond_dim: int | tuple[int, ...]) -> Iterator[tuple[Spec, int | tuple[int, ...]]]:
+    """Each term and the size it is asked to grow to."""
+    if isinstance(bond_dim, int) or not layer.spec.terms:
+        yield from ((part, bond_dim) for part in layer.spec.parts)
+        return
+    for part, sizes in zip(layer.spec.parts, _per_term(layer, bond_dim), strict=True):
+        yield part, sizes[0] if len(set(sizes)) == 1 else sizes
+
+
+def _with_bonds(part: Spec, size: int | tuple[int, ...]) -> Spec:
+    key = next((key for key in ("bond_dim", "rank") if key in dict(part.options)), "bond_dim")
+    return replace(make_spec(part.to_dict() | {key: size}), notes=())
 
 
 def _factor(
@@ -140,13 +202,6 @@ def _applied(core: Tensor, changes: Sequence[tuple[int, Tensor]]) -> Tensor:
     for axis, matrix in changes:
         core = (core.movedim(axis, -1) @ matrix.mT.to(core)).movedim(-1, axis)
     return core
-
-
-def _per_bond(graph: Graph, bond_dim: int | tuple[int, ...] | None) -> tuple[int, ...]:
-    sizes = (bond_dim,) * len(graph.summed) if isinstance(bond_dim, int) else tuple(bond_dim or ())
-    if len(sizes) != len(graph.summed) or min(sizes, default=1) < 1:
-        raise TNLayersError(f"bond_dim={bond_dim!r}: one number from 1, or one for each of {len(graph.summed)} bonds.")
-    return sizes
 
 
 def _replace(layer: nn.Module, name: str, new: Tensor, optimizer: Optimizer | None) -> None:
