@@ -9,6 +9,7 @@ from oracle import assert_close, oracle_forward
 from specs import MARKET
 from test_layers import inputs, values
 from tnlayers_backends.torch import prepared
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import tnlayers as tnl
 
@@ -23,6 +24,35 @@ def checked(layer, batch=6):
         y = layer(torch.from_numpy(x))
     assert_close(y, oracle_forward(layer.spec, cores, x, bias), dtype="float32")
     return y
+
+
+class Watched(TorchDispatchMode):
+    """The operations of torch that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_a_call_is_the_products_of_the_plan_and_the_views_between_them(batch):
+    layer = tnl.build("mpo(in=4x7x7x4, out=4x4x4x4, bias=true, bond=16)", seed=0)
+    x = torch.randn(batch, 784)
+    with torch.no_grad():
+        layer(x)
+        with Watched() as watched:
+            layer(x)
+    links = layer.plan_for(batch, "inference").sweep.chain.links
+    assert watched.names.count("mm") + watched.names.count("bmm") == len(links)
+    assert watched.names.count("add") == 1
+    views = [name for name in watched.names if name not in ("mm", "bmm", "add")]
+    assert len(views) <= 2 + 3 * len(links)
+    assert {*views} <= {"view", "_unsafe_view", "permute", "clone", "expand"}
+    assert batch > 1 or "clone" not in views
 
 
 @pytest.mark.parametrize("name", NAMES)

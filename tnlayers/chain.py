@@ -92,13 +92,17 @@ class Chain:
         return [view.apply(ops, registers[register]) for register, view in (link.core for link in self.links)]
 
     def run(self, ops: Primitives, x: Array, matrices: Sequence[Array]) -> Array:
-        """The whole batch at once; each operation is a primitive that a framework can differentiate or trace."""
+        """The whole batch at once; each operation is a primitive that a framework can differentiate or trace.
+
+        Returns:
+            The result, its entries in the order of the output and its axes as they come: the caller gives it a shape.
+        """
         z = x
         for link, matrix in zip(self.links, matrices, strict=True):
             z = link.multiply(ops, link.state.apply(ops, z), matrix)
         if self.arrange is not None:
             z = self.arrange.apply(ops, z)
-        return ops.reshape(z, self.shape)
+        return z
 
 
 def chain(program: Program, contraction: Contraction) -> Chain | None:

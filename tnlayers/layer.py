@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import reduce
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from tnlayers.backends import backend as get_backend
 from tnlayers.errors import TNLayersError
@@ -30,6 +30,15 @@ _BUCKETS_AT_BUILD = (1, 128)
 
 # How a backend runs a plan on vectors and cores.
 Runner: TypeAlias = Callable[[Plan, Array, Sequence[Array]], Array]
+
+
+class _Ends(NamedTuple):
+    """The sizes of a network's vectors, and how many entries of zeros stand behind them."""
+
+    in_features: int
+    out_features: int
+    pad_in: int
+    pad_out: int
 
 
 def bucket(batch: int) -> int:
@@ -62,12 +71,16 @@ class LinearMap:
     pinned: AnyPlan | None = None
     device: str = "cpu"
     buckets: InitVar[tuple[int, ...]] = _BUCKETS_AT_BUILD
+    _ends: tuple[_Ends, ...] = field(init=False, compare=False, repr=False)
     _plans: dict[tuple[int, Objective], AnyPlan] = field(default_factory=dict, init=False, compare=False, repr=False)
     _weight_plans: dict[int, Plan] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def __post_init__(self, buckets: tuple[int, ...]) -> None:
         if not self.graphs:
             object.__setattr__(self, "graphs", self.spec.graphs)
+        parts = self.spec.parts
+        ends = tuple(_Ends(part.in_features, part.out_features, part.pad_in, part.pad_out) for part in parts)
+        object.__setattr__(self, "_ends", ends)  # asked at every call: at batch 1 that is a part of it
         if self.pinned is not None:
             self._check(self.pinned)
         for batch in buckets:
@@ -154,16 +167,18 @@ class LinearMap:
             TNLayersError: If the last dimension of `x` is not in_features.
         """
         features = x.shape[-1] if x.ndim else None
-        if features != self.spec.in_features:
+        if features != self._ends[0].in_features:
             raise TNLayersError(
                 f"The input's last dimension is {features} (shape {tuple(x.shape)}), but this layer takes vectors of "
                 f"{self.spec.in_features} features, (..., {self.spec.in_features}) -> (..., {self.spec.out_features})."
             )
+        if len(self._ends) == 1:
+            return _apply(ops, x, plan.terms[0], self._ends[0], cores, run)
         return reduce(
             operator.add,
             (
-                _apply(ops, x, term, part, own, run)
-                for term, part, own in zip(plan.terms, self.spec.parts, self.split(cores), strict=True)
+                _apply(ops, x, term, ends, own, run)
+                for term, ends, own in zip(plan.terms, self._ends, self.split(cores), strict=True)
             ),
         )
 
@@ -211,14 +226,14 @@ def rebuild(ops: Primitives, graph: Graph, cores: Sequence[Array], plan: Plan | 
     return ops.reshape(w, (prod(graph.out_modes), prod(graph.in_modes)))
 
 
-def _apply(ops: Primitives, x: Array, plan: Plan, part: Spec, cores: Sequence[Array], run: Runner | None) -> Array:
+def _apply(ops: Primitives, x: Array, plan: Plan, ends: _Ends, cores: Sequence[Array], run: Runner | None) -> Array:
     """One network applied to vectors: padding, its program, and the cut."""
     leading = x.shape[:-1]
-    if part.pad_in:
-        x = ops.pad(x, part.pad_in)
-    y = summed(ops, plan, x, cores) if run is None else run(plan, x, cores)  # (batch, *out_modes)
-    y = ops.reshape(y, (*leading, part.out_features + part.pad_out))
-    return y[..., : part.out_features] if part.pad_out else y
+    if ends.pad_in:
+        x = ops.pad(x, ends.pad_in)
+    y = summed(ops, plan, x, cores) if run is None else run(plan, x, cores)  # entries as in (batch, *out_modes)
+    y = ops.reshape(y, (*leading, ends.out_features + ends.pad_out))
+    return y[..., : ends.out_features] if ends.pad_out else y
 
 
 def build(

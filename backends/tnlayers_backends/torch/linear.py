@@ -196,7 +196,9 @@ class TNLinear(TNModule):
         orders = self._buffers  # not by attribute, which takes longer
         y = reordered(self._apply_map(reordered(x, orders["in_order"])), orders["out_place"])
         bias = self.bias
-        return y if bias is None else y + bias.to(y.dtype)  # under autocast y is narrower, as nn.Linear's is
+        if bias is None:
+            return y
+        return y + (bias if bias.dtype is y.dtype else bias.to(y.dtype))  # under autocast y is narrower, as nn.Linear's
 
 
 class MPOLinear(TNLinear):

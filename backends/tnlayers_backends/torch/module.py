@@ -358,4 +358,4 @@ def is_captured(x: Tensor) -> bool:
 def is_recorded(x: Tensor) -> bool:
     """Whether a compiler, an exporter or a tracer watches this call: its batch size is then that of one example."""
     # Symbolic `make_fx` and `torch.jit.trace` do not count as compiling, but sizes are no plain numbers there.
-    return torch.compiler.is_compiling() or any(type(size) is not int for size in x.shape)
+    return torch.compiler.is_compiling() or type(x.numel()) is not int

@@ -33,7 +33,7 @@ def run(plan: Plan, x: Tensor, cores: Sequence[Tensor], kept: Prepared | None = 
         kept: Where inference keeps what it prepares from the cores, if it does.
 
     Returns:
-        The result, (batch, *out_modes).
+        The result, its entries as in (batch, *out_modes), its axes as they come.
     """
     if plan.sweep is None or not is_eager(x):
         return _plain(plan, x, cores)
@@ -58,7 +58,7 @@ def carried(plan: Plan, x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
         y: Tensor = _Carry.apply(plan.sweep, plan.chunk, rows, *matrices)  # type: ignore[no-untyped-call]
     else:
         y = _Carry.forward(plan.sweep, plan.chunk, rows, *matrices)
-    return y.reshape(plan.sweep.chain.shape) if len(x) else y.reshape(0, *plan.sweep.chain.shape[1:])
+    return y
 
 
 def is_eager(x: Tensor) -> bool:
@@ -70,7 +70,7 @@ def is_eager(x: Tensor) -> bool:
         torch.compiler.is_compiling()
         or torch.compiler.is_exporting()
         or type(x) not in (Tensor, torch.nn.Parameter)
-        or any(type(size) is not int for size in x.shape)
+        or type(x.numel()) is not int
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from weakref import ref
 
@@ -36,7 +37,7 @@ class _Kept:
 
     plan: Plan
     owner: ref[Tensor]
-    state: tuple[Any, ...]
+    state: list[Any]
     cores: tuple[Tensor, ...]
     matrices: list[Tensor]
 
@@ -81,15 +82,20 @@ class Prepared:
 
 def keepable(cores: Sequence[Tensor]) -> bool:
     """Whether these are a layer's own parameters, not stand-ins of a functional call or a parametrisation."""
-    return all(type(core) is nn.Parameter and not core.is_inference() for core in cores)
+    return {*map(type, cores)} == {nn.Parameter} and not any(map(Tensor.is_inference, cores))
 
 
-def _state(cores: Sequence[Tensor]) -> tuple[Any, ...]:
+def _state(cores: Sequence[Tensor]) -> list[Any]:
     device = cores[0].device.type
     autocast = None
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+    if _has_autocast(device) and torch.is_autocast_enabled(device):
         autocast = torch.get_autocast_dtype(device)
-    return autocast, *((core._version, core.data_ptr()) for core in cores)
+    return [autocast, *[(core._version, core.data_ptr()) for core in cores]]
+
+
+@cache
+def _has_autocast(device: str) -> bool:
+    return torch.amp.is_autocast_available(device)
 
 
 def _alike(plan: Plan, other: Plan) -> bool:
