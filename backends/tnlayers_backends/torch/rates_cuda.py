@@ -58,7 +58,8 @@ def measure_cuda(device: torch.device, dtype: torch.dtype) -> Machine:
 
 def _product(like: Tensor, rows: int, summed: int, columns: int, calls: int = 3) -> float:
     # Random numbers: products of ones take less power, and run faster than any real ones.
-    left, right = torch.randn(rows, summed).to(like), torch.randn(summed, columns).to(like)
+    left = torch.randn(rows, summed, device=like.device).to(like.dtype)
+    right = torch.randn(summed, columns, device=like.device).to(like.dtype)
     out = like.new_empty(rows, columns)
     return _captured(lambda: OPS.matmul_into(out, left, right), calls)
 
