@@ -250,7 +250,8 @@ wanted = jax.tree.leaves(grad(layer, x))
 mapped = jax.shard_map(lambda layer, x: jax.tree.map(lambda g: jax.lax.psum(g, "data"), grad(layer, x)),
                        mesh=mesh, in_specs=(P(), P("data")), out_specs=P(), check_vma=False)
 spread = jax.device_put(x, NamedSharding(mesh, P("data")))
-for found in (jax.jit(mapped)(layer, x), jax.jit(grad)(layer, spread)):
+halves = jax.pmap(grad, in_axes=(None, 0))(layer, x.reshape(2, 4, 12))
+for found in (jax.jit(mapped)(layer, x), grad(layer, spread), jax.tree.map(lambda g: g.sum(0), halves)):
     for a, b in zip(jax.tree.leaves(found), wanted, strict=True):
         assert np.max(np.abs(a - b)) <= 6 * np.finfo(np.float32).eps * 10 * np.max(np.abs(b))
 print("shards agree")

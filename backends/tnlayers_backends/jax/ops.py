@@ -19,6 +19,8 @@ class JaxOps:
 
     def matmul(self, left: jax.Array, right: jax.Array) -> jax.Array:
         """As `jax.numpy.matmul`, with the precision that `jax.default_matmul_precision` asks for."""
+        if left.ndim < right.ndim:  # the stack is kept outermost, where XLA would move it in between and back again
+            return self.matmul(right.mT, left.mT).mT
         product: jax.Array = jnp.matmul(left, right)
         return product
 
