@@ -37,7 +37,7 @@ def chunked(name, chunk=2, dtype="float32", batch=5):
     [
         *product(FEW, ["float32"], [False]),
         *product(["mpo-4"], ["float64", "complex64"], [False]),
-        *product(["mpo-4", "sum-bias"], ["float32"], [True]),
+        ("mpo-4", "float32", True),
     ],
 )
 def test_values_and_gradients(name, dtype, by_jax):
