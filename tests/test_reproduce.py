@@ -10,6 +10,7 @@ import pytest
 
 import tnlayers as tnl
 from tnlayers.__main__ import main
+from tnlayers.models.differences import DIFFERENCES
 from tnlayers.reproduce import figures, running
 from tnlayers.reproduce.cost import gpu_hours, gpu_step, hours, seconds_per_epoch
 from tnlayers.reproduce.missing import measured_ratios, missing
@@ -66,6 +67,15 @@ def test_rows_are_those_of_the_paper():
             assert abs(STRUCTURE[row.model][row.network]["rho"] - float(row.rho.strip("~"))) <= read, row
 
 
+def test_the_page_says_where_a_ratio_is_not_the_papers():
+    shown = page([], STRUCTURE, {})
+    assert "| 0.6295 | ~0.497, see `densenet_conv_497` |" in shown
+    assert "| 0.1031 | 0.1031, see `fig2_bond_cap` |" in shown
+    keys = {point.key for point in DIFFERENCES}
+    assert {row.point for row in ROWS} - {""} <= keys
+    assert all(f"| {key} |" in shown for key in keys)
+
+
 def test_types_are_compared_in_the_same_places(tmp_path):
     wanted = rows("types")
     assert [row.network for row in wanted if row.model == "lenet5"][:3] == ["dense", "mpo", "ring(equal)"]
@@ -86,6 +96,11 @@ def test_types_are_compared_in_the_same_places(tmp_path):
     counted = "| lenet5 | `ring(equal)` | 3,060 | 1.07 | 0.0519 |"
     assert counted in shown
     assert "| 12.3 ms | 99.00 | 98.00 |  | fast | 20 | 0 | `unknown` | a CPU, 2 cores, 1 thread |" in shown
+    longer = run | {"recipe": recipe | {"epochs": 25}}
+    dense = run | {"network": "dense", "recipe": recipe | {"epochs": 26}}
+    both = page([longer, longer | {"network": "mpo"}, dense], STRUCTURE, {})
+    lines = [line for line in both.partition("## Other networks")[2].splitlines() if "epochs 2" in line]
+    assert [line.split("`")[1] for line in lines] == ["mpo", "ring(equal)"]  # what has equal lengths
     elsewhere = page([run | {"data": "fashion-mnist"}], STRUCTURE, {})
     assert "| lenet5 | fashion-mnist | `ring(equal)` | 0.0500 | 99.00 |" in elsewhere
 
@@ -336,6 +351,7 @@ def test_the_command_tells_what_would_run_and_writes_the_page(tmp_path, capsys):
         main([*words, "--dry-run", "--json"])
     told_here = json.loads(capsys.readouterr().out)
     assert len(told_here["missing"]) == 12
+    assert "fig2_bond_cap" in told_here["differences"]
     assert 0 < told_here["chosen"] < 12
     assert not (tmp_path / "paper.md").exists()
     with pytest.raises(SystemExit, match="0"):

@@ -80,6 +80,7 @@ def reproduce(
     from tnlayers.backends import backend
 
     backend("torch")  # says what to install
+    from tnlayers.models.differences import differences
     from tnlayers.reproduce.paper import PARTS, TYPES, rows
     from tnlayers.reproduce.running import work
     from tnlayers.reproduce.schedule import schedule, within
@@ -102,8 +103,14 @@ def reproduce(
         wanted, store.runs(), structure, seeds=seeds, out=runs, recipe=recipe, epochs=epochs, selection=paper_selection
     )
     chosen = within(jobs, budget)
+    points = dict.fromkeys(point.key for row in wanted for point in differences(row.model))
     if not as_json:
         _print(jobs, chosen, budget)
+        out().print(
+            f"Paper and code disagree in {len(points)} points on these models (told at the end of the page, and by "
+            f"tnlayers describe): {', '.join(points)}.",
+            soft_wrap=True,
+        )
     finished = []
     if not dry_run:
         for job, found in work(chosen, minutes=budget, data_root=data_root, threads=threads):
@@ -113,7 +120,7 @@ def reproduce(
                 write(store, docs)
         write(store, docs)
     if as_json:
-        print_json(_report(jobs, chosen, finished, docs))
+        print_json(_report(jobs, chosen, finished, docs) | {"differences": list(points)})
     elif not dry_run:
         out().print(f"{len(finished)} runs finished. The page: {docs / 'paper.md'}", soft_wrap=True)
 

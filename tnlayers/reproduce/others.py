@@ -30,16 +30,25 @@ def others(runs: Sequence[Run], structure: Structure, steps: Structure) -> str:
         f"|{' --- |' * 15}",
     ]
     for row in rows(TYPES):
-        groups = [group for group in of(runs, row.model, row.network, row.data) if _is_of(row, group[0])]
+        lengths = _lengths(row, runs)
+        groups = [
+            group for group in of(runs, row.model, row.network, row.data) if group[0]["recipe"]["epochs"] in lengths
+        ]
         lines += [f"{_counts(row, structure, steps)} {measured(group)} |" for group in groups] or [
             f"{_counts(row, structure, steps)}{'  |' * 8}"
         ]
     return "\n".join([*lines, "", *_further(runs)])
 
 
-def _is_of(row: Row, run: Run) -> bool:
-    """Whether a run has the row's length; dense and mpo have longer ones too, which stand in the paper's tables."""
-    return bool(run["recipe"]["epochs"] == row.epochs)
+def _lengths(row: Row, runs: Sequence[Run]) -> set[int | None]:
+    """Epochs of the runs to be compared; dense and mpo have longer ones too, which stand in the paper's tables."""
+    others = {other.network for other in rows(TYPES) if other.network not in ("dense", "mpo")}
+    there = {
+        run["recipe"]["epochs"]
+        for run in runs
+        if (run["model"], run["data"]) == (row.model, row.data) and run["network"] in others
+    }
+    return {row.epochs} | there
 
 
 def _counts(row: Row, structure: Structure, steps: Structure) -> str:

@@ -29,6 +29,7 @@ class Row:
         data: "mnist" or "cifar10".
         accuracy: (mean, standard deviation) in percent; None where the paper gives no number.
         rho: The compression ratio as printed; empty where none is.
+        point: The key in `tnlayers.models.differences` of what the ratio, or how it is counted, departs from.
         recipe: A named one, where it is not the model's default.
         epochs: Other than the recipe's.
         at: The abscissa in a figure: bond or depth; 0 for the dense FC2, a line in the drawing, and in tables.
@@ -40,6 +41,7 @@ class Row:
     data: str
     accuracy: tuple[float, float] | None
     rho: str = ""
+    point: str = ""
     recipe: str | None = None
     epochs: int | None = None
     at: int = 0
@@ -94,12 +96,26 @@ def _rows() -> tuple[Row, ...]:
             found.append(Row(part=part, model=model, network="dense", data=data, accuracy=dense))
             found.append(Row(part=part, model=model, network="mpo", data=data, accuracy=mpo, rho=rho))
     conv = "densenet40-12-conv"  # its dense twin is the first row of the table
-    found.append(Row(part="table2", model=conv, network="mpo", data="cifar10", accuracy=(93.52, 0.40), rho="~0.497"))
+    point = "densenet_conv_497"
+    found.append(
+        Row(part="table2", model=conv, network="mpo", data="cifar10", accuracy=(93.52, 0.40), rho="~0.497", point=point)
+    )
     found.append(Row(part="fig2", model="fc2", network="dense", data="mnist", accuracy=(98.35, 0.20)))
     for bond, (mean, std, rho) in _FIG_2.items():
         network = f"mpo(bond={bond})"
-        fc2 = Row(part="fig2", model="fc2", network=network, data="mnist", accuracy=(mean, std), rho=rho, at=bond)
-        found.append(fc2)
+        point = "fig2_bond_cap" if bond > 16 else ""
+        found.append(
+            Row(
+                part="fig2",
+                model="fc2",
+                network=network,
+                data="mnist",
+                accuracy=(mean, std),
+                rho=rho,
+                point=point,
+                at=bond,
+            )
+        )
     for depth, points in _FIG_3.items():
         for network, accuracy in zip(("dense", "mpo"), points, strict=True):
             rho = "~0.11" if network == "mpo" else ""
