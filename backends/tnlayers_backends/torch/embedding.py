@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from math import prod
-from typing import Any, Self
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tnlayers.compress.sizes import BondDim
-from tnlayers.errors import TNLayersError, TNLayersWarning
+from tnlayers.errors import TNLayersError
 from tnlayers.layer import LinearMap
 from tnlayers.lookup import LookupMap, transposed
 from tnlayers.plan import Objective, Plan
 from tnlayers.program import Array
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
-from tnlayers_backends.torch.from_dense import check_kind, decomposed, divided, filled
-from tnlayers_backends.torch.module import TNModule, is_recorded
+from tnlayers_backends.torch.embedding_dense import DenseEmbedding, check_options
+from tnlayers_backends.torch.module import is_recorded
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.rows import check_range, operands
 
 _TRACED_BATCH = 128
 
 
-class TNEmbedding(TNModule):
+class TNEmbedding(DenseEmbedding):
     """An embedding whose table is a tensor network: rows are looked up through the cores, the table is never built.
 
     Args:
@@ -63,14 +61,6 @@ class TNEmbedding(TNModule):
         True
     """
 
-    # As `nn.Embedding` has them; given here too so that no core can take one of these names.
-    padding_idx: int | None = None
-    max_norm: None = None
-    norm_type: float = 2.0
-    scale_grad_by_freq: bool = False
-    sparse: bool = False
-    unique: bool = False
-
     def __init__(
         self,
         num_embeddings: int,
@@ -90,7 +80,7 @@ class TNEmbedding(TNModule):
         seed: int | None = None,
         **keywords: Any,
     ) -> None:
-        _check_options(max_norm, scale_grad_by_freq, sparse)
+        check_options(max_norm, scale_grad_by_freq, sparse)
         given = {"in_modes": in_modes, "out_modes": out_modes} | keywords
         asked = {key: value for key, value in given.items() if value is not None}
         spec = make_spec(network, num_embeddings, embedding_dim, **asked)
@@ -119,111 +109,9 @@ class TNEmbedding(TNModule):
         row = self._look_up(ids, list(self.cores.values()), self._lookup.plans_for(1))
         return super().norm2() - row.abs().square().sum()
 
-    def _variance(self) -> float:
-        """Rows of `nn.Embedding` are standard normal."""
-        return 1.0
-
-    @property
-    def num_embeddings(self) -> int:
-        """How many rows the table has."""
-        return self.spec.in_features
-
-    @property
-    def embedding_dim(self) -> int:
-        """Size of each row."""
-        return self.spec.out_features
-
     def plan_for(self, ids: int, objective: Objective = "forward") -> tuple[Plan, ...]:
         """The plan that looks up that many ids, one per network of a sum."""
         return self._lookup.plans_for(ids, objective)
-
-    def to_dense(self) -> Tensor:
-        """The table of shape (num_embeddings, embedding_dim), differentiable; the row of `padding_idx` is zero."""
-        table = super().to_dense().mT.contiguous()
-        if self.padding_idx is None:
-            return table
-        rows = torch.arange(self.num_embeddings, device=table.device)
-        return table.masked_fill((rows == self.padding_idx)[:, None], 0.0)
-
-    @classmethod
-    @torch.no_grad()
-    def from_embedding(
-        cls,
-        dense: nn.Embedding,
-        network: str | Spec = "mpo",
-        *,
-        bond_dim: BondDim | None = None,
-        max_params: int | None = None,
-        ratio: float | None = None,
-        error: float | None = None,
-        strict: bool = False,
-        unique: bool = False,
-        **keywords: Any,
-    ) -> Self:
-        """The embedding that comes closest to a dense one within a budget or an error; the dense one stays as it is.
-
-        `layer.delivered` tells what came of it. `padding_idx` is kept; its row reads as zero here, which is told where
-        the dense table has something else there.
-
-        Args:
-            dense: The embedding whose table is taken.
-            network: A network type or a template.
-            bond_dim: The size of every bond, or one per bond; "vbmf" for what stands out of the noise.
-            max_params: At most so many parameters in all cores.
-            ratio: At most this share of the table's parameters.
-            error: At most this relative error of the table, ||W - W'|| / ||W||; 0 keeps all of it.
-            strict: Refuse a budget that is met only more than 2 % below it.
-            unique: As in `TNEmbedding`.
-            **keywords: `covariance`, `search` (of shapes), `sweeps`, `restarts` and `seed` as `decompose` takes
-                them; the network type's own, and `cores`, `in_modes`, `out_modes`.
-
-        Raises:
-            TNLayersError: As `tnlayers.compress.decompose`; or `dense` is no `nn.Embedding`, or has options that are
-                not offered here.
-
-        Example:
-            >>> import torch
-            >>> import tnlayers as tnl
-            >>> dense = torch.nn.Embedding(60, 16, padding_idx=0)
-            >>> layer = tnl.nn.TNEmbedding.from_embedding(dense, error=0, cores=2)
-            >>> torch.allclose(layer(torch.arange(60)), dense.weight, atol=1e-5)
-            True
-        """
-        check_kind(dense, nn.Embedding, "from_embedding")
-        _check_options(dense.max_norm, dense.scale_grad_by_freq, dense.sparse)
-        table = _table(dense)
-        options, own = divided(keywords, None, orders=False)
-        found = decomposed(
-            table.mT,
-            make_spec(network, **own),
-            bond_dim=bond_dim,
-            max_params=max_params,
-            ratio=ratio,
-            error=error,
-            strict=strict,
-            **options,
-        )
-        layer = cls(
-            dense.num_embeddings,
-            dense.embedding_dim,
-            dense.padding_idx,
-            device=table.device,
-            dtype=table.dtype,
-            network=found.spec,
-            unique=unique,
-            seed=0,
-        )
-        return filled(layer, found, None)
-
-    @torch.no_grad()
-    def to_embedding(self) -> nn.Embedding:
-        """An `nn.Embedding` that gives the same rows, with parameters of its own."""
-        table = self.to_dense()
-        dense = nn.Embedding(
-            self.num_embeddings, self.embedding_dim, self.padding_idx, device=table.device, dtype=table.dtype
-        )
-        dense.weight.copy_(table)
-        return dense
 
     def forward(self, ids: Tensor) -> Tensor:
         """Rows for ids of any shape."""
@@ -278,28 +166,3 @@ class TNEmbedding(TNModule):
     def _sizes_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
-
-
-def _table(dense: nn.Embedding) -> Tensor:
-    """A copy of the table whose padding row is zero, as it reads here; told where it was not."""
-    table = dense.weight.detach().clone()
-    if dense.padding_idx is not None:
-        if table[dense.padding_idx].count_nonzero():
-            warnings.warn(
-                f"Row {dense.padding_idx} of this embedding is its padding_idx but not zero; it reads as zero now. "
-                "Where ids of padding are looked at, set padding_idx=None on the dense layer first.",
-                TNLayersWarning,
-                stacklevel=4,
-            )
-        table[dense.padding_idx] = 0
-    return table
-
-
-def _check_options(max_norm: float | None, scale_grad_by_freq: bool, sparse: bool) -> None:
-    for name, value, why in (
-        ("max_norm", max_norm, "it rewrites rows, and no row is a parameter of its own; normalise the rows looked up"),
-        ("scale_grad_by_freq", scale_grad_by_freq or None, "cores have no gradient per row; scale the loss instead"),
-        ("sparse", sparse or None, "every id has a gradient in every core; leave it out, the cores are small"),
-    ):
-        if value is not None:
-            raise TNLayersError(f"{name}={value!r} is not offered by TNEmbedding: {why}.")
