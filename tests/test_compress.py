@@ -10,6 +10,7 @@ import pytest
 
 import tnlayers as tnl
 from tnlayers.compress.allocation import Option, allocate, exchanged
+from tnlayers.compress.report import HEADINGS
 from tnlayers.compress.rules import rules_for
 
 torch = pytest.importorskip("torch")
@@ -242,6 +243,46 @@ def test_exactly_one_budget():
         tnl.compress(nn.ReLU(), ratio=0.5)
 
 
+def on_meta():
+    with torch.device("meta"):
+        return mlp()
+
+
+@pytest.mark.parametrize(
+    ("make", "asked", "told"),
+    [
+        (mlp, {"ratio": 1.7}, r"ratio=1\.7 is more than the whole model"),
+        (mlp, {"ratio": 0}, "leaves 0 parameters for the weights"),
+        (mlp, {"ratio": "0.2"}, "must be a number"),
+        (on_meta, {"ratio": 0.5}, "on the meta device, without values"),
+        (lambda: mlp().to(torch.float8_e4m3fn), {"ratio": 0.5}, "kept in 8 bits"),
+        (mlp, {"ratio": 0.5, "rules": ["0"]}, r"rules=\['0'\] must be a mapping"),
+        (mlp, {"ratio": 0.5, "sample": []}, "has no batches"),
+        (mlp, {"ratio": 0.5, "sample": torch.zeros(2, 7)}, r"does not run on the sample.*\(2, 7\)"),
+        (mlp, {"ratio": 0.5, "sample": torch.full((2, 300), torch.nan)}, "outputs of the model on the sample are NaN"),
+        (lambda: tnl.compress(mlp(), ratio=0.2).model, {"ratio": 0.01}, "networks already stay as they are"),
+    ],
+)
+def test_wrong_inputs_are_refused_in_words(make, asked, told):
+    with pytest.raises(tnl.TNLayersError, match=told):
+        tnl.compress(make(), **asked)
+
+
+def test_inputs_that_are_always_zero_leave_the_weights_own_error():
+    model = mlp()
+    dark = tnl.compress(model, ratio=0.2, sample=torch.zeros(4, model[0].in_features))
+    assert dark.report.layers[0].output_error is None
+    assert dark.report.ratio <= 0.2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_stays(dtype):
+    model = mlp().to(dtype)
+    made = tnl.compress(model, ratio=0.2, sample=torch.randn(32, model[0].in_features).to(dtype))
+    assert {parameter.dtype for parameter in made.model.parameters()} == {dtype}
+    assert made.report.after.bytes == 2 * made.report.after.parameters
+
+
 def test_a_coarse_model_is_told_or_refused():
     model = nn.Sequential(nn.Linear(12, 12, bias=False))
     with pytest.warns(tnl.TNLayersWarning, match="nearest below is 120, the next above 144"):
@@ -273,6 +314,26 @@ def test_the_cache_gives_the_same_without_the_work(tmp_path, monkeypatch, sample
     assert again.report == first.report
 
 
+def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    model, from_linear, called = mlp(), tnl.nn.TNLinear.from_linear, []
+
+    def stops(dense, spec, **more):
+        called.append(spec)
+        if len(called) == 2:
+            raise KeyboardInterrupt
+        return from_linear(dense, spec, **more)
+
+    monkeypatch.setattr(tnl.nn.TNLinear, "from_linear", stops)
+    with pytest.raises(KeyboardInterrupt):
+        tnl.compress(model, ratio=0.1, cache=tmp_path)
+    again = tnl.compress(model, ratio=0.1, cache=tmp_path)
+    assert len(called) == 3  # the layer that was finished is not made again
+    monkeypatch.undo()
+    whole = tnl.compress(model, ratio=0.1)
+    assert same(state(again.model), state(whole.model))
+    assert again.report == whole.report
+
+
 def test_saved_and_loaded(tmp_path):
     model = nn.Sequential(nn.Embedding(100, 32), nn.Linear(32, 200), nn.ReLU(), nn.Linear(200, 100))
     made = tnl.compress(model, ratio=0.3).model
@@ -299,7 +360,8 @@ def test_the_report_as_text_json_and_html():
     report = tnl.compress(mlp(), ratio=0.2, batch=4).report
     text, data, page = str(report), json.loads(report.to_json()), report.to_html()
     assert "asked ratio=0.2" in text
-    assert "batch of 4" in text
+    assert "predicted) are for a batch of 4" in text
+    assert all(heading in text and f">{heading}</th>" in page for heading in HEADINGS)
     assert data["after"]["parameters"] == report.after.parameters
     assert [layer["name"] for layer in data["layers"]] == ["0", "2", "4"]
     assert page.startswith("<!doctype html>")

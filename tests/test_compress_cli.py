@@ -66,6 +66,9 @@ def test_a_plain_state_dict(capsys, folder):
     assert "asked ratio=0.5" in out
     assert isinstance(tnl.load("small.safetensors", into=model())[0], tnl.nn.TNLinear)
     np.save("data.npy", np.zeros((3, 120)))
+    code, out, err = run(capsys, "plain.safetensors", "--ratio", "0.5", "--report", "out.html")  # no --out: measured
+    assert code == 0, err
+    assert "became" in out
     code, _, err = run(capsys, "plain.safetensors", "--ratio", "0.5", "--sample", "data.npy")
     assert code == 1
     assert "cannot run" in err

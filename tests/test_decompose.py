@@ -194,6 +194,8 @@ def test_a_layer_from_a_dense_one():
         ),
         (lambda w: decompose(w[0], ratio=0.5), r"got \(18,\)"),
         (lambda w: decompose(w, "mpo + lowrank", ratio=0.5), "a budget is not divided"),
+        (lambda w: decompose(w, ratio=1.7), r"ratio=1\.7 is more than the dense weight"),
+        (lambda w: decompose(torch.from_numpy(w).to("meta"), ratio=0.5), "on the meta device"),
         (lambda w: tnl.nn.TNLinear.from_linear(torch.nn.ReLU(), error=0), "takes an nn.Linear, got a ReLU"),
     ],
 )

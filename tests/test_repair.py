@@ -125,6 +125,13 @@ def test_what_cannot_be_done_is_refused_in_words():
     model = student(teacher)
     with pytest.raises(tnl.TNLayersError, match=r"only once.*list\(loader\)"):
         tnl.repair(model, teacher, iter(batches))
+    with pytest.raises(tnl.TNLayersError, match=r"is a tensor of shape .*give \[tensor\]"):
+        tnl.repair(model, teacher, batches[0])
+    with pytest.raises(tnl.TNLayersError, match="begins with a ndarray"):
+        tnl.repair(model, teacher, [batches[0].numpy()])
+    with pytest.raises(tnl.TNLayersError, match="NaN or infinite on these batches"):
+        tnl.repair(model.train(), teacher, [batches[0] * torch.nan])
+    assert model.training
     with pytest.raises(tnl.TNLayersError, match="no layer of tnlayers"):
         tnl.repair(teacher, teacher, batches)
     with pytest.raises(tnl.TNLayersError, match="trainable='some'"):

@@ -38,7 +38,7 @@ def compress(
     cache: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Keep and use what was computed.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write the model (.safetensors).")] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report: .html, .json or text.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report; also where no --out is given.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Build nothing; also without --out and --report.")] = False,
     load: LoadOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,7 +76,7 @@ def compress(
         avoid_slower=avoid_slower,
         search=search,
         cache=cache,
-        dry_run=dry_run or out is None,
+        dry_run=dry_run or (out is None and report is None),
         inplace=True,
     )
     if out is not None and not dry_run:

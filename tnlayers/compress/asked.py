@@ -64,6 +64,11 @@ class Budget:
         if not number or value < 0 or (key in ("max_params", "max_flops") and value != int(value)):
             kind = "an integer" if key.startswith("max") else "a number"
             raise TNLayersError(f"{key}={value!r} must be {kind} of at least 0.")
+        if key == "ratio" and value > 1:
+            raise TNLayersError(
+                f"ratio={value:g} is more than the whole model: it is parameters after over parameters before, "
+                "so that 0.2 keeps a fifth of them."
+            )
         if ratio_of not in ("model", "replaced"):
             raise TNLayersError(f"ratio_of={ratio_of!r} must be 'model' or 'replaced'.")
         return cls(key=key, value=value, ratio_of=ratio_of, strict=strict)

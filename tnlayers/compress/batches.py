@@ -26,9 +26,14 @@ def called(module: nn.Module, batch: Any, fabric: Fabric) -> Tensor:
         The output; of a mapping the entry "logits", else the first tensor of floating point in it.
 
     Raises:
-        TNLayersError: If there is no such tensor.
+        TNLayersError: If there is no such tensor, in the batch or in what the module returns.
     """
     inputs = fabric.to_device(_inputs(batch))
+    if next(_tensors(inputs), None) is None:
+        raise TNLayersError(
+            f"A batch of the loader begins with a {type(inputs).__name__}, not with a tensor: give tensors, tuples "
+            "that begin with one, or mappings of them (torch.from_numpy for arrays)."
+        )
     parameter = next((one for one in module.parameters() if one.is_floating_point()), None)
     if parameter is not None:
         inputs = _in_precision(inputs, parameter.dtype)

@@ -235,6 +235,11 @@ def asked_size(
     for key, value in given.items():
         if key in ("ratio", "error") and not (isinstance(value, (int, float)) and isfinite(value) and value >= 0):
             raise TNLayersError(f"{key}={value!r} must be a number of at least 0.")
+        if key == "ratio" and value > 1:
+            raise TNLayersError(
+                f"ratio={value:g} is more than the dense weight: it is parameters after over parameters before, so "
+                "that 0.2 keeps a fifth of them."
+            )
         if key == "max_params" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise TNLayersError(f"max_params={value!r} must be an integer of at least 1.")
         return f"{key}={value}"
@@ -250,6 +255,11 @@ def asked_size(
 def _check_weight(weight: Array) -> None:
     if weight.ndim != 2 or 0 in tuple(weight.shape):
         raise TNLayersError(f"A weight of shape (out_features, in_features) is needed, got {tuple(weight.shape)}.")
+    if str(getattr(weight, "device", "")) == "meta":
+        raise TNLayersError(
+            f"The weight of shape {tuple(weight.shape)} is on the meta device, without values to decompose. Load the "
+            "trained weights first."
+        )
     bad = int(prod(weight.shape)) - int((abs(weight) < float("inf")).sum())
     if bad:
         raise TNLayersError(

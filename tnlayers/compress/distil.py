@@ -107,7 +107,8 @@ def distance_of(loss: Loss, temperature: float) -> Distance:
         precise = torch.promote_types(outputs.dtype, torch.float32)
         own, others = (log_softmax(one.to(precise) / temperature, -1) for one in (outputs, wanted))
         flat = own.reshape(-1, own.shape[-1]), others.reshape(-1, own.shape[-1])
-        return kl_div(*flat, reduction="batchmean", log_target=True) * temperature**2
+        distance: Tensor = kl_div(*flat, reduction="batchmean", log_target=True) * temperature**2
+        return distance.clamp(min=0)  # rounding
 
     return softened
 

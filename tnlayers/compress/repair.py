@@ -7,7 +7,8 @@ arXiv 1503.02531) from the original. What is kept is the best on the validation 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, cast
@@ -122,9 +123,9 @@ def repair(
     fabric = fabric or Fabric(accelerator="auto", devices=1)
     chosen = loader if validation is None else validation
     total = _batches(loader, chosen, sweeps and len(list(layers_in(model))), epochs)
-    modes = {module: module.training for module in model.modules()}
     with (
         frozen(model, trainable),
+        _same_modes(model),
         torch.random.fork_rng(),
         showing("repair", total, wanted=progress and fabric.is_global_zero) as step,
     ):
@@ -134,6 +135,11 @@ def repair(
         pupil = Pupil(model=runnable, teacher=original, distance=distance, fabric=fabric, step=step)
         best = Best(model, lambda: pupil.measured(chosen))
         began, after = best.distance, None
+        if began == float("inf"):
+            raise TNLayersError(
+                "The outputs of the model or of the teacher are NaN or infinite on these batches: there is nothing to "
+                "come closer to. Look at the batches and at both models' weights."
+            )
         fitted: dict[str, tuple[float, float]] = {}
         skipped: dict[str, str] = {}
         if sweeps:
@@ -143,8 +149,6 @@ def repair(
         model.load_state_dict(best.state)
         told = tuple(pupil.distilled(loader, epochs, stepping, schedule, best))
         model.load_state_dict(best.state)
-        for module, mode in modes.items():
-            module.training = mode
     return Repaired(
         began=began,
         layers=fitted,
@@ -154,6 +158,17 @@ def repair(
         kept=best.kept,
         delivered=best.distance,
     )
+
+
+@contextmanager
+def _same_modes(model: nn.Module) -> Iterator[None]:
+    """Training and evaluation of every module are afterwards as before."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _set_up(
@@ -186,6 +201,11 @@ def _batches(loader: Iterable[Any], chosen: Iterable[Any], layers: int, epochs: 
 
 
 def _check(loader: Iterable[Any], *, sweeps: int, epochs: int, lr: float, temperature: float, trainable: str) -> None:
+    if isinstance(loader, torch.Tensor):
+        raise TNLayersError(
+            f"The loader is a tensor of shape {tuple(loader.shape)}, each row of which would be a batch: give [tensor] "
+            "for one batch, or a DataLoader."
+        )
     if iter(loader) is loader:
         raise TNLayersError(
             "The loader can be iterated only once, and repair needs it several times: give list(loader)."

@@ -8,7 +8,10 @@ from io import StringIO
 from typing import Any
 
 FORMAT = "tnlayers.compressed/1"
-HEADINGS = ("layer", "network", "parameters", "of dense", "flops", "bytes", "error", "output error", "time", "note")
+HEADINGS = (
+    *("layer", "asked", "network", "parameters", "of dense", "flops"),
+    *("bytes", "error", "output error", "time", "note"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,7 @@ class LayerReport:
         """The row of a table, in the order of `HEADINGS`."""
         return (
             self.name,
+            self.asked,
             self.network,
             f"{self.after.parameters:,}",
             f"{self.after.parameters / max(self.before.parameters, 1):.3f}",
@@ -168,7 +172,7 @@ class CompressReport:
 
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
         for heading in HEADINGS:
-            left = heading in ("layer", "network", "note")
+            left = heading in ("layer", "asked", "network", "note")
             table.add_column(heading, justify="left" if left else "right", overflow="fold")
         for layer in self.layers:
             table.add_row(*layer.cells())
@@ -177,7 +181,12 @@ class CompressReport:
         assert isinstance(console.file, StringIO)
         rows = "\n".join(f"{a:<11}{b:>16} -> {c:>16}  {d}" for a, b, c, d in self.totals())
         body = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
-        return f"{self.title()}\n\n{body}\n\n{rows}\nflops and times are for a batch of {self.batch}."
+        return f"{self.title()}\n\n{body}\n\n{rows}\n{self.footnote()}"
+
+    def footnote(self) -> str:
+        """What the numbers are of."""
+        bounds = " Errors are bounds from singular values." if self.dry_run else ""
+        return f"Flops and times (over the dense layer's, predicted) are for a batch of {self.batch}.{bounds}"
 
 
 def _or_dash(value: float | None, form: str) -> str:

@@ -27,7 +27,7 @@ _STYLE = """
 .tnl-report .track i{display:block;height:4px;background:var(--bar);border-radius:2px}
 .tnl-report p{color:var(--dim);margin:0}
 """
-_LEFT = {"layer": "left", "network": "left net", "note": "left note"}
+_LEFT = {"layer": "left", "asked": "left", "network": "left net", "note": "left note"}
 
 
 def page(report: CompressReport) -> str:
@@ -43,7 +43,7 @@ def page(report: CompressReport) -> str:
 
 def fragment(report: CompressReport) -> str:
     """The part that a notebook shows."""
-    head = "".join(f'<th class="{_LEFT.get(name, "")}">{name}</th>' for name in HEADINGS)
+    head = "".join(f'<th class="{_LEFT.get(name, "").split(" ")[0]}">{name}</th>' for name in HEADINGS)
     rows = "".join(_row(layer) for layer in report.layers)
     totals = "".join(
         f'<tr><td class="left">{name}</td><td>{before}</td><td>{after}</td><td>{ratio}</td></tr>'
@@ -52,8 +52,7 @@ def fragment(report: CompressReport) -> str:
     return (
         f'<div class="tnl-report"><style>{_STYLE}</style><h2>{escape(report.title())}</h2>'
         f'<table><tr><th class="left">whole model</th><th>before</th><th>after</th><th>ratio</th></tr>{totals}</table>'
-        f"<table><tr>{head}</tr>{rows}</table><p>Flops and times (over the dense layer's, predicted) are for a batch "
-        f"of {report.batch}.{' Errors are bounds from singular values.' if report.dry_run else ''}</p></div>"
+        f"<table><tr>{head}</tr>{rows}</table><p>{escape(report.footnote())}</p></div>"
     )
 
 

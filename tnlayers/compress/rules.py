@@ -62,6 +62,11 @@ def rules_for(
         >>> [str(rule) for rule in rules_for([["conv"], ["fc"]], ["mpo"], {"fc": None})]
         ['mpo', "dense (rule 'fc')"]
     """
+    if rules is not None and not isinstance(rules, Mapping):
+        raise TNLayersError(
+            f"rules={rules!r} must be a mapping of patterns on layer names, such as "
+            "{'encoder.*': 'mpo', 'head': None}."
+        )
     found = [Rule(networks=tuple(make_spec(network) for network in networks))] * len(names)
     for pattern, given in (rules or {}).items():
         rule = _rule(pattern, given, networks)

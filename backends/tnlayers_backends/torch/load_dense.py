@@ -58,7 +58,9 @@ def load_dense(model: M, state: Mapping[str, Tensor]) -> M:
     given = {key: tuple(value.shape) for key, value in state.items()}
     wrong = sorted({key for key, shape in [*wanted.items(), *given.items()] if wanted.get(key) != given.get(key)})
     if wrong:
-        told = ", ".join(f"{key}: {given.get(key)} given, {wanted.get(key)} wanted" for key in wrong[:5])
+        told = ", ".join(
+            f"{key}: {given.get(key, 'nothing')} given, {wanted.get(key, 'nothing')} wanted" for key in wrong[:5]
+        )
         raise TNLayersError(f"The checkpoint does not fit this {type(model).__name__} at {len(wrong)} names: {told}.")
     found = {
         prefix: decomposed(_matrix(layer, state[f"{prefix}weight"]), replace(layer.spec, bias=False))

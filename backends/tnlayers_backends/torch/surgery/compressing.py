@@ -77,6 +77,18 @@ class Compression:
     def _check(self) -> None:
         if not isinstance(self.model, nn.Module):
             raise TNLayersError(f"compress takes a torch module, got a {type(self.model).__name__}.")
+        empty = [name for name, parameter in self.model.named_parameters() if parameter.is_meta]
+        if empty:
+            raise TNLayersError(
+                f"{len(empty)} parameters, {empty[0]} among them, are on the meta device, without values to decompose. "
+                "Load the trained weights first: model.to_empty(device='cpu').load_state_dict(...), or without "
+                "torch.device('meta')."
+            )
+        stored = [name for name, one in self.model.named_parameters() if one.is_floating_point() and one.itemsize == 1]
+        if stored:
+            raise TNLayersError(
+                f"{stored[0]} is kept in 8 bits, in which nothing can be computed: compress model.to(torch.bfloat16)."
+            )
         if isinstance(self.batch, bool) or not isinstance(self.batch, int) or self.batch < 1:
             raise TNLayersError(f"batch={self.batch!r} must be an integer of at least 1.")
 
@@ -142,7 +154,8 @@ class Compression:
             raise TNLayersError(
                 f"{self.budget} leaves {max(limit, 0):,} {unit} for the weights of the layers, and their smallest "
                 f"networks have {least:,}: ask for {least - limit:,} {unit} more, leave fewer layers dense by rules, "
-                "or offer other network types."
+                "or offer other network types. Layers that are networks already stay as they are; their round_ makes "
+                "them smaller."
             )
         return [
             next(one for one in candidate.options if (one.spec, one.cost) == (option.spec, option.cost))

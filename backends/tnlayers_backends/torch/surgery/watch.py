@@ -68,9 +68,11 @@ def watch(model: nn.Module, sites: Sequence[Site], sample: ModelSample, *, data_
         memory: Keeps the sensitivities, each of which is a run of the whole sample.
 
     Raises:
-        TNLayersError: If the model does not run on the sample, or its outputs have no numbers.
+        TNLayersError: If there are no batches, the model does not run on them, or its outputs are no finite numbers.
     """
     batches = list(_batches(sample))
+    if not batches:
+        raise TNLayersError("The sample has no batches: give a tensor, or a list of batches that is not used up.")
     seen = {member: Seen() for site in sites for member in site.members}
     handles = [
         site.host.register_forward_pre_hook(_observer(site, entry, data_aware), with_kwargs=True)
@@ -82,6 +84,12 @@ def watch(model: nn.Module, sites: Sequence[Site], sample: ModelSample, *, data_
         finally:
             for handle in handles:
                 handle.remove()
+        bad = sum(int((~outputs.isfinite()).sum()) for outputs in reference)
+        if bad:
+            raise TNLayersError(
+                f"{bad} of the {sum(map(len, reference))} outputs of the model on the sample are NaN or infinite: no "
+                "error of them has a size. Look at the sample and at the model's weights."
+            )
         covariances = [_covariance(site, seen) for site in sites]
         sensitivity = _sensitivities(model, sites, covariances, batches, reference, memory)
     return Watched(examples=sum(_examples(batch) for batch in batches), seen=seen, sensitivity=sensitivity)
@@ -94,6 +102,8 @@ def _covariance(site: Site, seen: Mapping[Site, Seen]) -> Tensor | None:
     if not known:
         return None
     moments = torch.stack([one.moment for one in known if one.moment is not None])
+    if not moments.any():  # inputs that are always zero say nothing: the weight's own error counts
+        return None
     return moments.sum(0) / sum(one.vectors for one in known)
 
 
@@ -163,8 +173,9 @@ def _run(model: nn.Module, batch: Any) -> Tensor:
         result = model(*args, **kwargs)
     except Exception as error:
         raise TNLayersError(
-            f"The model does not run on the sample: {type(error).__name__}: {error}. Give what the model takes: a "
-            "tensor, a tuple of arguments, a mapping of keywords, or an iterable of such batches."
+            f"The model does not run on the sample: {type(error).__name__}: {str(error).rstrip('.')}. Give what the "
+            "model takes: a tensor, a tuple of arguments, a mapping of keywords, or an iterable of such batches; "
+            "without labels, and in the model's dtype and on its device."
         ) from error
     found = [value.detach().double().reshape(-1) for value in _tensors(result) if value.is_floating_point()]
     if not found:
