@@ -144,8 +144,9 @@ def made(seconds: float) -> str:
     names = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
     versions = f"jax {version('jax')}, numpy {version('numpy')}, Python {platform.python_version()}"
     processor = names[0] if names else platform.machine()
-    command = f"taskset -c 0 python docs/make_chunks.py --seconds {seconds:g}"
-    return f"`{command}` at commit {commit}, {versions}, one core of {processor}."
+    cores, load = ",".join(map(str, sorted(os.sched_getaffinity(0)))), os.getloadavg()[1]
+    command = f"taskset -c {cores} python docs/make_chunks.py --seconds {seconds:g}"
+    return f"`{command}` at commit {commit}, {versions}, {processor}; load average {load:.0f} meanwhile."
 
 
 if __name__ == "__main__":
