@@ -50,7 +50,7 @@ def test_pictures_are_drawn_alike_each_time(tmp_path):
     pytest.importorskip("matplotlib", reason="the pictures need it")
     for folder in ("one", "two"):
         figures.draw(tmp_path / folder, RUNS, STRUCTURE)
-    for part in ("fig2", "fig3", "cost"):
+    for part in ("fig2", "fig3", "cost", "cifar"):
         one, two = ((tmp_path / folder / f"paper-{part}.svg").read_bytes() for folder in ("one", "two"))
         assert one == two
 
@@ -352,6 +352,7 @@ def test_the_command_tells_what_would_run_and_writes_the_page(tmp_path, capsys):
     told_here = json.loads(capsys.readouterr().out)
     assert len(told_here["missing"]) == 12
     assert "fig2_bond_cap" in told_here["differences"]
+    assert told_here["taken_in"] == 0
     assert 0 < told_here["chosen"] < 12
     assert not (tmp_path / "paper.md").exists()
     with pytest.raises(SystemExit, match="0"):

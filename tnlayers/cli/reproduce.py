@@ -95,8 +95,7 @@ def reproduce(
         raise TNLayersError(f"{what} has no row of model={model!r}; it has {', '.join(there)}.")
     store = Store(folder=docs / "results")
     structure = complete(store, keep=not dry_run)
-    if not dry_run:
-        store.gather(sorted(folder for folder in runs.glob("*") if folder.is_dir()))
+    taken = [] if dry_run else store.gather(sorted(folder for folder in runs.glob("*") if folder.is_dir()))
     if time_steps and not dry_run:
         measure_steps(store, wanted)
     jobs = schedule(
@@ -106,6 +105,8 @@ def reproduce(
     points = dict.fromkeys(point.key for row in wanted for point in differences(row.model))
     if not as_json:
         _print(jobs, chosen, budget)
+        if taken:
+            out().print(f"{len(taken)} finished runs in {runs} are new and stored.", soft_wrap=True)
         out().print(
             f"Paper and code disagree in {len(points)} points on these models (told at the end of the page, and by "
             f"tnlayers describe): {', '.join(points)}.",
@@ -120,7 +121,7 @@ def reproduce(
                 write(store, docs)
         write(store, docs)
     if as_json:
-        print_json(_report(jobs, chosen, finished, docs) | {"differences": list(points)})
+        print_json(_report(jobs, chosen, finished, docs) | {"differences": list(points), "taken_in": len(taken)})
     elif not dry_run:
         out().print(f"{len(finished)} runs finished. The page: {docs / 'paper.md'}", soft_wrap=True)
 

@@ -33,7 +33,7 @@ class Point:
     """A measured accuracy in percent, of the best test epoch: mean, deviation over seeds (0 with one), and seeds.
 
     Attributes:
-        recipe: Told in words, with the name of the accelerator if one was used.
+        recipe: Told in words, with the epochs last.
     """
 
     row: Row
@@ -52,19 +52,23 @@ def points(part: str, runs: Sequence[Run], structure: Structure) -> list[Point]:
         for group in of(runs, row.model, row.network, row.data):
             values = [100 * run["best_test_accuracy"] for run in group]
             counts = structure[row.model][row.network]
-            device = f", {group[0]['device']}" if accelerated(group[0]) else ""
             found.append(
                 Point(
                     row=row,
                     mean=statistics.mean(values),
                     std=statistics.stdev(values) if len(values) > 1 else 0.0,
                     seeds=len(values),
-                    recipe=f"{told(group[0])}, {group[0]['recipe']['epochs']} epochs{device}",
+                    recipe=_words(group[0]),
                     weights=counts["weights"],
                     flops=counts["flops"],
                 )
             )
     return found
+
+
+def _words(run: Run) -> str:
+    epochs = f"{run['recipe']['epochs']} epochs{' on a GPU' if accelerated(run) else ''}"
+    return ", ".join([*(part for part in told(run).split(", ") if not part.startswith("epochs ")), epochs])
 
 
 def series(measured: Sequence[Point]) -> dict[str, list[Point]]:
@@ -77,7 +81,7 @@ def series(measured: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def draw(folder: Path, runs: Sequence[Run], structure: Structure) -> None:
-    """Write paper-fig2.svg, paper-fig3.svg and paper-cost.svg.
+    """Write paper-fig2.svg, paper-fig3.svg, paper-cost.svg (MNIST) and paper-cifar.svg.
 
     Args:
         folder: Made if it is not there.
@@ -88,11 +92,12 @@ def draw(folder: Path, runs: Sequence[Run], structure: Structure) -> None:
     from matplotlib.figure import Figure
 
     folder.mkdir(parents=True, exist_ok=True)
-    mnist = points("fig2", runs, structure) + [p for p in points("table1", runs, structure) if p.row.data == "mnist"]
+    everything = points("all", runs, structure)
     wanted: list[tuple[str, list[Point], Callable[[Figure, list[Point]], None], tuple[float, float]]] = [
         ("fig2", points("fig2", runs, structure), _fig2, (6.4, 4.4)),
         ("fig3", points("fig3", runs, structure), _fig3, (6.4, 4.4)),
-        ("cost", mnist, _cost, (11.0, 4.0)),
+        ("cost", [p for p in everything if p.row.data == "mnist"], _cost, (11.0, 4.0)),
+        ("cifar", [p for p in everything if p.row.data == "cifar10"], _cifar, (11.0, 4.0)),
     ]
     with matplotlib.rc_context({"svg.hashsalt": "tnlayers", "svg.fonttype": "none", "font.size": 10}):
         for part, measured, draw_part, size in wanted:
@@ -184,6 +189,37 @@ def _cost(figure: Figure, measured: list[Point]) -> None:
         panels[1].legend(frameon=False)
 
 
+def _cifar(figure: Figure, measured: list[Point]) -> None:
+    """Every model and recipe of which two forms were run; the third panel is for the words."""
+    weights, flops, words = figure.subplots(1, 3)
+    colours = (ORANGE, BLUE, GREEN, PURPLE, GREY)
+    models = dict.fromkeys(point.row.model for point in measured)
+    for number, model in enumerate(models):
+        lines = series([point for point in measured if point.row.model == model])
+        for (recipe, line), marker in zip(lines.items(), "osD^v", strict=False):
+            for point in line:
+                label = f"{model}, {point.row.network} ({recipe})"
+                for axes, x in ((weights, point.weights / 1e6), (flops, point.flops / 1e6)):
+                    place = [(x, point.mean, point.std)]
+                    filled = point.row.network != "dense"
+                    _errorbar(axes, place, colours[number % len(colours)], label, marker, filled=filled)
+    for axes, against, ticks in (
+        (weights, "million weights of the model", (1, 2, 5, 10, 20)),
+        (flops, "million flops of one image", (300, 1000, 3000, 10_000)),
+    ):
+        axes.set_xlabel(against)
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlim(0.8 * ticks[0], 1.6 * ticks[-1])
+        axes.margins(y=0.2)
+        axes.grid(alpha=0.25)
+    weights.set_ylabel("best test accuracy, %")
+    words.axis("off")
+    if measured:
+        words.legend(*weights.get_legend_handles_labels(), frameon=False, fontsize=7, loc="center")
+
+
 def _errorbar(
     axes: Axes, line: Sequence[tuple[float, float, float]], colour: str, label: str, style: str, *, filled: bool
 ) -> None:
@@ -195,7 +231,7 @@ def _errorbar(
 def _finish(axes: Axes) -> None:
     axes.set_ylabel("best test accuracy, %")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="lower right", fontsize=8)
 
 
 def _seeds(point: Point) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from tnlayers.reproduce.cells import MEASURED, Structure, measured, rho, seconds
 from tnlayers.reproduce.paper import OTHERS, ROWS, TYPES, Row, rows
 from tnlayers.reproduce.store import of
-from tnlayers.reproduce.told import Run
+from tnlayers.reproduce.told import Run, accelerated, told
 
 _BEGIN = """## Other networks in the same places
 
@@ -37,7 +38,23 @@ def others(runs: Sequence[Run], structure: Structure, steps: Structure) -> str:
         lines += [f"{_counts(row, structure, steps)} {measured(group)} |" for group in groups] or [
             f"{_counts(row, structure, steps)}{'  |' * 8}"
         ]
-    return "\n".join([*lines, "", *_further(runs)])
+    return "\n".join([*lines, "", *_orders(runs), *_further(runs)])
+
+
+def _orders(runs: Sequence[Run]) -> list[str]:
+    """Networks of one model in the order of their accuracy, where more than dense and mpo were run by one recipe."""
+    found: dict[tuple[str, str, bool], list[tuple[float, str]]] = {}
+    for row in rows(TYPES):
+        for group in of(runs, row.model, row.network, row.data):
+            final = statistics.mean(100 * run["final_test_accuracy"] for run in group)
+            key = (row.model, told(group[0]), accelerated(group[0]))
+            found.setdefault(key, []).append((final, f"{row.network} {final:.2f}"))
+    return [
+        f"{model}, {recipe}, by the accuracy after the last epoch: "
+        f"{', '.join(words for _, words in sorted(networks, reverse=True))}.\n"
+        for (model, recipe, _), networks in found.items()
+        if len(networks) > 2
+    ]
 
 
 def _lengths(row: Row, runs: Sequence[Run]) -> set[int | None]:

@@ -24,8 +24,9 @@ drawings.
 "paper" is the recipe of that name of `tnlayers train`, which for FC2 clips gradients at norm 1 (`docs/mnist.md` says
 why) and on CIFAR-10 trains on 45,000 images and holds 5,000 out, where the paper has 50,000 and chooses by the test
 set: `--paper-selection` of `train` and `reproduce`, and "paper selection" in the column of the recipe. Any other
-recipe is named with what it changes from a named one: such a row is no repetition of the paper's. "Weights in place"
-are those that stand where the paper replaces layers.
+recipe is named with what it changes from a named one: such a row is no repetition of the paper's. On MNIST nothing is
+held out by either recipe, and "final" is chosen by nothing. "Weights in place" are those that stand where the paper
+replaces layers. Runs on an accelerator have rows of their own.
 
 ```bash
 tnlayers reproduce --dry-run                      # what is missing, and about how long each run takes here
@@ -56,7 +57,7 @@ def page(runs: Sequence[Run], structure: Structure, steps: Structure) -> str:
     parts = [_BEGIN, _STRUCTURE, _structure(structure)]
     for part in PARTS:
         parts += [f"## {TITLES[part]}\n", *_picture(part), _accuracies(rows(part), runs, structure)]
-    parts += ["## Accuracy against bond, parameters and work\n", *_picture("cost")]
+    parts += ["## Accuracy against bond, parameters and work\n", *_picture("cost"), *_picture("cifar")]
     parts += [others(runs, structure, steps), not_run(runs, structure, steps), _points()]
     return "\n".join(parts)
 
@@ -88,6 +89,7 @@ def _picture(part: str) -> list[str]:
         "fig2": "Accuracy of FC2 against the bond of its first layer, the paper's curve and the measured points",
         "fig3": "Accuracy of ResNet against depth, dense and with an MPO classifier, the paper's and measured",
         "cost": "Accuracy of the MNIST networks against bond, weights and flops",
+        "cifar": "Accuracy of the CIFAR-10 networks against weights and flops, dense hollow and MPO filled",
     }
     return [f"![{words[part]}](img/paper-{part}.svg)\n"] if part in words else []
 
