@@ -101,6 +101,26 @@ def test_a_dense_checkpoint_is_decomposed():
     assert model[3].delivered.error == pytest.approx(error, rel=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore::tnlayers.TNLayersWarning")
+def test_tables_transposed_and_tied_layers_take_a_dense_checkpoint():
+    torch.manual_seed(0)
+    make = lambda: nn.Sequential(nn.Embedding(30, 12), Conv1D(12, 12), nn.Linear(12, 30))  # noqa: E731
+    dense, other = make(), make()
+    for model in (dense, other):
+        model[2].weight = model[0].weight
+    rules = {"*": {"network": "mpo(cores=2)", "bond_dim": 8}, "1": {"network": "lowrank", "bond_dim": 5}}
+    made = tnl.compress(dense, ratio=1.0, rules=rules).model
+    tnl.load_dense(made, other.state_dict())
+    wanted = tnl.compress(other, ratio=1.0, rules=rules).model
+    ids = torch.arange(30)
+    torch.testing.assert_close(made(ids), wanted(ids), rtol=1e-4, atol=1e-5)
+    assert made[2].core_0 is made[0].core_0
+    assert (made(ids) - tnl.compress(dense, ratio=1.0, rules=rules).model(ids)).abs().max() > 0.1  # teeth
+    state = other.state_dict() | {"2.weight": torch.zeros(30, 12)}
+    with pytest.raises(tnl.TNLayersError, match=r"'0\.weight' and '2\.weight' differ .* share their cores"):
+        tnl.load_dense(made, state)
+
+
 def test_load_state_dict_names_the_way():
     dense, model = models(2)
     with pytest.raises(tnl.TNLayersError, match=r"'0.weight'.*tnl.load_dense\(model, state_dict\)"):

@@ -9,8 +9,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from tnlayers.compress.decompose import Decomposition
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.conv import TNConv
+from tnlayers_backends.torch.embedding import TNEmbedding
 from tnlayers_backends.torch.from_dense import decomposed, filled
 from tnlayers_backends.torch.linear import TNLinear
 from tnlayers_backends.torch.module import TNModule
@@ -25,7 +27,8 @@ def load_dense(model: M, state: Mapping[str, Tensor]) -> M:
     Either all of it is loaded or nothing. `layer.delivered.error` of each layer tells what its bonds cost.
 
     Args:
-        model: With linear layers or convolutions of tnlayers; set in place.
+        model: With linear layers, convolutions or embeddings of tnlayers; set in place. Layers that share their cores
+            take one weight.
         state: The state dict of the same model with dense layers.
 
     Returns:
@@ -47,12 +50,14 @@ def load_dense(model: M, state: Mapping[str, Tensor]) -> M:
     own = {key: value for key, value in model.state_dict().items() if not key.startswith(tuple(layers))}
     wanted = {key: tuple(value.shape) for key, value in own.items()}
     for prefix, layer in layers.items():
-        if not isinstance(layer, TNLinear) and not (isinstance(layer, TNConv) and layer.view == "kernel"):
+        kernel = isinstance(layer, TNConv) and layer.view == "kernel"
+        if not kernel and not isinstance(layer, (TNLinear, TNEmbedding)):
             raise TNLayersError(
                 f"The {type(layer).__name__} at {prefix[:-1]!r} has no dense weight for load_dense to take. Load the "
-                "dense model first, and make this layer of it (from_embedding, from_conv)."
+                "dense model first, and make this layer of it (from_conv)."
             )
-        wanted[f"{prefix}weight"] = tuple(layer.to_dense().shape)
+        shape = tuple(layer.to_dense().shape)
+        wanted[f"{prefix}weight"] = shape[::-1] if _is_conv1d(layer) else shape
         if layer.bias is not None:
             wanted[f"{prefix}bias"] = tuple(layer.bias.shape)
     given = {key: tuple(value.shape) for key, value in state.items()}
@@ -62,19 +67,35 @@ def load_dense(model: M, state: Mapping[str, Tensor]) -> M:
             f"{key}: {given.get(key, 'nothing')} given, {wanted.get(key, 'nothing')} wanted" for key in wrong[:5]
         )
         raise TNLayersError(f"The checkpoint does not fit this {type(model).__name__} at {len(wrong)} names: {told}.")
-    found = {
-        prefix: decomposed(_matrix(layer, state[f"{prefix}weight"]), replace(layer.spec, bias=False))
-        for prefix, layer in layers.items()
-    }
+    found: dict[int, Decomposition] = {}  # by the id of a core: layers that share theirs are decomposed once
+    sources: dict[int, str] = {}
     for prefix, layer in layers.items():
-        filled(layer, found[prefix], state.get(f"{prefix}bias"))
+        core, name = _core(layer), f"{prefix}weight"
+        first = sources.setdefault(core, name)
+        if first == name:
+            found[core] = decomposed(_matrix(layer, state[name]), replace(layer.spec, bias=False))
+        elif not torch.equal(state[first], state[name]):
+            raise TNLayersError(f"{first!r} and {name!r} differ in the checkpoint, but their layers share their cores.")
+    for prefix, layer in layers.items():
+        filled(layer, found[_core(layer)], state.get(f"{prefix}bias"))
     for key, value in own.items():
         value.copy_(state[key])
     return model
 
 
+def _core(layer: TNModule) -> int:
+    return id(next(iter(layer.cores.values())))
+
+
+def _is_conv1d(layer: TNModule) -> bool:
+    """Whether this stands for a Conv1D of transformers, which holds its weight as (in_features, out_features)."""
+    return hasattr(layer, "nf")
+
+
 def _matrix(layer: TNModule, weight: Tensor) -> Tensor:
     """A dense weight in the network's own order of features."""
+    if isinstance(layer, TNEmbedding) or _is_conv1d(layer):
+        weight = weight.mT
     if weight.ndim > 2:
         return weight.movedim(1, -1).reshape(len(weight), -1)
     if layer.in_order is not None:

@@ -100,5 +100,6 @@ def _on_cores_of(layer: TNModule, member: Site, turned: bool) -> TNModule:
         made.register_parameter(name, core)
     if bias is not None:
         made.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
+    made._set_map(made._map.on(layer._map.device))
     made.delivered = layer.delivered
     return made.train(member.host.training)
