@@ -1,12 +1,14 @@
-"""Cells: the layers, batch sizes and modes that are timed."""
+"""Cells: one layer, batch size and mode each, and which of them there are; `schedule.py` puts them in order."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from tnlayers.errors import TNLayersError
+from tnlayers.bench.own_network import declare
 from tnlayers.modes import factorise
+from tnlayers.spec import Spec
+from tnlayers.spec import spec as make_spec
 
 Mode: TypeAlias = Literal["forward", "training"]
 
@@ -37,6 +39,7 @@ class Cell:
         dtype: float32 or bfloat16.
         threads: CPU threads.
         network: A template in place of `mpo(cores=..., bond=...)`: another network type.
+        framework: "torch", or "jax" under jit.
     """
 
     in_features: int
@@ -48,11 +51,24 @@ class Cell:
     dtype: str = "float32"
     threads: int = 1
     network: str = ""
+    framework: str = "torch"
 
     @property
     def template(self) -> str:
         """The network as a template without sizes."""
         return self.network or f"mpo(cores={self.cores}, bond={self.bond})"
+
+    @property
+    def layer(self) -> tuple[int, int, int]:
+        """(in_features, out_features, cores), as in `LAYERS`."""
+        return self.in_features, self.out_features, self.cores
+
+    @property
+    def spec(self) -> Spec:
+        """The layer's declaration, bonds above their maximum clipped."""
+        if self.network.startswith("chord"):
+            declare()
+        return make_spec(self.template, self.in_features, self.out_features)
 
     @property
     def in_modes(self) -> tuple[int, ...]:
@@ -65,11 +81,28 @@ class Cell:
         return tuple(factorise(self.out_features, self.cores))
 
     @property
+    def ranks(self) -> tuple[int, ...]:
+        """The bonds of the mpo as other libraries take them: clipped as ours are, with a 1 at both ends."""
+        (graph,) = self.spec.graphs
+        return (1, *(graph.shape(core)[-1] for core in graph.cores[:-1]), 1)
+
+    @property
+    def dense_flops(self) -> int:
+        """Flops of the dense layer, by which cells are ordered and their time is guessed."""
+        return 2 * self.batch * self.in_features * self.out_features * (3 if self.mode == "training" else 1)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a cell of the grid: mpo, torch, float32, one thread."""
+        return (self.network, self.framework, self.dtype, self.threads) == ("", "torch", "float32", 1)
+
+    @property
     def name(self) -> str:
         """One word that names the cell, such as `4096-4096-c4-r16-b128-training`."""
         network = f"c{self.cores}-r{self.bond}" if not self.network else self.network.replace(" ", "")
         rest = "" if (self.dtype, self.threads) == ("float32", 1) else f"-{self.dtype}-t{self.threads}"
-        return f"{self.in_features}-{self.out_features}-{network}-b{self.batch}-{self.mode}{rest}"
+        jit = "" if self.framework == "torch" else f"-{self.framework}"
+        return f"{self.in_features}-{self.out_features}-{network}-b{self.batch}-{self.mode}{rest}{jit}"
 
     def to_dict(self) -> dict[str, Any]:
         """The cell as plain data."""
@@ -89,39 +122,20 @@ MODES: tuple[Mode, ...] = ("forward", "training")
 
 
 def grid() -> tuple[Cell, ...]:
-    """All cells: the whole grid for mpo in float32 on one thread, then the named cells with other settings."""
-    plain = tuple(
+    """The whole grid: mpo in float32 on one thread."""
+    return tuple(
         Cell(in_features=i, out_features=o, cores=c, bond=r, batch=b, mode=mode)
         for i, o, c in LAYERS
         for r in BONDS
         for b in BATCHES
         for mode in MODES
     )
-    others = tuple(
+
+
+def named(**changes: Any) -> tuple[Cell, ...]:
+    """The named cells in both modes, with other settings than those of the grid."""
+    return tuple(
         Cell(in_features=i, out_features=o, cores=c, bond=r, batch=b, mode=mode, **changes)
-        for changes in ({"threads": 2}, {"dtype": "bfloat16"})
         for i, o, c, r, b in NAMED
         for mode in MODES
     )
-    return plain + others
-
-
-def quick() -> tuple[Cell, ...]:
-    """A few minutes' worth: the named cells that are small, in both modes."""
-    return tuple(
-        Cell(in_features=i, out_features=o, cores=c, bond=r, batch=b, mode=mode)
-        for i, o, c, r, b in NAMED[:4]
-        for mode in MODES
-    )
-
-
-def select(cells: tuple[Cell, ...], pattern: str | None) -> tuple[Cell, ...]:
-    """The cells whose name contains the pattern.
-
-    Raises:
-        TNLayersError: If there is none.
-    """
-    found = tuple(cell for cell in cells if pattern is None or pattern in cell.name)
-    if not found:
-        raise TNLayersError(f"No cell's name contains {pattern!r}. Names look like {cells[0].name!r}.")
-    return found

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tnlayers.bench.cells import Cell
+from tnlayers.layer import build
 from tnlayers.lower import forward
 from tnlayers.nn import TNLinear
 
@@ -22,14 +23,8 @@ Contender: TypeAlias = Callable[[Cell], nn.Module]
 
 def ours(cell: Cell) -> TNLinear:
     """The layer of this library, as it comes."""
-    return TNLinear(
-        cell.in_features,
-        cell.out_features,
-        bias=False,
-        dtype=getattr(torch, cell.dtype),
-        network=cell.template,
-        seed=0,
-    )
+    layer: TNLinear = build(cell.spec, backend="torch", seed=0, dtype=cell.dtype)
+    return layer
 
 
 def dense(cell: Cell) -> nn.Module:
@@ -55,13 +50,18 @@ class _Contraction(nn.Module):
     def __init__(self, cell: Cell) -> None:
         super().__init__()
         self.layer = ours(cell)
-        (self.graph,) = self.layer.spec.graphs
+        (self.graph,), self.spec = self.layer.spec.graphs, self.layer.spec
         self.contraction = forward(self.graph, cell.batch)
-        self.out_features = cell.out_features
 
     def operands(self, x: Tensor) -> list[Tensor]:
         """X with one axis per mode, and the cores."""
+        x = functional.pad(x, (0, self.spec.pad_in)) if self.spec.pad_in else x
         return [x.reshape(-1, *self.graph.in_modes), *self.layer.cores.values()]
+
+    def vectors(self, y: Tensor) -> Tensor:
+        """The result as vectors of out_features."""
+        y = y.reshape(len(y), -1)
+        return y[:, : self.spec.out_features] if self.spec.pad_out else y
 
 
 class TorchEinsum(_Contraction):
@@ -73,7 +73,7 @@ class TorchEinsum(_Contraction):
 
     def forward(self, x: Tensor) -> Tensor:
         """Vectors (batch, in_features) -> (batch, out_features)."""
-        return torch.einsum(self.equation, *self.operands(x)).reshape(-1, self.out_features)
+        return self.vectors(torch.einsum(self.equation, *self.operands(x)))
 
 
 class OptEinsum(TorchEinsum):
@@ -89,7 +89,7 @@ class OptEinsum(TorchEinsum):
     def forward(self, x: Tensor) -> Tensor:
         """Vectors (batch, in_features) -> (batch, out_features)."""
         y: Tensor = self.expression(*self.operands(x), backend="torch")
-        return y.reshape(-1, self.out_features)
+        return self.vectors(y)
 
 
 class TensorNetwork(_Contraction):
@@ -109,7 +109,7 @@ class TensorNetwork(_Contraction):
                     ends[index] = node[axis]
         result = tn.contractors.greedy(nodes, output_edge_order=[ends[i] for i in self.contraction.output])
         y: Tensor = result.tensor
-        return y.reshape(-1, self.out_features)
+        return self.vectors(y)
 
 
 OWN: dict[str, Contender] = {

@@ -1,137 +1,117 @@
-"""Measuring: contenders of one cell in turns, rounds until the time is up, and the peak of memory of each.
+"""Measuring: the subjects of one cell in turns, round after round, until the cell's time is up.
 
-A round times every contender once, in a new order each round. CPU time of the process is counted on one thread, so that
-other processes of the machine disturb less; wall time where there are several threads.
+A round times subjects once each, in a new order. Those that are in the running (within twice the time of the fastest other
+library or way, with ours and the dense layer) share most of the time and take part in every round; the others take
+part in fewer, evenly spread, so that a slow one does not eat the cell. Ratios are of times of the same round. CPU time
+of the process is counted on one thread, so that what else the machine does disturbs less; wall time on several threads.
 """
 
 from __future__ import annotations
 
 import random
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
-from torch.profiler import ProfilerActivity, profile
-
-from tnlayers.bench.cells import Cell
 
 _LEAST_SECONDS = 2e-3  # one timing repeats the call until it lasts this long
-_ROUNDS = (5, 200)
-_GIVE_UP = 40.0  # a contender this many times slower than dense at its first call is timed once
+_ROUNDS = 200  # at most
+_FEWEST = 3  # for those in the running; one for others
+_NEAR = 2.0
+_NEAR_SHARE = 0.75  # of the cell's time
+OURS, DENSE = "tnlayers", "dense"
+
+Call = Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """One contender in one cell.
+    """One subject in one cell.
 
     Attributes:
-        seconds: The time of one call in each round.
-        peak: Largest number of bytes allocated at once during a call, beyond what was there before it.
-        kept: Bytes allocated by the forward pass and still there when the backward pass starts, the result excluded.
+        seconds: The time of one call, by round.
     """
 
-    seconds: tuple[float, ...]
-    peak: int
-    kept: int
+    seconds: Mapping[int, float]
 
     @property
     def median(self) -> float:
         """Median seconds of one call."""
-        return float(np.median(self.seconds))
+        return float(np.median(list(self.seconds.values())))
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """A quarter of the rounds took less than the first, and a quarter more than the second."""
+        low, high = np.quantile(list(self.seconds.values()), (0.25, 0.75))
+        return float(low), float(high)
 
 
-def call_of(module: nn.Module, cell: Cell) -> Callable[[], Any]:
-    """What is timed: one forward pass without gradients, or one forward and backward pass."""
-    x = torch.randn(cell.batch, cell.in_features).to(getattr(torch, cell.dtype))
-    if cell.mode == "forward":
-
-        def infer() -> Any:
-            with torch.no_grad():
-                return module(x)
-
-        return infer
-    x.requires_grad_()
-    grad = torch.randn(cell.batch, cell.out_features).to(x.dtype)
-
-    def train() -> None:
-        x.grad = None
-        module.zero_grad(set_to_none=True)
-        module(x).backward(grad)
-
-    return train
+def clock_for(threads: int) -> Callable[[], float]:
+    """The clock: CPU time of the process on one thread, wall time on several."""
+    return time.process_time if threads == 1 else time.perf_counter
 
 
-def measure(calls: dict[str, Callable[[], Any]], cell: Cell, *, cap: float, seed: int = 0) -> dict[str, Timing]:
-    """Time all contenders of a cell in turns.
+def measure(calls: Mapping[str, Call], *, threads: int, cap: float, seed: int = 0) -> dict[str, Timing]:
+    """Time all calls in turns.
 
     Args:
-        calls: What to time, by name; "dense" among them.
-        cell: For threads and mode.
-        cap: Seconds after which no further round begins.
+        calls: What to time, by name; each has run before, so that nothing is planned or compiled any more.
+        threads: How many threads they compute with.
+        cap: Seconds that the rounds may take.
         seed: Of the order within rounds.
     """
-    torch.set_num_threads(cell.threads)
-    clock = time.process_time if cell.threads == 1 else time.perf_counter
-    begin = time.perf_counter()
-    repeats, found = {}, {name: [] for name in calls}  # type: ignore[var-annotated]
+    clock = clock_for(threads)
+    repeats, first = {}, {}
     for name, call in calls.items():
-        call()  # first calls plan, allocate, and compile
-        first = _time(call, 1, clock)
-        repeats[name] = max(1, round(_LEAST_SECONDS / max(first, 1e-7)))
-        found[name].append(_time(call, repeats[name], clock))
-    slow = {name for name in calls if found[name][0] > _GIVE_UP * found["dense"][0] and found[name][0] > cap / 20}
-    order = [name for name in calls if name not in slow]
-    shuffle = random.Random(seed).shuffle
-    for number in range(_ROUNDS[1]):
-        if number >= _ROUNDS[0] and time.perf_counter() - begin > cap:
-            break
-        shuffle(order)
+        once = _time(call, 1, clock)
+        repeats[name] = max(1, round(_LEAST_SECONDS / max(once, 1e-7)))
+        first[name] = _time(call, repeats[name], clock) if repeats[name] > 1 else once
+    turns = _turns({name: first[name] * repeats[name] for name in calls}, first, cap)
+    rounds = max(turns.values())
+    found: dict[str, dict[int, float]] = {name: {} for name in calls}
+    shuffled = random.Random(seed)
+    for number in range(rounds):
+        order = [n for n in calls if (number + 1) * turns[n] // rounds > number * turns[n] // rounds]
+        shuffled.shuffle(order)
         for name in order:
-            found[name].append(_time(calls[name], repeats[name], clock))
-    timings = {}
-    for name, call in calls.items():
-        peak, kept = memory(call, cell)
-        seconds = found[name][1:] or found[name]
-        timings[name] = Timing(seconds=tuple(seconds), peak=peak, kept=kept)
-    return timings
+            found[name][number] = _time(calls[name], repeats[name], clock)
+    return {name: Timing(seconds=seconds) for name, seconds in found.items()}
 
 
-def _time(call: Callable[[], Any], repeats: int, clock: Callable[[], float]) -> float:
+def _turns(cost: Mapping[str, float], first: Mapping[str, float], cap: float) -> dict[str, int]:
+    """How many rounds each takes part in: all that are near get the same number, and the others share what is left."""
+    others = [seconds for name, seconds in first.items() if name not in (OURS, DENSE)]
+    bound = _NEAR * min(others, default=0.0)
+    near = {name for name, seconds in first.items() if name in (OURS, DENSE) or seconds <= bound}
+    far = first.keys() - near
+    share = _NEAR_SHARE if far else 1.0
+    rounds = _fit(share * cap, sum(cost[name] for name in near), _FEWEST, _ROUNDS)
+    rest = _fit((1 - share) * cap, sum(cost[name] for name in far), 1, rounds)
+    return {name: rounds if name in near else rest for name in first}
+
+
+def _fit(seconds: float, cost: float, fewest: int, most: int) -> int:
+    return min(most, max(fewest, int(seconds / max(cost, 1e-9))))
+
+
+def _time(call: Call, repeats: int, clock: Callable[[], float]) -> float:
     start = clock()
     for _ in range(repeats):
         call()
     return (clock() - start) / repeats
 
 
-def memory(call: Callable[[], Any], cell: Cell) -> tuple[int, int]:
-    """Peak bytes allocated at once by a call, and the bytes live where its backward pass begins (0 without one)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-            call()
-    assert profiler.profiler is not None
-    events = sorted(profiler.profiler.kineto_results.events(), key=lambda event: event.start_ns())
-    live = peak = kept = 0
-    started = cell.mode == "forward"
-    for event in events:
-        if not started and event.name().startswith("autograd::engine::evaluate_function"):
-            started, kept = True, live
-        if event.name() == "[memory]":
-            live += event.nbytes()
-            peak = max(peak, live)
-    itemsize = getattr(torch, cell.dtype).itemsize
-    return peak, max(0, kept - cell.batch * cell.out_features * itemsize)
-
-
 def ratio(timing: Timing, reference: Timing, *, seed: int = 0) -> tuple[float, float, float]:
     """Median of the ratios of times of the same round, with a 95 % interval by bootstrap over rounds."""
-    n = min(len(timing.seconds), len(reference.seconds))
-    ratios = np.array(timing.seconds[:n]) / np.array(reference.seconds[:n])
-    draws = np.random.default_rng(seed).choice(ratios, (2000, n))
+    common = sorted(timing.seconds.keys() & reference.seconds.keys())
+    return interval([timing.seconds[n] / reference.seconds[n] for n in common], seed=seed)
+
+
+def interval(values: Iterable[float], *, seed: int = 0) -> tuple[float, float, float]:
+    """Median and a 95 % interval of it, by 2000 draws with replacement (Efron 1979, the percentile interval)."""
+    ratios = np.array(list(values))
+    draws = np.random.default_rng(seed).choice(ratios, (2000, len(ratios)))
     low, high = np.quantile(np.median(draws, axis=1), (0.025, 0.975))
     return float(np.median(ratios)), float(low), float(high)

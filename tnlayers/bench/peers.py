@@ -1,7 +1,8 @@
 """The other libraries' MPO layers: `tensorly-torch`, `torch-mpo`, `torchtt`, `tednet`, `tensorkrowch`.
 
 They are imported when they are asked for; one that is not installed is left out and reported as such. Each is built
-with equal modes and bonds, without a bias, and used as its own documentation shows.
+with equal modes and bonds, without a bias, and used as its own documentation shows. Each also gets the same numbers as
+our layer: `CORES` says how a library stores a core, so that what it computes can be compared with the declaration.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def tltorch(implementation: str) -> Callable[[Cell], nn.Module]:
             cell.out_modes,
             bias=False,
             factorization="blocktt",
-            rank=cell.bond,
+            rank=cell.ranks,
             implementation=implementation,
             dtype=getattr(torch, cell.dtype),
         )
@@ -48,7 +49,7 @@ def torch_mpo(cell: Cell) -> nn.Module:
         cell.out_features,
         inp_modes=list(cell.in_modes),
         out_modes=list(cell.out_modes),
-        tt_ranks=cell.bond,
+        tt_ranks=list(cell.ranks),
         bias=False,
         dtype=getattr(torch, cell.dtype),
     )
@@ -63,9 +64,8 @@ class TorchTT(nn.Module):
         import torchtt
 
         self.in_modes, self.out_features = cell.in_modes, cell.out_features
-        ranks = [1, *[cell.bond] * (cell.cores - 1), 1]
         self.layer = torchtt.nn.LinearLayerTT(
-            list(cell.in_modes), list(cell.out_modes), ranks, dtype=getattr(torch, cell.dtype)
+            list(cell.in_modes), list(cell.out_modes), list(cell.ranks), dtype=getattr(torch, cell.dtype)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,9 +79,7 @@ def tednet(cell: Cell) -> nn.Module:
     from tednet.tnn.tensor_train import TTLinear
 
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its compression ratio
-        layer: nn.Module = TTLinear(
-            list(cell.in_modes), list(cell.out_modes), [cell.bond] * (cell.cores - 1), bias=False
-        )
+        layer: nn.Module = TTLinear(list(cell.in_modes), list(cell.out_modes), list(cell.ranks[1:-1]), bias=False)
     return layer.to(getattr(torch, cell.dtype))
 
 
@@ -96,7 +94,9 @@ def tensorkrowch(cell: Cell) -> nn.Module:
             self.sites = []
             for k in range(n):
                 axes = {"input": cell.in_modes[k], "output": cell.out_modes[k]}
-                axes = ({"left": cell.bond} if k else {}) | axes | ({"right": cell.bond} if k < n - 1 else {})
+                axes = (
+                    ({"left": cell.ranks[k]} if k else {}) | axes | ({"right": cell.ranks[k + 1]} if k < n - 1 else {})
+                )
                 self.sites.append(
                     tk.ParamNode(
                         shape=tuple(axes.values()),
@@ -129,6 +129,37 @@ def tensorkrowch(cell: Cell) -> nn.Module:
     network: nn.Module = Network()
     return network.to(getattr(torch, cell.dtype))
 
+
+def _out_before_in(parameter: Tensor, cell: Cell, site: int) -> Tensor:
+    return parameter.permute(0, 2, 1, 3)  # (left, out, in, right)
+
+
+def _as_matrix(parameter: Tensor, cell: Cell, site: int) -> Tensor:
+    axes = (cell.ranks[site], cell.out_modes[site], cell.ranks[site + 1], cell.in_modes[site])
+    return parameter.reshape(axes).permute(0, 3, 1, 2)
+
+
+def _bonds_last(parameter: Tensor, cell: Cell, site: int) -> Tensor:
+    if site == 0:
+        return parameter[None]  # (in, out, right)
+    if site == cell.cores - 1:
+        return parameter.permute(2, 0, 1)[..., None]  # (in, out, left)
+    return parameter.permute(2, 0, 1, 3)  # (in, out, left, right)
+
+
+def _ours(parameter: Tensor, cell: Cell, site: int) -> Tensor:
+    return parameter.reshape(cell.ranks[site], cell.in_modes[site], cell.out_modes[site], cell.ranks[site + 1])
+
+
+# Name -> a core, or its gradient, as a view (left, in, out, right) of the parameter that stores it.
+CORES: dict[str, Callable[[Tensor, Cell, int], Tensor]] = {
+    "tltorch factorized": _out_before_in,
+    "tltorch reconstructed": _out_before_in,
+    "torch-mpo": _as_matrix,
+    "torchtt": _out_before_in,
+    "tednet": _bonds_last,
+    "tensorkrowch": _ours,
+}
 
 # Name -> the module that has to be importable, and how to build the layer.
 PEERS: dict[str, tuple[str, Callable[[Cell], nn.Module]]] = {

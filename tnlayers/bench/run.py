@@ -1,123 +1,135 @@
-"""Running the benchmark: cell by cell into one JSON file, which a second call goes on with."""
+"""Running the benchmark: item by item into one JSON file, which a second call goes on with.
+
+The file keeps a list of runs (commit, machine, versions, ...) and each result names its run. A result counts as done
+only if its run is of the same origin as the present one; one of another commit or machine is measured again when its
+turn comes, and marked by the report until then. The file is replaced as a whole after every item.
+"""
 
 from __future__ import annotations
 
+import gc
 import json
-import os
-import platform
+import time
+import warnings
 from collections.abc import Callable, Iterable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import torch
-from torch import nn
+from tnlayers.atomic import write_text
+from tnlayers.bench.cell_run import run_cell, summary
+from tnlayers.bench.cells import NAMED, Cell
+from tnlayers.bench.growth import Point, measure_point
+from tnlayers.bench.provenance import provenance, same_origin
+from tnlayers.errors import TNLayersError, TNLayersWarning
 
-import tnlayers
-from tnlayers.atomic import replacing
-from tnlayers.bench.cells import Cell
-from tnlayers.bench.contenders import OWN
-from tnlayers.bench.limit import limit
-from tnlayers.bench.measure import Timing, call_of, measure, ratio
-from tnlayers.bench.peers import installed
-
-_PACKAGES = ("torch", "numpy", "opt_einsum", "tensornetwork-ng", "tensorly-torch", "torch-mpo", "torchTT", "tednet")
+FORMAT = "tnlayers.bench/2"
+Item: TypeAlias = Cell | Point
+_NAMED_SHARE = 3.0  # the named cells have as many times the cap: bars are about them
+_GROWTH_SHARE = 0.2  # one contender each
+_CALLS = 14  # that a cell makes with everything about as slow as the dense layer, beside its rounds
+_FLOPS_PER_SECOND = 8e10  # to guess how long a cell takes
 
 
-def run_cells(cells: Iterable[Cell], path: Path, *, cap: float, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Measure the cells that the file does not have yet, and write it after each.
+def run_items(
+    items: Iterable[Item],
+    path: Path,
+    *,
+    cap: float,
+    budget: float | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Measure the items that the file does not have yet, and write it after each.
 
     Args:
-        cells: What to measure.
+        items: What to measure, in order.
         path: JSON file of results, made if it is not there.
-        cap: Seconds per cell after which no further round begins.
-        tell: Takes one line per cell.
+        cap: Seconds of rounds per cell; the named cells have three times as many.
+        budget: Minutes after which nothing more is begun; what would not end in time is passed over. None for no limit,
+            0 to measure nothing.
+        tell: Takes one line per item, or about passing over.
+
+    Raises:
+        TNLayersError: If the file holds something else.
     """
-    data: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"cells": {}}
-    data |= {"machine": machine(), "versions": versions(), "cap_seconds": cap}
-    for cell in cells:
-        if cell.name in data["cells"]:
+    begin = time.perf_counter()
+    data = load(path)
+    run = provenance()
+    own = {number for number, other in enumerate(data["runs"]) if same_origin(other, run)}
+    current = None
+    for item in items:
+        kept = data[_place(item)]
+        if item.name in kept and kept[item.name]["run"] in own:
             continue
-        data["cells"][cell.name] = result = run_cell(cell, cap=cap)
+        left = None if budget is None else 60 * budget - (time.perf_counter() - begin)
+        if left is not None and expected(item, cap) > left:
+            tell(
+                f"{item.name}: passed over, it would take about {expected(item, cap):.0f} s of the {max(left, 0):.0f} left"
+            )
+            continue
+        if current is None:
+            data["runs"].append(run | {"cap_seconds": cap, "budget_minutes": budget})
+            current = len(data["runs"]) - 1
+            own.add(current)
+        begun = time.perf_counter()
+        result, told = _measured(item, cap)
+        kept[item.name] = {"run": current, **result, "wall_seconds": round(time.perf_counter() - begun, 1)}
+        data["runs"][current]["minutes"] = round((time.perf_counter() - begin) / 60, 1)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            file.write((json.dumps(data, indent=1) + "\n").encode())
-        tell(f"{cell.name}: {summary(result)}")
+        write_text(path, json.dumps(data, indent=1) + "\n")
+        tell(f"{item.name}: {told} [{kept[item.name]['wall_seconds']:.0f} s]")
     return data
 
 
-def run_cell(cell: Cell, *, cap: float) -> dict[str, Any]:
-    """Measure one cell."""
-    torch.manual_seed(0)
-    makers = OWN | (installed() if not cell.network else {})
-    calls, failed = {}, {}
-    for name, make in makers.items():
-        try:
-            calls[name] = _checked(make(cell), cell)
-        except Exception as error:  # a library that cannot run a cell is reported, and ends nothing
-            failed[name] = f"{type(error).__name__}: {str(error)[:200]}"
-    timings = measure(calls, cell, cap=cap)
-    return {
-        "cell": cell.to_dict(),
-        "limit_seconds": limit(cell),
-        "contenders": {name: _numbers(timing, timings["dense"]) for name, timing in timings.items()},
-        "failed": failed,
-    }
+def load(path: Path) -> dict[str, Any]:
+    """The results of a file, or none where there is no file.
 
-
-def _checked(module: nn.Module, cell: Cell) -> Callable[[], Any]:
-    """The call to time, after one try that gives the right shape."""
-    with torch.no_grad():
-        y = module(torch.randn(2, cell.in_features).to(getattr(torch, cell.dtype)))
-    if tuple(y.shape) != (2, cell.out_features):
-        raise ValueError(f"gives shape {tuple(y.shape)} for a batch of 2")
-    return call_of(module, cell)
-
-
-def _numbers(timing: Timing, dense: Timing) -> dict[str, Any]:
-    median, low, high = ratio(timing, dense)
-    ordered = sorted(timing.seconds)
-    return {
-        "seconds": timing.median,
-        "quartiles": [ordered[len(ordered) // 4], ordered[3 * len(ordered) // 4]],
-        "rounds": len(ordered),
-        "to_dense": median,
-        "to_dense_95": [low, high],
-        "peak_bytes": timing.peak,
-        "kept_bytes": timing.kept,
-    }
-
-
-def best_peer(result: dict[str, Any]) -> tuple[str, float] | None:
-    """The fastest other library of a cell and its seconds; None where none ran."""
-    times = {name: c["seconds"] for name, c in result["contenders"].items() if name not in OWN}
-    return min(times.items(), key=lambda item: item[1]) if times else None
-
-
-def summary(result: dict[str, Any]) -> str:
-    """A cell in one line."""
-    own = result["contenders"]["tnlayers"]
-    text = f"{own['to_dense']:.2f} of dense, {own['seconds'] / result['limit_seconds']:.2f} of the limit"
-    if (peer := best_peer(result)) is not None:
-        text += f"; best peer {peer[0]} takes {peer[1] / own['seconds']:.2f} times as long"
-    return text
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
+    Raises:
+        TNLayersError: If it holds something else.
+    """
+    if not path.exists():
+        return {"format": FORMAT, "runs": [], "cells": {}, "growth": {}}
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] == FORMAT:
+            return data
+        reason = f"its format is {data['format']!r}"
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    raise TNLayersError(
+        f"{path} holds no results of `tnlayers bench` that this version reads ({reason}; wanted {FORMAT!r}). Give "
+        "another file by --out, or move this one away."
     )
-    return {"cpu": model, "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
 
 
-def versions() -> dict[str, str]:
-    """Versions of all that is compared."""
-    found = {"tnlayers": tnlayers.__version__}
-    for package in (*_PACKAGES, "tensorkrowch"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def current_runs(data: dict[str, Any]) -> set[int]:
+    """The runs whose origin is that of the latest one."""
+    return {number for number, run in enumerate(data["runs"]) if same_origin(run, data["runs"][-1])}
+
+
+def expected(item: Item, cap: float) -> float:
+    """A guess of the seconds that an item takes."""
+    cell = item if isinstance(item, Cell) else item.cell
+    calls = _CALLS if isinstance(item, Cell) else 4
+    return _cap(item, cap) + 1.0 + calls * cell.dense_flops / _FLOPS_PER_SECOND
+
+
+def _cap(item: Item, cap: float) -> float:
+    if isinstance(item, Point):
+        return _GROWTH_SHARE * cap
+    named = item.plain and (*item.layer, item.bond, item.batch) in NAMED
+    return cap * (_NAMED_SHARE if named else 1.0)
+
+
+def _place(item: Item) -> str:
+    return "cells" if isinstance(item, Cell) else "growth"
+
+
+def _measured(item: Item, cap: float) -> tuple[dict[str, Any], str]:
+    gc.collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TNLayersWarning)  # bonds above their maximum, which the cells' names keep
+        if isinstance(item, Cell):
+            result = run_cell(item, cap=_cap(item, cap))
+            return result, summary(result)
+        point = measure_point(item, cap=_cap(item, cap))
+    return point, f"{1e3 * point['seconds'][0]:.3g} ms, predicted {1e3 * point['predicted_seconds']:.3g}"

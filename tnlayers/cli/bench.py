@@ -19,7 +19,13 @@ def bench(
         str | None,
         typer.Option("--cells", metavar="TEXT", help="Only cells whose name contains this, as b128-training."),
     ] = None,
-    cap: Annotated[float, typer.Option("--cap", min=0, metavar="S", help="Seconds per cell for rounds.")] = 20.0,
+    cap: Annotated[
+        float, typer.Option("--cap", min=0, metavar="S", help="Seconds of rounds per cell; named cells take 3 times.")
+    ] = 5.0,
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", min=0, metavar="MIN", help="Begin nothing that would end later than this; 0: report."),
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="Results; cells that it has are not measured again.")
     ] = Path("runs/bench.json"),
@@ -30,23 +36,31 @@ def bench(
 ) -> None:
     """Time layers against dense ones, other libraries and this machine's limit.
 
-    Nothing else should run on the machine meanwhile. Other libraries are
-    compared where they are installed; `make bench` installs all of them.
+    The most telling cells come first, and results are written after each, so
+    that a run may be stopped, and goes on when it is called again. Nothing else
+    should run on the machine meanwhile. Other libraries are compared where they
+    are installed; `make bench` installs all of them.
 
     [bold]Examples[/bold]
 
     tnlayers bench --quick
 
-    tnlayers bench --cells 4096-4096-c4-r16 --report bench.md
-    """
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler, which measures memory, is chatty
-    backend("torch")  # says what to install
-    from tnlayers.bench.cells import grid, select
-    from tnlayers.bench.cells import quick as few
-    from tnlayers.bench.report import write_report
-    from tnlayers.bench.run import run_cells
+    tnlayers bench --budget 45 --report bench.md
 
-    chosen = select(few() if quick else grid(), cells)
+    tnlayers bench --cells 4096-4096-c4-r16
+    """
+    # torch's profiler, which measures memory, is chatty
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    backend("torch")  # says what to install
+    from tnlayers.bench.memory import spare_the_machine
+    from tnlayers.bench.report import write_report
+    from tnlayers.bench.run import run_items
+    from tnlayers.bench.schedule import quick as few
+    from tnlayers.bench.schedule import schedule, select
+
+    spare_the_machine()
+    chosen = select(few() if quick else schedule(), cells)
     with progress("measuring", len(chosen)) as step:
 
         def tell(line: str) -> None:
@@ -54,8 +68,9 @@ def bench(
             if not as_json:
                 typer.echo(line)
 
-        data = run_cells(chosen, out, cap=cap, tell=tell)
+        data = run_items(chosen, out, cap=cap, budget=budget, tell=tell)
     if report is not None:
         write_report(data, report)
     if as_json:
-        print_json({cell.name: data["cells"][cell.name] for cell in chosen})
+        measured = data["cells"] | data["growth"]
+        print_json({item.name: measured[item.name] for item in chosen if item.name in measured})
