@@ -107,7 +107,7 @@ def shown(ratio: list[float]) -> str:
 
 
 def _is(result: Result, mode: str, least: int) -> bool:
-    return result["cell"]["mode"] == mode and result["cell"]["batch"] >= least
+    return bool(result["cell"]["mode"] == mode and result["cell"]["batch"] >= least)
 
 
 def _weight_fits(cell: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from tnlayers.bench.cells import Cell
 from tnlayers.bench.contenders import OWN, ours
 from tnlayers.bench.jax_rows import jax_makers, one_processor
 from tnlayers.bench.limit import best_plan, limit
-from tnlayers.bench.measure import DENSE, OURS, Timing, interval, measure, ratio
+from tnlayers.bench.measure import DENSE, OURS, Timing, clock_for, interval, measure, ratio
 from tnlayers.bench.peers import PEERS, installed
 from tnlayers.bench.provenance import SEED
 from tnlayers.bench.subjects import Given, Subject, torch_subject
@@ -24,7 +24,7 @@ Result = dict[str, Any]
 Maker = Callable[[Cell, Given], Subject]
 
 _GUESSED = 2e10  # flops of the dense layer from which on a contender is first tried with a few rows
-_SLOW = 1 / 3  # of the cell's cap: a contender whose call takes longer is not timed, unless it is near ours
+_SLOW = 1 / 6  # of the cell's cap: a contender whose call takes longer is not timed, unless it is near ours
 _NEAR = 2.0
 
 
@@ -82,26 +82,40 @@ def _ready(
 ) -> tuple[dict[str, Subject], dict[str, dict[str, Any]], dict[str, tuple[int, int]]]:
     """The contenders whose answers are right and that are not hopelessly slow; why others are not; memory of each."""
     subjects, left_out, memory = {}, {}, {}
-    bound = float("inf")
+    bound = _SLOW * cap
     for name, make in makers(cell).items():
         try:
             subject = make(cell, given)
-            if name not in (OURS, DENSE) and (slow := _guess(subject, cell)) > max(_SLOW * cap, _NEAR * bound):
-                left_out[name] = {"why": "slow", "told": f"about {slow:.2g} s a call", "seconds": slow}
+            seconds, why = _tried(subject, given, float("inf") if name in (OURS, DENSE) else bound)
+            if why is not None:
+                left_out[name] = why
                 continue
-            begin = time.perf_counter()
-            units = 0.0 if subject.answer is None else given.units(subject.answer())
             if name == OURS:
-                bound = time.perf_counter() - begin
-            if not units <= 1:
-                left_out[name] = {"why": "wrong", "told": f"its error is {units:.2g} times what rounding allows"}
-                continue
-            subject.call()
+                bound = max(bound, _NEAR * seconds)
             memory[name] = subject.memory()
+            subject.call()  # what a look at the memory throws away is made again
             subjects[name] = subject
         except Exception as error:  # a library that cannot run a cell is reported, and ends nothing
             left_out[name] = {"why": "failed", "told": f"{type(error).__name__}: {str(error)[:200]}"}
     return subjects, left_out, memory
+
+
+def _tried(subject: Subject, given: Given, bound: float) -> tuple[float, dict[str, Any] | None]:
+    """Seconds of a call, and why a subject is not timed: it would take longer than the bound, or its answer is wrong."""
+    clock = clock_for(given.cell.threads)
+    seconds = 0.0 if bound == float("inf") else _guess(subject, given.cell)
+    if seconds <= bound:
+        begin = clock()
+        answer = {} if subject.answer is None else subject.answer()
+        seconds = clock() - begin
+        if answer and not (units := given.units(answer)) <= 1:
+            return seconds, {"why": "wrong", "told": f"its error is {units:.2g} times what rounding allows"}
+        if seconds > bound:  # it may have loaded something: once more
+            begin = clock()
+            subject.call()
+            seconds = clock() - begin
+    slow = {"why": "slow", "told": f"about {seconds:.2g} s a call", "seconds": seconds}
+    return seconds, slow if seconds > bound else None
 
 
 def _guess(subject: Subject, cell: Cell) -> float:

@@ -1,9 +1,10 @@
 """Measuring: the subjects of one cell in turns, round after round, until the cell's time is up.
 
-A round times subjects once each, in a new order. Those that are in the running (within twice the time of the fastest other
-library or way, with ours and the dense layer) share most of the time and take part in every round; the others take
-part in fewer, evenly spread, so that a slow one does not eat the cell. Ratios are of times of the same round. CPU time
-of the process is counted on one thread, so that what else the machine does disturbs less; wall time on several threads.
+A round times subjects once each, in a new order. Those that are in the running (within 1.5 times the time of the
+fastest other library or way, with ours and the dense layer) share most of the time and take part in every round; the
+others take part in fewer, evenly spread, so that a slow one does not eat the cell. Ratios are of times of the same
+round. CPU time of the process is counted on one thread, so that what else the machine does disturbs less; wall time on
+several threads.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 _LEAST_SECONDS = 2e-3  # one timing repeats the call until it lasts this long
 _ROUNDS = 200  # at most
 _FEWEST = 3  # for those in the running; one for others
-_NEAR = 2.0
+_NEAR = 1.5
 _NEAR_SHARE = 0.75  # of the cell's time
 OURS, DENSE = "tnlayers", "dense"
 

@@ -14,7 +14,6 @@ from tnlayers.calibrate import machine, machine_file
 from tnlayers.train.environment import command, cpu_name, git, version
 
 PACKAGES = (
-    "tnlayers",
     "torch",
     "jax",
     "numpy",

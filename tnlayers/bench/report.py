@@ -61,7 +61,7 @@ def write_report(data: Mapping[str, Any], page: Path) -> None:
         about(data, old),
         ["## Bars", "", *_bars(bars(cells, growth))],
         ["## At a glance", "", *_overall(whole.values()), "", *_pictures()],
-        ["## How it is measured", "", *METHOD],
+        ["## How it is measured", "", METHOD],
         ["## Where it loses", "", *losses(whole)],
         ["## Every contender, on the named cells", "", *_contenders(whole)],
         ["## The grid", "", "mpo, float32, one thread. Empty rows were not run.", "", *_grid(whole, old)],

@@ -1,8 +1,8 @@
 """Running the benchmark: item by item into one JSON file, which a second call goes on with.
 
-The file keeps a list of runs (commit, machine, versions, ...) and each result names its run. A result counts as done
-only if its run is of the same origin as the present one; one of another commit or machine is measured again when its
-turn comes, and marked by the report until then. The file is replaced as a whole after every item.
+The file keeps a list of runs (commit, machine, versions, ...) and each result names its run. A result is kept until it
+is asked for again; one of another commit, machine or version than the last run is marked by the report. The file is
+replaced as a whole after every item.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import gc
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -36,6 +36,7 @@ def run_items(
     *,
     cap: float,
     budget: float | None = None,
+    again: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Measure the items that the file does not have yet, and write it after each.
@@ -46,6 +47,7 @@ def run_items(
         cap: Seconds of rounds per cell; the named cells have three times as many.
         budget: Minutes after which nothing more is begun; what would not end in time is passed over. None for no limit,
             0 to measure nothing.
+        again: Whether results of another commit, machine or version are measured again.
         tell: Takes one line per item, or about passing over.
 
     Raises:
@@ -53,27 +55,23 @@ def run_items(
     """
     begin = time.perf_counter()
     data = load(path)
-    run = provenance()
-    own = {number for number, other in enumerate(data["runs"]) if same_origin(other, run)}
-    current = None
+    if budget == 0:
+        return data
+    run = provenance() | {"cap_seconds": cap, "budget_minutes": budget}
+    same = {number for number, other in enumerate(data["runs"]) if same_origin(other, run)}
+    number = len(data["runs"])
     for item in items:
         kept = data[_place(item)]
-        if item.name in kept and kept[item.name]["run"] in own:
+        if item.name in kept and (not again or kept[item.name]["run"] in {*same, number}):
             continue
-        left = None if budget is None else 60 * budget - (time.perf_counter() - begin)
-        if left is not None and expected(item, cap) > left:
-            tell(
-                f"{item.name}: passed over, it would take about {expected(item, cap):.0f} s of the {max(left, 0):.0f} left"
-            )
+        left = float("inf") if budget is None else 60 * budget - (time.perf_counter() - begin)
+        if (guess := expected(item, cap)) > left:
+            tell(f"{item.name}: passed over, it would take about {guess:.0f} s of the {max(left, 0):.0f} left")
             continue
-        if current is None:
-            data["runs"].append(run | {"cap_seconds": cap, "budget_minutes": budget})
-            current = len(data["runs"]) - 1
-            own.add(current)
         begun = time.perf_counter()
         result, told = _measured(item, cap)
-        kept[item.name] = {"run": current, **result, "wall_seconds": round(time.perf_counter() - begun, 1)}
-        data["runs"][current]["minutes"] = round((time.perf_counter() - begin) / 60, 1)
+        kept[item.name] = {"run": number, **result, "wall_seconds": round(time.perf_counter() - begun, 1)}
+        data["runs"][number:] = [run | {"minutes": round((time.perf_counter() - begin) / 60, 1)}]
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(data, indent=1) + "\n")
         tell(f"{item.name}: {told} [{kept[item.name]['wall_seconds']:.0f} s]")
@@ -101,7 +99,7 @@ def load(path: Path) -> dict[str, Any]:
     )
 
 
-def current_runs(data: dict[str, Any]) -> set[int]:
+def current_runs(data: Mapping[str, Any]) -> set[int]:
     """The runs whose origin is that of the latest one."""
     return {number for number, run in enumerate(data["runs"]) if same_origin(run, data["runs"][-1])}
 

@@ -1,7 +1,8 @@
 """The order of cells: the most telling first, so that a run that is cut short is of use.
 
-First those that the bars name, then the same layers with two threads, in bfloat16, under jax, and as other network types,
-then the grid from its cheapest cell to the largest, where one call of the dense layer alone takes half a minute.
+First those that the bars name, then the same layers with two threads, in bfloat16 and under jax, then the grid from
+its cheapest cell to the largest, where one call of the dense layer alone takes half a minute, with the other network
+types before its longest cells.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def schedule() -> tuple[Item, ...]:
 
 
 def networks(names: tuple[str, ...]) -> tuple[Cell, ...]:
-    """The named cells as other network types, with about as many parameters as the mpo; those that cannot are left out."""
+    """The named cells as other network types with about as many parameters; those that cannot are left out."""
     cells = []
     for name in names:
         for mpo in named():

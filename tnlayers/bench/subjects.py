@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from tnlayers_backends.torch.module import TNModule
+from tnlayers_backends.torch.workspace import release
 from torch import Tensor, nn
 
 from tnlayers.bench.cells import Cell
 from tnlayers.bench.memory import memory
 from tnlayers.bench.peers import CORES
 from tnlayers.reference import expected_gradients, expected_output
-from tnlayers_backends.torch.module import TNModule
-from tnlayers_backends.torch.workspace import release
 
 Array = npt.NDArray[Any]
 Answer = dict[str, Array]  # "y", and for training "x" and each core: gradients; of the probed rows
@@ -65,7 +66,7 @@ class Given:
 
     def units(self, answer: Answer) -> float:
         """The largest error of an answer in units of what rounding allows; above 1 it is wrong (`reference.py`)."""
-        return max(truth.units(answer[name], self.cell.dtype) for name, truth in self.truth.items())
+        return max(float(truth.units(answer[name], self.cell.dtype)) for name, truth in self.truth.items())
 
     @property
     def truth(self) -> dict[str, Any]:
@@ -165,4 +166,4 @@ def cores_of(name: str, module: nn.Module, cell: Cell) -> dict[str, Callable[[bo
             raise ValueError(f"has no gradient for core {site}")
         return CORES[name](parameter, cell, site) if name in CORES else parameter
 
-    return {core: (lambda gradient, site=site: view(site, gradient)) for site, core in enumerate(names)}
+    return {core: partial(view, site) for site, core in enumerate(names)}
