@@ -42,7 +42,7 @@ types: $(VENV)/.installed-dev  ## Check types
 	$(BIN)/mypy
 
 bench: .venv-bench/.installed  ## Time layers against nn.Linear, other libraries and the machine's limit (hours; BENCH_ARGS=--quick: minutes)
-	.venv-bench/bin/tnlayers bench --out runs/bench.json --report docs/benchmarks.md $(BENCH_ARGS)
+	.venv-bench/bin/tnlayers bench --out docs/results/benchmarks.json --gpu docs/results/gpu.json --report docs/benchmarks.md $(BENCH_ARGS)
 
 wheel: $(VENV)/.installed-dev  ## Build the sdist, and from it the wheel, into dist/
 	rm -rf build dist

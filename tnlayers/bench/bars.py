@@ -12,6 +12,7 @@ from math import exp, log
 from typing import Any
 
 from tnlayers.bench.cell_run import Result, best_peer
+from tnlayers.bench.gpu import DTYPES, HOWS, Figures
 from tnlayers.bench.measure import DENSE, OURS
 from tnlayers.bench.schedule import CLAIMED
 from tnlayers.optimise import PREPARED_LIMIT
@@ -74,8 +75,18 @@ def bars(cells: Mapping[str, Result], growth: Mapping[str, Result]) -> list[Bar]
         ),
         *_growth(growth),
         *(_general(name, whole) for name in CLAIMED),
-        Bar(asked="the same cells on a GPU", measured="not run: no GPU at hand", met=None),
     ]
+
+
+def on_gpu(figures: Figures) -> Bar:
+    """The GPU's column: filled where one was at hand, in both dtypes and all ways to run."""
+    asked = "where a GPU is at hand, the same cells in fp32 and bf16, eager, compiled and under CUDA graphs"
+    found: dict[tuple[str, str], list[float]] = {(dtype, how): [] for dtype in DTYPES for how in HOWS}
+    for _, dtype, how, ratios in figures.means():
+        found[dtype, how] += ratios
+    told = [f"{DTYPES[d]} {HOWS[h]} {mean(r):.2f} of dense in {len(r)} cells" for (d, h), r in found.items() if r]
+    met = all(found.values()) if told else None
+    return Bar(asked=asked, measured=f"geometric means: {', '.join(told)}" if told else "not run: no GPU", met=met)
 
 
 def plain(cell: Mapping[str, Any]) -> bool:

@@ -101,7 +101,7 @@ def _ready(
 
 
 def _tried(subject: Subject, given: Given, bound: float) -> tuple[float, dict[str, Any] | None]:
-    """Seconds of a call, and why a subject is not timed: it would take longer than the bound, or its answer is wrong."""
+    """Seconds of a call, and why a subject is not timed: it takes longer than the bound, or its answer is wrong."""
     clock = clock_for(given.cell.threads)
     seconds = 0.0 if bound == float("inf") else _guess(subject, given.cell)
     if seconds <= bound:

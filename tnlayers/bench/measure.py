@@ -70,7 +70,7 @@ def measure(calls: Mapping[str, Call], *, threads: int, cap: float, seed: int = 
         repeats[name] = max(1, round(_LEAST_SECONDS / max(once, 1e-7)))
         first[name] = _time(call, repeats[name], clock) if repeats[name] > 1 else once
     turns = _turns({name: first[name] * repeats[name] for name in calls}, first, cap)
-    rounds = max(turns.values())
+    rounds = max(turns.values(), default=0)
     found: dict[str, dict[int, float]] = {name: {} for name in calls}
     shuffled = random.Random(seed)
     for number in range(rounds):

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tnlayers.bench.bars import Bar, bars, mean, own, plain, shown, to_limit
+from tnlayers.bench.bars import Bar, bars, mean, on_gpu, own, plain, shown, to_limit
 from tnlayers.bench.cell_run import Result, best_peer, best_way
 from tnlayers.bench.cells import BATCHES, BONDS, LAYERS, MODES, Cell, named
+from tnlayers.bench.gpu import Figures, load_gpu, section
 from tnlayers.bench.losses import left_out, losses
 from tnlayers.bench.measure import DENSE, OURS
 from tnlayers.bench.run import current_runs
 from tnlayers.bench.words import METHOD, about
+from tnlayers.errors import TNLayersError
 
 _COLUMNS = (
     "dense ms",
@@ -24,47 +26,35 @@ _COLUMNS = (
     "peak MB: ours, dense, peer",
     "kept MB: ours, peer",
     "rounds",
-    "GPU",
 )
+_GRID = "mpo, float32, one thread. Empty rows were not run; an empty column was not measured."
 
 
-def write_report(data: Mapping[str, Any], page: Path) -> None:
+def write_report(data: Mapping[str, Any], page: Path, gpu: Path | None = None) -> None:
     """Write the page, and its pictures beside it.
 
     Args:
-        data: What `run_items` gives, with at least one run.
+        data: What `run_items` gives.
         page: A Markdown file; pictures go to `img/` beside it.
-    """
-    from tnlayers.bench import pictures
+        gpu: What `docs/results/gpu.py` wrote, if it was run.
 
-    images = page.parent / "img"
-    images.mkdir(parents=True, exist_ok=True)
-    cells, growth = data["cells"], data["growth"]
+    Raises:
+        TNLayersError: If nothing was measured yet.
+    """
+    if not data["runs"]:
+        raise TNLayersError("There are no results to write a page of: run `tnlayers bench` without --budget 0 first.")
+    cells, growth, figures = data["cells"], data["growth"], Figures(load_gpu(gpu))
     whole = {name: r for name, r in cells.items() if {OURS, DENSE} <= r["contenders"].keys()}
-    draw = pictures.heat_map
-    draw(
-        cells.values(),
-        images / "bench-dense.png",
-        ratio=pictures.to_dense,
-        label="our time / dense layer's (blue: faster)",
-    )
-    draw(
-        cells.values(),
-        images / "bench-peers.png",
-        ratio=pictures.to_peer,
-        label="our time / best peer's (blue: faster)",
-    )
-    pictures.roofline(cells.values(), data["runs"][-1], images / "bench-roofline.png")
-    pictures.growth(growth, images / "bench-growth.png")
     old = {name for name, r in (cells | growth).items() if r["run"] not in current_runs(data)}
     sections = [
         about(data, old),
-        ["## Bars", "", *_bars(bars(cells, growth))],
-        ["## At a glance", "", *_overall(whole.values()), "", *_pictures()],
+        ["## Bars", "", *_bars([*bars(cells, growth), on_gpu(figures)])],
+        ["## At a glance", "", *_overall(whole.values()), "", *_pictures(data, page.parent / "img")],
         ["## How it is measured", "", METHOD],
         ["## Where it loses", "", *losses(whole)],
         ["## Every contender, on the named cells", "", *_contenders(whole)],
-        ["## The grid", "", "mpo, float32, one thread. Empty rows were not run.", "", *_grid(whole, old)],
+        ["## On a GPU", "", *section(figures)],
+        ["## The grid", "", _GRID, "", *_grid(whole, old, figures)],
         ["## Two threads, bfloat16, jax, other network types", "", *_others(whole, old)],
         ["## What was not timed", "", *left_out(cells)],
     ]
@@ -84,16 +74,25 @@ def _bars(found: Iterable[Bar]) -> Iterator[str]:
         yield f"Not met, {bar.asked}: {', '.join(bar.missed)}."
 
 
-def _pictures() -> list[str]:
-    return [
-        "![Our time over that of the dense layer, in every cell of the grid](img/bench-dense.png)",
-        "",
-        "![Our time over that of the best peer, in every cell of the grid](img/bench-peers.png)",
-        "",
-        "![Flops per second of our layer and of the best peer under the machine's roof](img/bench-roofline.png)",
-        "",
-        "![Time and memory as bonds, cores and batches grow, beside the plan's predictions](img/bench-growth.png)",
-    ]
+def _pictures(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """Draw what there are results for, and link it."""
+    from tnlayers.bench import pictures
+
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = data["cells"].values()
+    for ratio, name, words in (
+        (pictures.to_dense, "dense", "that of the dense layer"),
+        (pictures.to_peer, "peers", "that of the best peer"),
+    ):
+        pictures.heat_map(cells, folder / f"bench-{name}.png", ratio=ratio, label=f"our time / {words} (blue: faster)")
+        yield f"![Our time over {words}, in every cell of the grid]({folder.name}/bench-{name}.png)"
+        yield ""
+    pictures.roofline(cells, data["runs"][-1], folder / "bench-roofline.png")
+    yield f"![Flops per second of ours and of the best peer under the machine's roof]({folder.name}/bench-roofline.png)"
+    if data["growth"]:
+        pictures.growth(data["growth"], folder / "bench-growth.png")
+        yield ""
+        yield f"![Time and memory as bonds, cores and batches grow, and predicted]({folder.name}/bench-growth.png)"
 
 
 def _overall(results: Iterable[Result]) -> Iterator[str]:
@@ -119,18 +118,19 @@ def _overall(results: Iterable[Result]) -> Iterator[str]:
                 )
 
 
-def _grid(results: Mapping[str, Result], old: set[str]) -> Iterator[str]:
+def _grid(results: Mapping[str, Result], old: set[str], gpu: Figures) -> Iterator[str]:
+    """A table per layer; the last column is the GPU's."""
     for i, o, c in LAYERS:
         yield f"### {i} to {o}, {c} cores"
         yield ""
-        yield row(["bond", "batch", "mode", *_COLUMNS])
-        yield row(["---"] * (3 + len(_COLUMNS)))
+        yield row(["bond", "batch", "mode", *_COLUMNS, "GPU: ours / dense"])
+        yield row(["---"] * (4 + len(_COLUMNS)))
         for r in BONDS:
             for b in BATCHES:
                 for mode in MODES:
                     cell = Cell(in_features=i, out_features=o, cores=c, bond=r, batch=b, mode=mode)
                     fields = _fields(results.get(cell.name))
-                    yield row([str(r), str(b), mode + (" †" if cell.name in old else ""), *fields])
+                    yield row([str(r), str(b), mode + (" †" if cell.name in old else ""), *fields, gpu.column(cell)])
         yield ""
 
 
@@ -168,7 +168,6 @@ def _fields(result: Result | None) -> list[str]:
         ", ".join(f"{size / 1e6:.3g}" for size in peaks),
         ", ".join(f"{size / 1e6:.3g}" for size in kept) if result["cell"]["mode"] == "training" else "",
         str(ours["rounds"]),
-        "",
     ]
 
 

@@ -59,7 +59,9 @@ class Given:
 
     @property
     def probe(self) -> Tensor:
-        """The gradient of y with all other rows zero."""
+        """The gradient of y with all other rows zero; without a backward pass there is nothing to leave out."""
+        if self.cell.mode == "forward":
+            return self.grad_y
         probe = torch.zeros_like(self.grad_y)
         probe[self.rows] = self.grad_y[self.rows]
         return probe

@@ -8,17 +8,17 @@ from typing import Any
 from tnlayers.bench.run import current_runs
 
 METHOD = """\
-- **In turns.** All contenders of a cell run in one process, in turns, in a new order each round; a timing repeats a call
-  until it lasts 2 ms. Times are medians of calls: processor time on one thread, wall time on two. Ratios are medians
-  over rounds of times taken in the same round, with a 95 % interval by bootstrap over rounds. A contender that takes
+- **In turns.** All contenders of a cell run in one process, in turns, in a new order each round; a timing repeats a
+  call until it lasts 2 ms. Times are medians of calls: processor time on one thread, wall time on two. Ratios are
+  medians over rounds of times taken in the same round, with a 95 % interval by bootstrap over rounds. A contender that takes
   more than 1.5 times as long as the fastest other one gets fewer rounds.
 - **The same numbers.** All contenders get the same cores and the same input. Before it is timed, each result, and for
   training the gradients of x and of all cores, is compared with double precision, in two rows of the whole batch, at
   the tolerance of `tnlayers check`. What is wrong is not timed.
-- **Training** is a forward and a backward pass with gradients of x and of all parameters; **forward** is a call without
-  gradients, where our layer keeps what it prepared from its cores.
-- **Peers** are tensorly-torch (in both its modes), torch-mpo, torchtt, tednet and tensorkrowch, as they come, with equal
-  modes and bonds. torchtt's bias cannot be left out.
+- **Training** is a forward and a backward pass with gradients of x and of all parameters; **forward** is a call
+  without gradients, where our layer keeps what it prepared from its cores.
+- **Peers** are tensorly-torch (in both its modes), torch-mpo, torchtt, tednet and tensorkrowch, as they come, with
+  equal modes and bonds. torchtt's bias cannot be left out.
 - **Limit.** Each product of our plan is timed by itself at exactly its sizes, into an output that is kept, those that
   are computed again included; the limit is their sum, or the time of reading input and cores and writing the output
   (twice for training) at the rate of memory, whichever is longer. The layer cannot be faster than that.

@@ -32,6 +32,12 @@ def bench(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="PAGE.md", help="Write this page, with pictures beside it.")
     ] = None,
+    gpu: Annotated[
+        Path | None, typer.Option("--gpu", metavar="FILE", help="A GPU's results for the page, by docs/results/gpu.py.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure again what FILE has of another commit, machine or version.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Time layers against dense ones, other libraries and this machine's limit.
@@ -68,9 +74,9 @@ def bench(
             if not as_json:
                 typer.echo(line)
 
-        data = run_items(chosen, out, cap=cap, budget=budget, tell=tell)
+        data = run_items(chosen, out, cap=cap, budget=budget, again=again, tell=tell)
     if report is not None:
-        write_report(data, report)
+        write_report(data, report, gpu)
     if as_json:
         measured = data["cells"] | data["growth"]
         print_json({item.name: measured[item.name] for item in chosen if item.name in measured})
