@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -23,7 +22,8 @@ from tnlayers.bench.subjects import Given, Subject, torch_subject
 Result = dict[str, Any]
 Maker = Callable[[Cell, Given], Subject]
 
-_GUESSED = 2e10  # flops of the dense layer from which on a contender is first tried with a few rows
+_GUESSED = 2e9  # flops of the dense layer from which on a contender is first tried with a few rows
+_ROUGH = 3.0  # times the bound: a guess below is looked at again with the whole batch
 _SLOW = 1 / 6  # of the cell's cap: a contender whose call takes longer is not timed, unless it is near ours
 _NEAR = 2.0
 
@@ -104,7 +104,7 @@ def _tried(subject: Subject, given: Given, bound: float) -> tuple[float, dict[st
     """Seconds of a call, and why a subject is not timed: it takes longer than the bound, or its answer is wrong."""
     clock = clock_for(given.cell.threads)
     seconds = 0.0 if bound == float("inf") else _guess(subject, given.cell)
-    if seconds <= bound:
+    if seconds <= _ROUGH * bound:
         begin = clock()
         answer = {} if subject.answer is None else subject.answer()
         seconds = clock() - begin
@@ -122,12 +122,12 @@ def _guess(subject: Subject, cell: Cell) -> float:
     """About the seconds of a call, from calls with few rows; 0 where cells are small and it is quicker to see."""
     if cell.dense_flops < _GUESSED or cell.batch < 64:
         return 0.0
-    few, more = cell.batch // 64, cell.batch // 32
+    clock, few, more = clock_for(cell.threads), cell.batch // 64, cell.batch // 32
     times = []
     for rows in (few, few, more):
-        begin = time.perf_counter()
+        begin = clock()
         subject.rows(rows)
-        times.append(time.perf_counter() - begin)
+        times.append(clock() - begin)
     return times[2] + (cell.batch - more) * max(0.0, times[2] - times[1]) / (more - few)
 
 

@@ -84,7 +84,7 @@ class OptEinsum(TorchEinsum):
         import opt_einsum
 
         shapes = [tuple(self.contraction.sizes[i] for i in operand) for operand in self.contraction.operands]
-        self.expression = opt_einsum.contract_expression(self.equation, *shapes, optimize="optimal")
+        self.expression = opt_einsum.contract_expression(self.equation, *shapes, optimize="auto-hq")
 
     def forward(self, x: Tensor) -> Tensor:
         """Vectors (batch, in_features) -> (batch, out_features)."""

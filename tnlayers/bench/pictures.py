@@ -109,29 +109,32 @@ def growth(points: Mapping[str, Result], path: Path) -> None:
         "batch": "batch (1024 to 1024, 4 cores, bond 16)",
     }
     figure, panels = plt.subplots(2, 3, figsize=(10, 5.8), sharex="col", layout="constrained")
-    for column, (along, words) in enumerate(names.items()):
-        for mode, colour, marker in zip(MODES, (_BLUE, _ORANGE), ("o", "s"), strict=True):
-            found = sorted(
-                (p for p in points.values() if (p["along"], p["mode"]) == (along, mode)), key=lambda p: p["value"]
-            )
-            across = [p["value"] for p in found]
-            rows = (
-                ([1e3 * p["seconds"][0] for p in found], [1e3 * p["predicted_seconds"] for p in found]),
-                ([p["peak_bytes"] / 1e6 for p in found], [p["predicted_bytes"] / 1e6 for p in found]),
-            )
-            for panel, (measured, predicted) in zip(panels[:, column], rows, strict=True):
-                panel.plot(across, predicted, color=colour, linewidth=1, label=f"{mode}, predicted")
-                panel.plot(across, measured, marker, color=colour, markersize=4.5, label=f"{mode}, measured")
-                panel.set(xscale="log", yscale="log")
-        panels[1, column].set_xlabel(words, fontsize=9)
-        ticks = sorted({p["value"] for p in points.values() if p["along"] == along})
+    for column, (along, words) in zip(panels.T, names.items(), strict=True):
+        column[1].set_xlabel(words, fontsize=9)
+        curves = [[p for p in points.values() if (p["along"], p["mode"]) == (along, mode)] for mode in MODES]
+        for found, mode, colour, marker in zip(curves, MODES, (_BLUE, _ORANGE), ("o", "s"), strict=True):
+            if found:
+                _curves(column, sorted(found, key=lambda p: p["value"]), mode, color=colour, marker=marker)
+        ticks = sorted({p["value"] for found in curves for p in found})
         shown = ticks if len(ticks) < 8 else ticks[::2]
-        panels[1, column].set_xticks(shown, [str(n) for n in shown])
-        panels[1, column].minorticks_off()
+        column[1].set_xticks(shown, [str(n) for n in shown])
+        column[1].minorticks_off()
     panels[0, 0].set_ylabel("ms per call")
     panels[1, 0].set_ylabel("peak MB")
     panels[0, 0].legend(fontsize=7.5, framealpha=0.9)
     _save(figure, path)
+
+
+def _curves(panels: Any, found: list[Result], mode: str, *, color: str, marker: str) -> None:
+    """One mode's points over one axis: times above, memory below."""
+    across = [p["value"] for p in found]
+    for panel, measured, predicted in (
+        (panels[0], [1e3 * p["seconds"][0] for p in found], [1e3 * p["predicted_seconds"] for p in found]),
+        (panels[1], [p["peak_bytes"] / 1e6 for p in found], [p["predicted_bytes"] / 1e6 for p in found]),
+    ):
+        panel.plot(across, predicted, color=color, linewidth=1, label=f"{mode}, predicted")
+        panel.plot(across, measured, marker, color=color, markersize=4.5, label=f"{mode}, measured")
+        panel.set(xscale="log", yscale="log")
 
 
 def _save(figure: Any, path: Path) -> None:

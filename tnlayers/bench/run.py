@@ -70,12 +70,38 @@ def run_items(
             continue
         begun = time.perf_counter()
         result, told = _measured(item, cap)
-        kept[item.name] = {"run": number, **result, "wall_seconds": round(time.perf_counter() - begun, 1)}
+        wall = round(time.perf_counter() - begun, 1)
+        kept[item.name] = {"run": number, **rounded(result), "wall_seconds": wall}
         data["runs"][number:] = [run | {"minutes": round((time.perf_counter() - begin) / 60, 1)}]
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(data, indent=1) + "\n")
-        tell(f"{item.name}: {told} [{kept[item.name]['wall_seconds']:.0f} s]")
+        write_text(path, text_of(data))
+        tell(f"{item.name}: {told} [{wall:.0f} s]")
     return data
+
+
+def rounded(value: Any) -> Any:
+    """Plain data with its floats to five digits: more is noise.
+
+    Example:
+        >>> rounded({"seconds": [0.123456789, 2]})
+        {'seconds': [0.12346, 2]}
+    """
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {key: rounded(each) for key, each in value.items()}
+    return [rounded(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def text_of(data: Mapping[str, Any]) -> str:
+    """The results as JSON, a line per run and item, so that a comparison of two files says which changed."""
+    parts = [f'"format": {json.dumps(data["format"])}']
+    runs = ",\n".join(json.dumps(run) for run in data["runs"])
+    parts.append(f'"runs": [\n{runs}\n]')
+    for place in ("cells", "growth"):
+        lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(item)}" for name, item in data[place].items())
+        parts.append(f'"{place}": {{\n{lines}\n}}')
+    return "{" + ",\n".join(parts) + "}\n"
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from tnlayers.bench.run import current_runs
 METHOD = """\
 - **In turns.** All contenders of a cell run in one process, in turns, in a new order each round; a timing repeats a
   call until it lasts 2 ms. Times are medians of calls: processor time on one thread, wall time on two. Ratios are
-  medians over rounds of times taken in the same round, with a 95 % interval by bootstrap over rounds. A contender that takes
-  more than 1.5 times as long as the fastest other one gets fewer rounds.
+  medians over rounds of times taken in the same round, with a 95 % interval by bootstrap over rounds. A contender
+  that takes more than 1.5 times as long as the fastest other one gets fewer rounds.
 - **The same numbers.** All contenders get the same cores and the same input. Before it is timed, each result, and for
   training the gradients of x and of all cores, is compared with double precision, in two rows of the whole batch, at
   the tolerance of `tnlayers check`. What is wrong is not timed.
@@ -25,11 +25,11 @@ METHOD = """\
 - **Memory.** Torch's profiler tells every allocation of a call. Peak is the most that was alive at once, parameters,
   inputs and gradients of parameters and inputs left out, y included; kept is what is alive where the backward pass
   begins, y left out. Before, our kept buffers and rebuilt weights are thrown away, so that they count.
-- **The jax rows** are functions under `jax.jit` on one processor, with gradients by `jax.vjp`; peak is XLA's own figure
-  for temporary memory, and y.
+- **The jax rows** are functions under `jax.jit` on one processor, with gradients by `jax.vjp`; peak is XLA's own
+  figure for temporary memory, and y.
 - **Equal parameters.** Another network type has the bond (rank, terms, blocks) that comes closest to the mpo's
-  parameters; where that is more than 1.5 off there is no row. `chord` is a graph of a user's own: a ring with one more
-  bond across it."""
+  parameters; where that is more than 1.5 off there is no row. `chord` is a graph of a user's own: a ring with one
+  more bond across it."""
 
 
 def about(data: Mapping[str, Any], old: set[str]) -> Iterator[str]:
