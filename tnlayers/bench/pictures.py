@@ -121,7 +121,7 @@ def growth(points: Mapping[str, Result], path: Path) -> None:
         column[1].minorticks_off()
     panels[0, 0].set_ylabel("ms per call")
     panels[1, 0].set_ylabel("peak MB")
-    panels[0, 0].legend(fontsize=7.5, framealpha=0.9)
+    next(panel for panel in panels[0] if panel.lines).legend(fontsize=7.5, framealpha=0.9)
     _save(figure, path)
 
 
