@@ -20,6 +20,7 @@ from tnlayers.reproduce.schedule import schedule, within
 from tnlayers.reproduce.store import Store, identity, of
 from tnlayers.reproduce.structure import measure
 from tnlayers.reproduce.told import recipes, told
+from tnlayers.reproduce.twins import twins
 from tnlayers.reproduce.writing import measure_steps
 from tnlayers.train import TrainConfig
 
@@ -74,6 +75,19 @@ def test_the_page_says_where_a_ratio_is_not_the_papers():
     keys = {point.key for point in DIFFERENCES}
     assert {row.point for row in ROWS} - {""} <= keys
     assert all(f"| {key} |" in shown for key in keys)
+
+
+def test_twins_are_compared_by_one_recipe():
+    recipe = recipes("densenet40-12", "cifar10")["fast"].model_dump()
+    run = {"data": "cifar10", "recipe": recipe, "device": "a CPU, 2 cores"}
+    dense = [
+        run | {"model": "densenet40-12", "network": "dense", "seed": s, "final_test_accuracy": 0.9} for s in (0, 1)
+    ]
+    conv = run | {"model": "densenet40-12-conv", "network": "mpo", "seed": 0, "final_test_accuracy": 0.89}
+    assert "| densenet40-12-conv | fast | 20 | 2, 1 | 90.00 ± 0.00 | 89.00 | -1.00 |" in twins([*dense, conv])
+    elsewhere = conv | {"device": "a GPU"}
+    longer = conv | {"recipe": recipe | {"epochs": 30}}
+    assert "89.00" not in twins([*dense, elsewhere, longer])
 
 
 def test_types_are_compared_in_the_same_places(tmp_path):

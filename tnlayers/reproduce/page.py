@@ -11,6 +11,7 @@ from tnlayers.reproduce.others import others
 from tnlayers.reproduce.paper import PARTS, ROWS, TITLES, Row, rows
 from tnlayers.reproduce.store import of
 from tnlayers.reproduce.told import Run
+from tnlayers.reproduce.twins import twins
 
 _BEGIN = """# The whole paper, beside what was measured here
 
@@ -26,7 +27,8 @@ why) and on CIFAR-10 trains on 45,000 images and holds 5,000 out, where the pape
 set: `--paper-selection` of `train` and `reproduce`, and "paper selection" in the column of the recipe. Any other
 recipe is named with what it changes from a named one: such a row is no repetition of the paper's. On MNIST nothing is
 held out by either recipe, and "final" is chosen by nothing. "Weights in place" are those that stand where the paper
-replaces layers. Runs on an accelerator have rows of their own.
+replaces layers. Runs on an accelerator have rows of their own. `docs/mnist.md` lists every MNIST run of the
+paper's recipe, and shows the entropies of FC2's bonds over training.
 
 ```bash
 tnlayers reproduce --dry-run                      # what is missing, and about how long each run takes here
@@ -57,7 +59,7 @@ def page(runs: Sequence[Run], structure: Structure, steps: Structure) -> str:
     parts = [_BEGIN, _STRUCTURE, _structure(structure)]
     for part in PARTS:
         parts += [f"## {TITLES[part]}\n", *_picture(part), _accuracies(rows(part), runs, structure)]
-    parts += ["## Accuracy against bond, parameters and work\n", *_picture("cost"), *_picture("cifar")]
+    parts += [twins(runs), "## Accuracy against bond, parameters and work\n", *_picture("cost"), *_picture("cifar")]
     parts += [others(runs, structure, steps), not_run(runs, structure, steps), _points()]
     return "\n".join(parts)
 
