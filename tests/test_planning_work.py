@@ -3,11 +3,14 @@
 import random
 
 import pytest
+from absent import framework
 
 import tnlayers as tnl
 from tnlayers.grouping import Rough
 from tnlayers.layout import _Layouts, assemble
 from tnlayers.optimise import _cached_search
+
+torch = framework("torch")
 
 
 @pytest.fixture
@@ -77,3 +80,24 @@ def test_a_layer_never_searches_twice_for_a_bucket(work):
     assert work == before
     layer.plan_for(5)
     assert work["tried"] > before["tried"]
+
+
+def test_a_build_plans_only_what_will_run(work):
+    """On torch the plan of traced code; that of a batch when it is seen, for its own mode; on jax, nothing."""
+    spec = chain(6)
+    before = optimise_calls()
+    layer = tnl.build(spec, seed=0)
+    assert optimise_calls() == before + 1
+    with torch.no_grad():
+        layer(torch.zeros(3, layer.in_features))
+        layer(torch.zeros(4, layer.in_features))
+    assert optimise_calls() == before + 2
+    layer(torch.zeros(3, layer.in_features)).sum().backward()
+    assert optimise_calls() == before + 3
+    tnl.build(spec, backend="jax", seed=0)
+    assert optimise_calls() == before + 3
+
+
+def optimise_calls():
+    """How many plans have been searched."""
+    return _cached_search.cache_info().misses

@@ -285,7 +285,7 @@ class _Layouts:
         if not form.copies:
             return 0.0
         carried = _CARRIED if self.contraction.batch in form.axes else 1
-        copied = _MACHINE.copy(self.views.entries(form.axes), stretch=self.views.copied_stretch(form))
+        copied = _MACHINE.copy(self.views.entries(form.axes), stretch=form.stretch)
         return carried * (copied + _MACHINE.seconds_per_call)
 
     def sizes(self, *groups: Indices) -> Sizes:

@@ -27,12 +27,14 @@ class Form(NamedTuple):
         groups: The axes of each axis of the form.
         swap: Whether the last two axes of the form are exchanged at the end.
         copies: Whether it takes a copy.
+        stretch: Entries that the copy takes at even distances, one after the other.
     """
 
     axes: Indices
     groups: tuple[Indices, ...]
     swap: bool
     copies: bool
+    stretch: int = STRETCH
 
 
 class Views:
@@ -87,12 +89,16 @@ class Views:
         large = self._large
         innermost = next((i for i in reversed(axes) if large[i]), None)
         starved = innermost in batch and any(large[i] for i in (*rows, *columns))
-        return Form(axes, groups, swap, way == _COPIED or starved)
+        return self._form(axes, groups, swap, way == _COPIED or starved)
 
     def flat(self, axes: Indices, wanted: Indices) -> Form | None:
         """See an array as one axis with the entries in another order; None where they stand so already."""
         way = self._way(axes, (wanted,))
-        return None if way == _AS_IT_IS else Form(axes, (wanted,), False, way == _COPIED)
+        return None if way == _AS_IT_IS else self._form(axes, (wanted,), False, way == _COPIED)
+
+    def _form(self, axes: Indices, groups: tuple[Indices, ...], swap: bool, copies: bool) -> Form:
+        stretch = self.stretch([i for group in groups for i in group], axes) if copies else STRETCH
+        return Form(axes, groups, swap, copies, stretch)
 
     def _way(self, axes: Indices, groups: tuple[Indices, ...]) -> int:
         """Whether one axis per group takes nothing, a permutation, or a copy."""
@@ -138,10 +144,6 @@ class Views:
                 entries, after = entries * sizes[i], place
         return entries
 
-    def copied_stretch(self, form: Form) -> int:
-        """The stretch of the copy that a form takes."""
-        return self.stretch([i for group in form.groups for i in group], form.axes)
-
     def view(self, form: Form) -> View:
         """What a step runs."""
         shape = shape_of(self.contraction, form.groups)
@@ -151,7 +153,7 @@ class Views:
         contraction = self.contraction
         every = tuple(-1 if i == contraction.batch else contraction.sizes[i] for i in form.axes)
         order = tuple(form.axes.index(i) for i in wanted)
-        return View(every, order, shape, form.swap, form.copies, self.copied_stretch(form))
+        return View(every, order, shape, form.swap, form.copies, self.stretch(wanted, form.axes))
 
 
 @lru_cache(maxsize=32)

@@ -257,7 +257,7 @@ def build(spec: Spec, *, seed: int | None = 0, dtype: Any = "float32", device: A
         TNLayersError: If jax has no such dtype, or is not in its 64-bit mode and would silently take another.
     """
     name = checked_dtype(dtype)
-    linear = LinearMap(spec, name)
+    linear = LinearMap(spec, name, buckets=())  # plans are made while a call is traced
     rng = np.random.default_rng(seed)
     params = draw_layer(linear.graphs, default_variance(spec.in_features), rng, name)
     if spec.bias:

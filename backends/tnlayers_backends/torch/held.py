@@ -21,6 +21,9 @@ from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.prepared import Prepared
 from tnlayers_backends.torch.rates import device_name
 
+# The plan that compiled and exported code closes over, unless the user pins another: planning cannot be traced.
+TRACED_BATCH = 128
+
 
 class HeldCores(nn.Module):
     """A module whose weight is a tensor network, with its cores for parameters; abstract, see `TNModule`.
@@ -30,7 +33,8 @@ class HeldCores(nn.Module):
         device: Where the parameters live.
         dtype: Their dtype; torch's default dtype if None.
         seed: Draws the parameters; None takes torch's global generator, so `torch.manual_seed` decides.
-        linear: Whether `forward` multiplies vectors by the weight: then the usual batch sizes are planned for here.
+        linear: Whether `forward` multiplies vectors by the weight: then what traced code will run is planned here,
+            since planning cannot be traced. Other plans are made for the first batch of a size.
         variance: What E[W^2] is initialised to, the bias within the root of three times that; None for the kind's own.
 
     Raises:
@@ -64,7 +68,7 @@ class HeldCores(nn.Module):
         dtype = dtype or torch.get_default_dtype()
         name = str(dtype).removeprefix("torch.")
         home = "cpu" if device is None else device_name(device)
-        self._map = LinearMap(spec, name, device=home) if linear else LinearMap(spec, name, device=home, buckets=())
+        self._map = LinearMap(spec, name, device=home, buckets=(TRACED_BATCH,) if linear else ())
         self._names = tuple(self._map.shapes)  # asked at every call
         for name, shape in self._map.shapes.items():
             if hasattr(type(self), name) or name in self.__dict__ or name in self._buffers:

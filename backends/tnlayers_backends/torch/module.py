@@ -18,14 +18,11 @@ from tnlayers.spec import Spec
 from tnlayers.spectrum import Spectra
 from tnlayers.sweep import balanced_terms, canonical_terms
 from tnlayers_backends.torch import planned
-from tnlayers_backends.torch.held import HeldCores
+from tnlayers_backends.torch.held import TRACED_BATCH, HeldCores
 from tnlayers_backends.torch.ops import OPS
 
 if TYPE_CHECKING:
     from tnlayers.draw.picture import Picture
-
-# The plan that compiled and exported code closes over, unless the user pins another: planning cannot be traced.
-_TRACED_BATCH = 128
 
 
 class TNModule(HeldCores):
@@ -139,7 +136,7 @@ class TNModule(HeldCores):
         """
         own = self._map if linear is None else linear
         if is_recorded(x):  # one finished program for every batch size: traced code never plans
-            plan = own.plan_for(_TRACED_BATCH)
+            plan = own.plan_for(TRACED_BATCH)
             return self._contract(lambda x, cores: own.apply(OPS, x, cores, plan, planned.run), x)
         batch = x.numel() // max(x.shape[-1], 1) if x.ndim else 1
         if torch.is_grad_enabled() or is_captured(x):
