@@ -34,6 +34,8 @@ paper's recipe, and shows the entropies of FC2's bonds over training.
 tnlayers reproduce --dry-run                      # what is missing, and about how long each run takes here
 tnlayers reproduce fig2 --seeds 3 --budget 120    # two hours of it; the same command goes on where it stopped
 tnlayers reproduce table1 --model vgg16 --recipe fast --epochs 20 --seeds 1 --budget 600
+tnlayers reproduce types --model lenet5 --seeds 3 # other networks in the places of the MPOs
+tnlayers reproduce --budget 0                     # runs made elsewhere, in runs/, are taken in; this page is written
 ```
 """
 
