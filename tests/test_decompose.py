@@ -1,5 +1,6 @@
 """Dense weights as networks: exact at full bond, within budgets and errors, and never worse than what was cut."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from oracle import assert_close, oracle_weight
 
 import tnlayers as tnl
-from tnlayers.compress import decompose
+from tnlayers.compress import decompose, sizes
 from tnlayers.compress.sizes import bonds_above, divided, least_for, tails
 
 LOOP_FREE = ("mpo", "mpo(cores=2)", "mpo(cores=3)", "tree", "tucker", "lowrank", "kronecker")
@@ -97,6 +98,25 @@ def test_budgets_are_met(network, ratio):
     assert found.parameters <= ratio * weight.size
     assert found.parameters == sum(core.size for core in found.cores.values())
     assert found.error < 1
+
+
+def test_bonds_of_a_budget_are_near_the_best_of_all(monkeypatch):
+    """By measured error; the comparison sees a common threshold on singular values, which is a third above."""
+    weight = matrix(16, 16) * 0.8 ** np.arange(16)
+    scale = sizes.Scale.of("tucker", 16, 16)
+    every = (scale.at(bonds) for bonds in itertools.product(range(1, 5), repeat=4))
+    least = min(decompose(weight, spec).error for spec in every if spec.parameters <= 64)
+    assert quietly(weight, "tucker", max_params=64).error <= least * 1.02
+    monkeypatch.setattr(sizes, "_EXCHANGES", 0)
+    assert quietly(weight, "tucker", max_params=64).error > least * 1.3
+
+
+def test_an_error_is_met_by_as_few_parameters_as_a_budget_would_take():
+    weight = matrix(36, 48) * 0.9 ** np.arange(48)
+    for network in ("tucker", "mpo", "mpo(cores=3)"):
+        within = quietly(weight, network, ratio=0.3)
+        asked = quietly(weight, network, error=within.error * (1 + 1e-9))
+        assert asked.parameters <= 1.05 * within.parameters
 
 
 def test_bonds_share_a_budget_by_what_they_carry():

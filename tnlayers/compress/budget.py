@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Literal, TypeAlias
 
@@ -41,7 +42,7 @@ def best_within(target: Target, scale: Scale, limit: int) -> Spec:
     """
     found = largest_within(scale, limit)
     if (values := _spectra(target, scale, outputs=True)) is not None:
-        found = divided(scale, values, lambda spec: spec.parameters <= limit) or found
+        found = divided(scale, values, partial(_within, limit)) or found
     return found
 
 
@@ -148,6 +149,18 @@ class Bound:
                 low, best = middle, min(best, tried, key=lambda found: found[0].parameters)
             else:
                 high = middle
+        return self._fewer(values, best)
+
+    def _fewer(self, values: list[list[float]], best: Found) -> Found:
+        """The least budget whose best division is within the error: bonds by a threshold are not the last word."""
+        low, high = best[0].parameters // 2, best[0].parameters
+        for _ in range(_TIGHTENINGS):
+            middle = (low + high) // 2
+            spec = divided(self.scale, values, partial(_within, middle))
+            if spec is not None and self._measured(tried := self._tried(spec)) <= self.error:
+                best, high = tried, tried[0].parameters
+            else:
+                low = middle
         return best
 
     def _bracketed(self, at: Callable[[float], Spec], found: Found, largest: float) -> tuple[float, float, Found]:
@@ -164,6 +177,10 @@ class Bound:
         while low < largest and high > low and self._measured(tried := self._tried(at(high))) <= self.error:
             low, high, found = high, high * 4, min(found, tried, key=lambda one: one[0].parameters)
         return low, high, found
+
+
+def _within(limit: int, spec: Spec) -> bool:
+    return spec.parameters <= limit
 
 
 def _spectra(target: Target, scale: Scale, *, outputs: bool) -> list[list[float]] | None:

@@ -23,6 +23,7 @@ from tnlayers.spec import spec as make_spec
 # What `bond_dim=` takes: one size for all bonds, one for each, or the sizes that stand out of the noise (`vbmf.py`).
 BondDim: TypeAlias = int | tuple[int, ...] | Literal["vbmf"]
 
+_EXCHANGES = 20  # rounds
 _KEYS = ("bond_dim", "rank", "terms", "blocks")
 
 # The singular values squared of the weight at each bond, descending, in the order of the keyword's entries.
@@ -133,7 +134,7 @@ def _within(scale: Scale, limit: int) -> tuple[Sequence[int], int]:
 def divided(scale: Scale, spectra: Spectra, fits: Callable[[Spec], bool]) -> Spec | None:
     """One size per bond: the lowest common threshold on singular values at which the spec still fits a budget.
 
-    Then single bonds grow, the one that gains most per parameter first, until none fits.
+    Then single bonds grow, the one that gains most first, until none fits; and some shrink where others gain more.
 
     Args:
         scale: A type that takes one size per bond.
@@ -150,17 +151,57 @@ def divided(scale: Scale, spectra: Spectra, fits: Callable[[Spec], bool]) -> Spe
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(scale.at(bonds_above(spectra, levels[middle]))) else (low, middle)
-    found = scale.at(bonds_above(spectra, levels[low]))
-    bonds = list(bonds_above(spectra, levels[low]))
-    growing = True
+    return _exchanged(scale, spectra, _filled(scale, spectra, bonds_above(spectra, levels[low]), fits), fits)
+
+
+def _filled(scale: Scale, spectra: Spectra, bonds: tuple[int, ...], fits: Callable[[Spec], bool]) -> tuple[int, ...]:
+    """Bonds grown one by one, the one that gains most first, until none fits."""
+    found, growing = scale.at(bonds), True
     while growing:
         growing = False
         for k in sorted(range(len(bonds)), key=lambda k: _next(spectra[k], bonds[k]), reverse=True):
             more = (*bonds[:k], bonds[k] + 1, *bonds[k + 1 :])
             if bonds[k] < len(spectra[k]) and fits(wider := scale.at(more)) and wider.parameters > found.parameters:
-                bonds, found, growing = list(more), wider, True
+                bonds, found, growing = more, wider, True
                 break
-    return found
+    return bonds
+
+
+def _exchanged(scale: Scale, spectra: Spectra, bonds: tuple[int, ...], fits: Callable[[Spec], bool]) -> Spec:
+    """Bonds of which some shrink for others to grow, for as long as that keeps more of the weight.
+
+    One value of a bond costs what all bonds at its cores multiply to, so a common threshold alone can be far off.
+    """
+    for _ in range(_EXCHANGES):
+        better = max(
+            (_filled(scale, spectra, start, fits) for start in _shrunk(scale, spectra, bonds, fits)),
+            key=lambda found: _kept(spectra, found),
+            default=bonds,
+        )
+        if _kept(spectra, better) <= _kept(spectra, bonds) * (1 + 1e-9):
+            break
+        bonds = better
+    return scale.at(bonds)
+
+
+def _kept(spectra: Spectra, bonds: Sequence[int]) -> float:
+    """The share of the weight that all cuts keep if each takes its share of what the others leave."""
+    shares = (sum(values[:bond]) / (sum(values) or 1.0) for values, bond in zip(spectra, bonds, strict=True))
+    return prod(shares)
+
+
+def _shrunk(
+    scale: Scale, spectra: Spectra, bonds: tuple[int, ...], fits: Callable[[Spec], bool]
+) -> Iterator[tuple[int, ...]]:
+    """Bonds of which one is less by 1, 2, 4, ..., and another as much larger as then fits."""
+    for k, bond in enumerate(bonds):
+        for less in (2**power for power in range((bond - 1).bit_length()) if 2**power < bond):
+            for j in range(len(bonds)):
+                start = [*bonds]
+                start[k] -= less
+                start[j] += 1
+                if j != k and start[j] <= len(spectra[j]) and fits(scale.at(tuple(start))):
+                    yield tuple(start)
 
 
 def bonds_above(spectra: Spectra, level: float) -> tuple[int, ...]:
