@@ -10,7 +10,7 @@ import pytest
 from test_planning_work import chain
 
 import tnlayers as tnl
-from tnlayers import kept, optimise
+from tnlayers import convsearch, kept, optimise
 from tnlayers.layout import _Layouts, assemble, follow
 from tnlayers.machine import Machine
 
@@ -160,6 +160,40 @@ def test_very_many_files_lose_their_older_half(searched, tmp_path, monkeypatch):
         os.utime(old, (age, age))
     tnl.plan(SPECS[0], 128)
     assert [file.name for file in files(tmp_path) if len(file.stem) == 1] == ["3.json", "4.json", "5.json"]
+
+
+CONVOLUTIONS = [
+    "lowrank(rank=4)",
+    "cp(rank=4, cores=2)",
+    "mpo(cores=2, bond=4)",
+    "mpo(cores=2, bond=2) + lowrank(rank=2)",
+]
+
+
+@pytest.mark.parametrize("network", CONVOLUTIONS)
+def test_routes_of_convolutions_come_back_without_a_search(searched, tmp_path, monkeypatch, network):
+    runs, run = [], convsearch._Search.run
+    monkeypatch.setattr(convsearch._Search, "run", lambda self, spatial: runs.append(0) or run(self, spatial))
+
+    def found(**options):
+        forget()
+        convsearch.plan_convolution.cache_clear()
+        layer = tnl.nn.TNConv2d(64, 64, 3, padding=1, network=network, seed=0)
+        return layer.plan_for((8, 64, 14, 14), **options)
+
+    plan = found()
+    assert bool(plan.routes) == network.startswith(("lowrank", "cp"))
+    before = len(runs)
+    assert found() == plan
+    assert len(runs) == before > 0
+    assert len(list((tmp_path / "convolutions").iterdir())) == 1
+    found(objective="training")
+    first, _ = sorted((tmp_path / "convolutions").iterdir(), key=lambda file: file.stat().st_mtime)
+    for orders in ([[[0]]], [[[0], [0], [1]]], [[["a"]]], None, [None], 1, [[[9, 0]]], [[]]):
+        first.write_text(json.dumps({"format": kept.FORMAT, "orders": orders}))
+        assert found() == plan
+    monkeypatch.setenv("TNLAYERS_KEEP_PLANS", "0")
+    assert found() == plan
 
 
 def test_two_processes_at_once_keep_whole_files(searched, tmp_path):

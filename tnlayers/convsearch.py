@@ -8,6 +8,7 @@ three cores that hang together, or all that are left. For networks of up to six 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from itertools import combinations
@@ -15,6 +16,7 @@ from math import prod
 
 from tnlayers.convplan import Convolution, ConvPlan, ConvStep, Route, conv_cost
 from tnlayers.cost import NOTHING, Cost
+from tnlayers.kept import UNREADABLE, keeping, kept_file, read, write
 from tnlayers.kernel import Kernel
 from tnlayers.lower import Contraction
 from tnlayers.optimise import plan_contraction
@@ -89,12 +91,28 @@ def plan_convolution(
     each = convolution.in_channels // convolution.groups, convolution.out_channels // convolution.groups
     channels = (1, convolution.groups, *each, 1)
     rebuilt = _seconds(plan.dense, training, channels, moves=True) + _seconds(rebuild, training)
-    search = (_Search(kernel, convolution.window, batch, dtype, training) for kernel in convolution.kernels)
-    routes = [found.run(spatial) for found in search]
-    found = [route for route in routes if route is not None]
-    if len(found) < len(routes) or sum(route.seconds for route in found) > _GAIN * rebuilt:
-        return plan
-    return replace(plan, routes=tuple(found))
+    searches = [_Search(kernel, convolution.window, batch, dtype, training) for kernel in convolution.kernels]
+    if not keeping():
+        return replace(plan, routes=_faster(searches, spatial, _GAIN * rebuilt))
+    c = convolution
+    what = (c.kernels, c.window, c.in_channels, c.out_channels, c.groups, batch, spatial, rebuild, training, dtype)
+    file = kept_file("convolutions", *what)
+    try:
+        orders = read(file)["orders"]
+        found = [search.follow(spatial, order) for search, order in zip(searches, orders, strict=bool(orders))]
+        return replace(plan, routes=tuple(found))
+    except UNREADABLE:  # there is none yet, or it is damaged
+        routes = _faster(searches, spatial, _GAIN * rebuilt)
+    with suppress(OSError):  # a folder that cannot be written to keeps nothing, and planning goes on without
+        write(file, {"title": c.title, "orders": [[step.cores for step in route.steps] for route in routes]})
+    return replace(plan, routes=routes)
+
+
+def _faster(searches: Sequence[_Search], spatial: tuple[int, ...], seconds: float) -> tuple[Route, ...]:
+    """A route per network, or none where rebuilding the kernel is faster, which takes so many seconds."""
+    routes = [search.run(spatial) for search in searches]
+    found = tuple(route for route in routes if route is not None)
+    return found if len(found) == len(routes) and sum(route.seconds for route in found) <= seconds else ()
 
 
 def _seconds(cost: Cost, training: bool, channels: tuple[int, ...] | None = None, *, moves: bool = False) -> float:
@@ -124,7 +142,7 @@ class _Search:
     def run(self, spatial: Sequence[int]) -> Route | None:
         """The cheapest route, or None where the network can only be rebuilt."""
         n = len(self.kernel.cores)
-        start = _State(frozenset(), self.kernel.channels, self.window.padded(spatial), (), 0.0)
+        start = self._start(spatial)
         levels: list[dict[frozenset[int], _State]] = [{start.applied: start}, *({} for _ in range(n))]
         for level in levels[:-1]:
             for state in sorted(level.values(), key=lambda state: state.seconds)[:_BEAM]:
@@ -138,6 +156,20 @@ class _Search:
                     if known is None or longer.seconds < known.seconds:
                         levels[len(longer.applied)][longer.applied] = longer
         return self._finish(levels[-1][frozenset(range(n))]) if levels[-1] else None
+
+    def follow(self, spatial: Sequence[int], groups: Sequence[Sequence[int]]) -> Route:
+        """The route that applies known groups of cores one after the other; a ValueError where that cannot be."""
+        if sorted(k for group in groups for k in group) != list(range(len(self.kernel.cores))):
+            raise ValueError(f"{groups} are not the cores, each once")
+        state: _State | None = self._start(spatial)
+        for group in groups:
+            state = None if state is None else self._apply(state, tuple(group))
+        if state is None:
+            raise ValueError(f"{groups} cannot be applied in this order")
+        return self._finish(state)
+
+    def _start(self, spatial: Sequence[int]) -> _State:
+        return _State(frozenset(), self.kernel.channels, self.window.padded(spatial), (), 0.0)
 
     def _apply(self, state: _State, group: tuple[int, ...]) -> _State | None:
         """The state after one more group, or None where its positions would still be needed afterwards."""

@@ -38,16 +38,25 @@ _SMALL = 4  # operands; plans of fewer are found as quickly as read
 _MOST = 4096  # files, about 1 KB each; the older half goes where there are more
 
 
-def keeping(contraction: Contraction) -> bool:
-    """Whether plans of this contraction are kept on disk."""
-    off = os.environ.get("TNLAYERS_KEEP_PLANS", "").lower() in {"0", "off", "no", "false"}
-    return not off and len(contraction.operands) >= _SMALL
+def keeping() -> bool:
+    """Whether plans are kept on disk at all."""
+    return os.environ.get("TNLAYERS_KEEP_PLANS", "").lower() not in {"0", "off", "no", "false"}
+
+
+def worth_keeping(contraction: Contraction) -> bool:
+    """Whether a plan of this contraction is kept on disk."""
+    return keeping() and len(contraction.operands) >= _SMALL
 
 
 def plan_file(contraction: Contraction, folder: str, *circumstances: object) -> Path:
-    """Where the plan of a contraction under some circumstances is kept; the circumstances are told apart by `repr`."""
+    """Where the plan of a contraction under some circumstances is kept."""
     c = contraction
-    value = (FORMAT, _code(), c.operands, c.output, c.sizes, c.batch, *circumstances)
+    return kept_file(folder, c.operands, c.output, c.sizes, c.batch, *circumstances)
+
+
+def kept_file(folder: str, *circumstances: object) -> Path:
+    """Where what was found under some circumstances is kept; they are told apart by `repr`, and by the code."""
+    value = (FORMAT, _code(), *circumstances)
     return cache_folder() / folder / f"{hashlib.sha256(repr(value).encode()).hexdigest()[:32]}.json"
 
 
@@ -73,9 +82,7 @@ def recall(file: Path, contraction: Contraction, **about: Any) -> Plan:
         OSError, ValueError, KeyError, TypeError, ArithmeticError: One of these, if there is no plan for this
             contraction in the file.
     """
-    data = json.loads(file.read_text(encoding="utf-8"))
-    if data["format"] != FORMAT:
-        raise ValueError(f"its format is {data['format']!r}")
+    data = read(file)
     path = tuple((int(a), int(b)) for a, b in data["path"])
     orders = [tuple(map(int, order)) for order in data["orders"]]
     check_path(contraction, path)
@@ -95,9 +102,7 @@ def recall(file: Path, contraction: Contraction, **about: Any) -> Plan:
 
 
 def keep(file: Path, plan: Plan) -> None:
-    """Write a plan, beside the file first and then in its place: readers and other writers only ever see whole files.
-
-    Nothing is forced to disk: what a power cut leaves of a file is not read, and the plan is searched again.
+    """Write a plan.
 
     Raises:
         OSError: If the folder cannot be written to.
@@ -106,7 +111,6 @@ def keep(file: Path, plan: Plan) -> None:
     results = zip(program.steps, program.indices[program.operands :], strict=True)
     orders = [order for step, order in results if isinstance(step, Multiply)]
     data = {
-        "format": FORMAT,
         "title": plan.title,
         "found_by": plan.found_by,
         "path": plan.path,
@@ -114,10 +118,33 @@ def keep(file: Path, plan: Plan) -> None:
         "chunk": plan.chunk,
         "slices": plan.slices,
     }
+    write(file, data)
+
+
+def read(file: Path) -> dict[str, Any]:
+    """What `write` wrote.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: One of these, if the file holds nothing of this format.
+    """
+    data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    if data["format"] != FORMAT:
+        raise ValueError(f"its format is {data['format']!r}")
+    return data
+
+
+def write(file: Path, data: dict[str, Any]) -> None:
+    """Write beside the file first and then in its place: readers and other writers only ever see whole files.
+
+    Nothing is forced to disk: what a power cut leaves of a file is not read, and is found again.
+
+    Raises:
+        OSError: If the folder cannot be written to.
+    """
     own = file.with_name(f"{file.stem}-{os.getpid()}-{threading.get_ident()}.partial")
     file.parent.mkdir(parents=True, exist_ok=True)
     _tidy(file.parent)
-    own.write_text(json.dumps(data) + "\n", encoding="utf-8")
+    own.write_text(json.dumps({"format": FORMAT} | data) + "\n", encoding="utf-8")
     os.replace(own, file)
 
 

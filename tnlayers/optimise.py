@@ -13,7 +13,7 @@ from tnlayers.axes import Path
 from tnlayers.calibrate import machine
 from tnlayers.errors import TNLayersError
 from tnlayers.estimate import Estimator
-from tnlayers.kept import UNREADABLE, keep, keeping, plan_file, recall
+from tnlayers.kept import UNREADABLE, keep, plan_file, recall, worth_keeping
 from tnlayers.layout import assemble
 from tnlayers.lower import Contraction
 from tnlayers.machine import Machine
@@ -175,7 +175,7 @@ def _kept_search(
 ) -> Plan:
     """What another process has found, else what `_search` finds, kept for the next one."""
     search = partial(_search, contraction, rates, objective, optimize, dtype, memory_limit, title, features, device)
-    if optimize != "auto" or not keeping(contraction):
+    if optimize != "auto" or not worth_keeping(contraction):
         return search()
     file = plan_file(contraction, "plans", rates, objective, dtype, memory_limit)
     try:
