@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -61,7 +62,9 @@ class TorchTT(nn.Module):
 
     def __init__(self, cell: Cell) -> None:
         super().__init__()
-        import torchtt
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a compiled part that its layers do not use
+            import torchtt
 
         self.in_modes, self.out_features = cell.in_modes, cell.out_features
         self.layer = torchtt.nn.LinearLayerTT(
