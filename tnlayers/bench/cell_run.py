@@ -23,7 +23,7 @@ Result = dict[str, Any]
 Maker = Callable[[Cell, Given], Subject]
 
 _GUESSED = 2e9  # flops of the dense layer from which on a contender is first tried with a few rows
-_ROUGH = 3.0  # times the bound: a guess below is looked at again with the whole batch
+_ROUGH = 2.0  # times the bound: a guess below is looked at again with the whole batch
 _SLOW = 1 / 6  # of the cell's cap: a contender whose call takes longer is not timed, unless it is near ours
 _NEAR = 2.0
 
@@ -103,14 +103,14 @@ def _ready(
 def _tried(subject: Subject, given: Given, bound: float) -> tuple[float, dict[str, Any] | None]:
     """Seconds of a call, and why a subject is not timed: it takes longer than the bound, or its answer is wrong."""
     clock = clock_for(given.cell.threads)
-    seconds = 0.0 if bound == float("inf") else _guess(subject, given.cell)
+    guess = seconds = 0.0 if bound == float("inf") else _guess(subject, given.cell)
     if seconds <= _ROUGH * bound:
         begin = clock()
         answer = {} if subject.answer is None else subject.answer()
         seconds = clock() - begin
         if answer and not (units := given.units(answer)) <= 1:
             return seconds, {"why": "wrong", "told": f"its error is {units:.2g} times what rounding allows"}
-        if seconds > bound:  # it may have loaded something: once more
+        if seconds > bound and not guess:  # the first call may have loaded something: once more
             begin = clock()
             subject.call()
             seconds = clock() - begin
