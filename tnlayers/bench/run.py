@@ -26,7 +26,8 @@ FORMAT = "tnlayers.bench/2"
 Item: TypeAlias = Cell | Point
 _NAMED_SHARE = 3.0  # the named cells have as many times the cap: bars are about them
 _GROWTH_SHARE = 0.2  # one contender each
-_CALLS = 14  # that a cell makes with everything about as slow as the dense layer, beside its rounds
+_CALLS = 25  # that a cell makes with everything about as slow as the dense layer, beside its rounds
+_REBUILT = 128  # rows whose dense product takes about as long as making the weight, which some do at any batch
 _FLOPS_PER_SECOND = 8e10  # to guess how long a cell takes
 
 
@@ -133,7 +134,7 @@ def current_runs(data: Mapping[str, Any]) -> set[int]:
 def expected(item: Item, cap: float) -> float:
     """A guess of the seconds that an item takes."""
     cell = item if isinstance(item, Cell) else item.cell
-    calls = _CALLS if isinstance(item, Cell) else 4
+    calls = _CALLS * max(1.0, _REBUILT / cell.batch) if isinstance(item, Cell) else 4
     return _cap(item, cap) + 1.0 + calls * cell.dense_flops / _FLOPS_PER_SECOND
 
 
