@@ -67,6 +67,24 @@ def test_an_adapter_begins_as_its_base_learns_and_merges(name):
         assert torch.equal(merged.weight[4], weight[4])
 
 
+@pytest.mark.filterwarnings("ignore::tnlayers.TNLayersWarning")
+def test_an_adapter_in_a_model_is_saved_loaded_and_not_merged_into_cores(tmp_path):
+    make = lambda seed: nn.Sequential(  # noqa: E731
+        tnl.nn.TNAdapter(nn.Linear(24, 24), "mpo(cores=2, bond=2)", seed=seed), nn.Linear(24, 4)
+    )
+    model = make(0)
+    model[0].delta.core_1.data.normal_()
+    tnl.save(model, tmp_path / "adapted.safetensors")
+    x = torch.randn(3, 24)
+    assert torch.equal(tnl.load(tmp_path / "adapted.safetensors", into=make(1))(x), model(x))
+    small = tnl.compress(model, ratio=0.6, network="lowrank", rules={"1": None}).model
+    assert isinstance(small[0].base, tnl.nn.TNLinear)
+    assert not any(p.requires_grad for p in small[0].base.parameters())
+    with pytest.raises(tnl.TNLayersError, match="The base is a TNLinear by now, whose weight is computed"):
+        small[0].merge()
+    torch.testing.assert_close(small[0].weight, small[0].base.to_dense() + small[0].delta.to_dense())
+
+
 def test_an_adapter_is_saved_by_its_state_and_refuses_what_it_cannot_be_on():
     one, other = (tnl.nn.TNAdapter(nn.Conv2d(4, 4, 3), "mpo(cores=2, bond=2)", seed=seed) for seed in (0, 1))
     one.delta.core_3.data.normal_()

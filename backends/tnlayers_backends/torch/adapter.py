@@ -76,9 +76,19 @@ class TNAdapter(nn.Module):
 
     @torch.no_grad()
     def merge(self) -> nn.Module:
-        """A layer like the base with W + delta for its weight, all of it trainable; equal up to rounding."""
+        """A layer like the base with W + delta for its weight, all of it trainable; equal up to rounding.
+
+        Raises:
+            TNLayersError: If the base's weight is no parameter any more.
+        """
         merged = deepcopy(self.base).requires_grad_()
-        cast("Tensor", merged.weight).copy_(self.weight)
+        weight = merged._parameters.get("weight")
+        if weight is None:
+            raise TNLayersError(
+                f"The base is a {type(self.base).__name__} by now, whose weight is computed, so nothing can be written "
+                "into it. Merge before compressing or parametrising the base, or make it dense (to_linear)."
+            )
+        weight.copy_(self.weight)
         return merged
 
 
