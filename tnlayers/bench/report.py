@@ -173,6 +173,8 @@ def _fields(result: Result | None) -> list[str]:
 
 def _contenders(results: Mapping[str, Result]) -> Iterator[str]:
     """Contenders down, named cells across: time over dense, and memory."""
+    yield "About: far slower than our layer, so only called once or twice, and its memory not looked at."
+    yield ""
     for mode in MODES:
         found = [results[cell.name] for cell in named() if cell.mode == mode and cell.name in results]
         if not found:
@@ -197,7 +199,9 @@ def _contenders(results: Mapping[str, Result]) -> Iterator[str]:
 def _contender(result: Result, name: str) -> str:
     numbers = result["contenders"].get(name)
     if numbers is None:
-        return str(result["left_out"].get(name, {"why": ""})["why"])
+        left = result["left_out"].get(name, {"why": ""})
+        dense = result["contenders"][DENSE]["seconds"]
+        return f"about {left['seconds'] / dense:.2g}" if "seconds" in left else str(left["why"])
     kept = f" / {numbers['kept_bytes'] / 1e6:.3g}" if result["cell"]["mode"] == "training" else ""
     return f"{numbers['to_dense'][0]:.2f} ({numbers['peak_bytes'] / 1e6:.3g}{kept})"
 
