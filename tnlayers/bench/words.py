@@ -40,7 +40,9 @@ def about(data: Mapping[str, Any], old: set[str]) -> Iterator[str]:
     yield ""
     yield (
         "Layers of tnlayers against `nn.Linear`, against other ways to run the same declaration, against the layers of "
-        "five other libraries, and against what this machine can do. Written by `tnlayers bench`."
+        "five other libraries, and against what this machine can do. Written by `make bench`, which installs those "
+        "libraries into an environment of their own and runs `tnlayers bench` there; what the results already hold is "
+        "not measured again."
     )
     yield ""
     yield f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}."
