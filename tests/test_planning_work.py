@@ -6,6 +6,7 @@ import pytest
 from absent import framework
 
 import tnlayers as tnl
+from tnlayers import convsearch, search
 from tnlayers.grouping import Rough
 from tnlayers.layout import _Layouts, assemble
 from tnlayers.optimise import _cached_search
@@ -101,3 +102,19 @@ def test_a_build_plans_only_what_will_run(work):
 def optimise_calls():
     """How many plans have been searched."""
     return _cached_search.cache_info().misses
+
+
+def test_a_convolution_of_ten_cores_searches_few_orders(monkeypatch):
+    """Of the many sets of cores that could be left for last, only a kernel that is chosen gets its best order."""
+    asked, ask = [], search._ask
+    monkeypatch.setattr(
+        search, "_ask", lambda contraction, optimize: asked.append(optimize) or ask(contraction, optimize)
+    )
+    convsearch.plan_convolution.cache_clear()
+    layer = tnl.nn.TNConv2d(128, 128, 3, padding=1, network="cp(rank=16)", seed=0)
+    _cached_search.cache_clear()
+    asked.clear()
+    plan = layer.plan_for((8, 128, 16, 16))
+    assert len(layer.cores) == 10
+    assert plan.routes
+    assert asked.count("dp") < 250

@@ -94,9 +94,7 @@ def plan_convolution(
     searches = [_Search(kernel, convolution.window, batch, dtype, training) for kernel in convolution.kernels]
     if not keeping():
         return replace(plan, routes=_faster(searches, spatial, _GAIN * rebuilt))
-    c = convolution
-    what = (c.kernels, c.window, c.in_channels, c.out_channels, c.groups, batch, spatial, rebuild, training, dtype)
-    file = kept_file("convolutions", *what)
+    file = kept_file("convolutions", replace(convolution, title=""), batch, spatial, rebuild, training, dtype)
     try:
         orders = read(file)["orders"]
         found = [search.follow(spatial, order) for search, order in zip(searches, orders, strict=bool(orders))]
@@ -104,7 +102,7 @@ def plan_convolution(
     except UNREADABLE:  # there is none yet, or it is damaged
         routes = _faster(searches, spatial, _GAIN * rebuilt)
     with suppress(OSError):  # a folder that cannot be written to keeps nothing, and planning goes on without
-        write(file, {"title": c.title, "orders": [[step.cores for step in route.steps] for route in routes]})
+        write(file, {"title": convolution.title, "orders": [[step.cores for step in route.steps] for route in routes]})
     return replace(plan, routes=routes)
 
 
@@ -249,17 +247,18 @@ class _Search:
             outside = {*kernel.channels, *kernel.outputs, *(i for part in kernel.positions for i in part)}
             outside |= {i for k, core in enumerate(kernel.cores) if k not in group for i in core}
             output = tuple(i for i in own if i in outside)
-            self.kernel_costs[group] = self._contract(group, output).cost if len(group) > 1 else NOTHING
+            # All that is left may be many cores: an estimate need not know their best order.
+            self.kernel_costs[group] = self._contract(group, output, _GROUP).cost if len(group) > 1 else NOTHING
         return self.kernel_costs[group]
 
-    def _contract(self, group: tuple[int, ...], output: tuple[int, ...]) -> Plan:
+    def _contract(self, group: tuple[int, ...], output: tuple[int, ...], exact_up_to: int = _DP_UP_TO) -> Plan:
         contraction = Contraction(
             names=tuple(self.kernel.names[k] for k in group),
             operands=tuple(self.kernel.cores[k] for k in group),
             output=output,
             sizes=self.kernel.sizes,
         )
-        return plan_contraction(contraction, optimize="dp" if len(group) <= _DP_UP_TO else "greedy", dtype=self.dtype)
+        return plan_contraction(contraction, optimize="dp" if len(group) <= exact_up_to else "greedy", dtype=self.dtype)
 
     def _finish(self, state: _State) -> Route:
         steps = tuple(self._step(move) for move in state.moves)
