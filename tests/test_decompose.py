@@ -1,7 +1,9 @@
 """Dense weights as networks: exact at full bond, within budgets and errors, and never worse than what was cut."""
 
 import itertools
+import runpy
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from oracle import assert_close, oracle_weight
 import tnlayers as tnl
 from tnlayers.compress import decompose, sizes
 from tnlayers.compress.sizes import bonds_above, divided, least_for, tails
+from tnlayers.networks import registry
 
 LOOP_FREE = ("mpo", "mpo(cores=2)", "mpo(cores=3)", "tree", "tucker", "lowrank", "kronecker")
 FITTED = ("ring(cores=3)", "cp(cores=2)", "peps")
@@ -98,6 +101,35 @@ def test_budgets_are_met(network, ratio):
     assert found.parameters <= ratio * weight.size
     assert found.parameters == sum(core.size for core in found.cores.values())
     assert found.error < 1
+
+
+def test_a_network_of_ones_own_is_fitted_like_any_other(monkeypatch):
+    monkeypatch.setattr(registry, "_TYPES", dict(registry._TYPES))
+    runpy.run_path(str(Path(__file__).parents[1] / "docs" / "examples" / "wheel.py"))
+    planted = oracle_weight(*drawn("wheel(in=4x3x4, out=4x4x3, bond=2)")).value
+    weight = planted + 0.01 * np.abs(planted).mean() * matrix(48, 48)
+    assert decompose(weight, "wheel(in=4x3x4, out=4x4x3)", bond_dim=2, restarts=10, sweeps=200).error < 0.02
+    assert quietly(weight, "wheel", ratio=0.1).parameters <= 230
+    assert quietly(weight, "wheel", error=0.5).error <= 0.5
+    registry.declare.cache_clear()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e30])
+def test_a_sum_of_networks_is_fitted_term_by_term(scale):
+    planted = oracle_weight(*drawn("mpo(in=4x6, out=4x5, bond=2) + lowrank(in=24, out=20, rank=2)")).value
+    weight = scale * (planted + 0.01 * np.abs(planted).mean() * matrix(20, 24))
+    found = decompose(weight, "mpo(in=4x6, out=4x5, bond=2) + lowrank(in=24, out=20, rank=2)")
+    assert found.error == pytest.approx(relative_error(weight, found), rel=1e-6)
+    assert found.error < 0.02
+    assert decompose(weight, "mpo(in=4x6, out=4x5, bond=2)").error > 0.3  # one term alone is not enough
+    dense = torch.nn.Linear(24, 20)
+    layer = tnl.nn.TNLinear.from_linear(dense, "mpo(cores=2, bond=3) + lowrank(rank=2)")
+    assert layer.delivered.error < decompose(dense.weight.detach(), "mpo(cores=2, bond=3)").error
+
+
+def drawn(text):
+    spec = tnl.spec(text)
+    return spec, [np.random.default_rng(k).standard_normal(shape) for k, shape in enumerate(spec.shapes.values())]
 
 
 def test_bonds_of_a_budget_are_near_the_best_of_all(monkeypatch):

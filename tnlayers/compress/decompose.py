@@ -1,7 +1,8 @@
 """`decompose`: a dense weight as the cores of a network, within a budget or an error, and what was delivered.
 
 Loop-free networks are split by truncated SVDs (`splitting.py`); all others, and any network on request, are fitted by
-alternating least squares (`alternating.py`). What the size keyword should be is chosen in `sizes.py`.
+alternating least squares (`alternating.py`); sums, which say their terms' sizes, term by term. What the size keyword
+should be is chosen in `sizes.py`.
 """
 
 from __future__ import annotations
@@ -200,8 +201,9 @@ def _found(
 def _delivered(best: Arranged, searched: Searched | None, asked: str, dtype: str) -> Decomposition:
     """What was found, with cores of equal norms, of the weight's own scale and dtype."""
     target, (spec, fitted) = best.target, best.found
-    scale = target.largest ** (1 / len(fitted.cores))
-    cores = (target.ops.cast(core * scale, dtype) for core in balanced_terms(target.ops, [spec.graph], fitted.cores))
+    scales = [target.largest ** (1 / len(graph.cores)) for graph in spec.graphs for _ in graph.cores]
+    balanced = balanced_terms(target.ops, spec.graphs, fitted.cores)
+    cores = (target.ops.cast(core * scale, dtype) for core, scale in zip(balanced, scales, strict=True))
     return Decomposition(
         spec=spec,
         cores=dict(zip(spec.shapes, cores, strict=True)),
@@ -244,7 +246,7 @@ def asked_size(
             raise TNLayersError(f"max_params={value!r} must be an integer of at least 1.")
         return f"{key}={value}"
     template = make_spec(network)
-    if not template.sized and not template.options:
+    if not all(part.sized or part.options for part in template.parts):
         raise TNLayersError(
             f"Say how large {network} may be: exactly one of {', '.join(f'{key}=' for key in sizes)}, or write it into "
             "the template."

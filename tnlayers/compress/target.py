@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from itertools import islice
 from math import prod
 
 import numpy as np
@@ -26,6 +27,7 @@ from tnlayers.spec import Spec
 from tnlayers.sweep import walk
 
 _SWEEPS = 60  # of alternating least squares where there is no other method
+_ROUNDS = 20  # over the terms of a sum
 _REFINEMENTS = 4  # of them after SVDs in coordinates that are not quite white: more gain little each
 
 
@@ -93,9 +95,8 @@ class Target:
 
     def fitted(self, spec: Spec) -> Fitted:
         """The cores of a sized spec for this weight."""
-        graph = spec.graph
-        cores, discarded = self._cores(graph, spec)
-        difference = self.weight - rebuild(self.ops, graph, cores)[: self.out_features, : self.in_features]
+        cores, discarded = (self._summed(spec.terms), None) if spec.terms else self._cores(spec.graph, spec)
+        difference = self.weight - self._rebuilt(spec, cores)
         wrong = self._output_square(difference)
         return Fitted(
             cores=cores,
@@ -145,6 +146,30 @@ class Target:
         ops = self.ops
         wide = ops.pad(self.weight, spec.pad_in) if spec.pad_in else self.weight
         return ops.permute(ops.pad(ops.permute(wide, (1, 0)), spec.pad_out), (1, 0)) if spec.pad_out else wide
+
+    def _rebuilt(self, spec: Spec, cores: Sequence[Array]) -> Array:
+        """W' without the padded features."""
+        left = iter(cores)
+        parts = (rebuild(self.ops, graph, list(islice(left, len(graph.cores)))) for graph in spec.graphs)
+        return sum(part[: self.out_features, : self.in_features] for part in parts)
+
+    def _summed(self, terms: Sequence[Spec]) -> list[Array]:
+        """The cores of a sum: each term in turn is fitted to what the others leave, until that no longer helps."""
+        cores: list[list[Array]] = [[] for _ in terms]
+        near = [0 * self.weight for _ in terms]
+        least, best = float("inf"), cores
+        for _ in range(_ROUNDS):
+            for k, term in enumerate(terms):
+                rest = copy(self)
+                rest.weight = self.weight - sum(near[:k]) - sum(near[k + 1 :])
+                cores[k] = rest._cores(term.graph, term)[0]
+                near[k] = self._rebuilt(term, cores[k])
+            left = self.weight - sum(near)
+            wrong = self._square(left) if self.moment is None else self._output_square(left) or 0.0
+            if wrong >= least * (1 - 1e-3):
+                break
+            least, best = wrong, [*cores]
+        return [core for own in best for core in own]
 
     def _cores(self, graph: Graph, spec: Spec) -> tuple[list[Array], float | None]:
         weight, whitening = self.padded(spec), self._whitening(graph, spec)
