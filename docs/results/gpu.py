@@ -171,13 +171,14 @@ class Clock:
 
 def measure(cell: Cell, how: str, device: torch.device) -> list[Row]:
     """One row per contender of a cell; one that fails has its reason in the place of figures."""
-    clock, calls, rows = Clock(device), {}, {}
+    clock, calls, rows, kept = Clock(device), {}, {}, []
     about = {"layer": [cell.in_features, cell.out_features, cell.cores]}
     about |= {name: getattr(cell, name) for name in ("bond", "batch", "mode", "dtype")}
     for name in CONTENDERS[:2] if how == "compile" else CONTENDERS:
         rows[name] = {**about, "how": how, "contender": name}
         try:
             contender = Contender(name, cell, device)
+            kept.append(contender)  # a captured graph reads and writes its tensors, and does not hold them
             rows[name]["error"] = error = contender.error()
             if not error < LIMITS[cell.dtype]:
                 raise ArithmeticError(f"the relative error is {error:.2g}")
