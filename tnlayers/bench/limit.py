@@ -4,7 +4,8 @@ Each product of the plan is timed by itself, into an output that is kept, at the
 that shape. A training step has two more products per product, and those that a plan in chunks computes again. A core
 that a stack of matrices shares is read once, and its gradient is one product over the whole stack. The layer cannot be
 faster than the sum of these, nor than reading its input and its cores and writing its output at the rate of memory.
-Inference has at hand what does not depend on the input, so its products are those of the batch alone.
+Inference has at hand what does not depend on the input, as far as a layer keeps it (`PREPARED_LIMIT`), so its products
+are those of the batch alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from tnlayers.bench.cells import Cell
 from tnlayers.bench.measure import clock_for
 from tnlayers.chain import Link
+from tnlayers.optimise import PREPARED_LIMIT
 from tnlayers.plan import Plan
 from tnlayers.planning import AnyPlan, plan
 from tnlayers.program import Multiply
@@ -74,8 +76,9 @@ def products_of(plan: Plan) -> Iterator[tuple[Product, int]]:
     """The sizes of all products of a plan, each with how often it is computed."""
     links = {} if plan.sweep is None else {link.step: link for link in plan.sweep.chain.links}
     last = max(links, default=None)
+    ready = plan.objective == "inference" and plan.prepared <= PREPARED_LIMIT
     for number, step in enumerate(plan.program.steps):
-        if not isinstance(step, Multiply) or (plan.objective == "inference" and number not in links):
+        if not isinstance(step, Multiply) or (ready and number not in links):
             continue
         link, batch = links.get(number), plan.batch or 1
         rows = batch if plan.chunk is None else min(plan.chunk, batch)

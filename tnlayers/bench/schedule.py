@@ -17,6 +17,7 @@ from tnlayers.errors import TNLayersError
 
 CLAIMED = ("ring", "tree", "chord")  # network types that a bar names
 _EQUAL = 1.5  # so far apart parameter counts may be and still be called equal
+_WIDE = 64  # bond of an mpo whose parameters make a ring of which one call takes seconds
 _LONG = 1e11  # flops of the dense layer beyond which a cell takes minutes: about a second a call on one core
 
 
@@ -30,11 +31,12 @@ def schedule() -> tuple[Item, ...]:
             (
                 *first,
                 *named(),
-                *networks(CLAIMED),
+                *(cell for cell in networks(CLAIMED) if cell.bond < _WIDE),
                 *points(),
                 *settings,
                 *(cell for cell in plain if cell.dense_flops <= _LONG),
-                *networks(tuple(name for name in TYPES if name not in CLAIMED)),
+                *(cell for cell in networks(tuple(TYPES)) if cell.bond < _WIDE),
+                *networks(tuple(TYPES)),
                 *plain,
             )
         )
