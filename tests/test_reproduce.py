@@ -183,7 +183,9 @@ def test_stored_runs_are_of_the_networks_that_they_name():
 
 def test_runs_of_one_network_are_grouped_by_recipe():
     groups = of(RUNS, "fc2", "mpo(bond=16)", "mnist")
-    assert [told(group[0]) for group in groups] == ["paper", "fast", "paper, clip_norm 0"]
+    names = [told(group[0]) for group in groups]
+    assert names[0] == "paper"
+    assert {"fast", "paper, clip_norm 0"} <= set(names[1:])
     assert of(RUNS, "fc2", "mpo", "mnist") == groups  # the same network
     full = dataclasses.replace(FC2, network="mpo(bond=16)")
     assert missing(full, RUNS) == 5 - len(groups[0])
