@@ -21,6 +21,7 @@ from tnlayers.bench.cells import NAMED, Cell
 from tnlayers.bench.growth import Point, measure_point
 from tnlayers.bench.provenance import provenance, same_origin
 from tnlayers.errors import TNLayersError, TNLayersWarning
+from tnlayers.planning import plan
 
 FORMAT = "tnlayers.bench/2"
 Item: TypeAlias = Cell | Point
@@ -134,8 +135,12 @@ def current_runs(data: Mapping[str, Any]) -> set[int]:
 def expected(item: Item, cap: float) -> float:
     """A guess of the seconds that an item takes."""
     cell = item if isinstance(item, Cell) else item.cell
-    calls = _CALLS * max(1.0, _REBUILT / cell.batch) if isinstance(item, Cell) else 4
-    return _cap(item, cap) + 1.0 + calls * cell.dense_flops / _FLOPS_PER_SECOND
+    calls = _CALLS if isinstance(item, Cell) else 4
+    call = cell.dense_flops * max(1.0, _REBUILT / cell.batch if isinstance(item, Cell) else 1.0) / _FLOPS_PER_SECOND
+    if cell.network:  # a weight may cost far more to make than the dense product
+        objective = "training" if cell.mode == "training" else "forward"
+        call = max(call, plan(cell.spec, batch=cell.batch, objective=objective).seconds)  # type: ignore[arg-type]
+    return _cap(item, cap) + 1.0 + calls * call
 
 
 def _cap(item: Item, cap: float) -> float:

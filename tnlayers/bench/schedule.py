@@ -36,8 +36,8 @@ def schedule() -> tuple[Item, ...]:
                 *settings,
                 *(cell for cell in plain if cell.dense_flops <= _LONG),
                 *(cell for cell in networks(tuple(TYPES)) if cell.bond < _WIDE),
-                *networks(tuple(TYPES)),
                 *plain,
+                *networks(tuple(TYPES)),
             )
         )
     )
