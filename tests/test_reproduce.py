@@ -43,7 +43,7 @@ def test_the_pictures_are_of_the_stored_runs():
         drawn = figures.digest(part, figures.points(part, RUNS, STRUCTURE))
         assert drawn in (DOCS / "img" / f"paper-{part}.svg").read_text(encoding="utf-8"), f"{part} is stale"
         assert f"(img/paper-{part}.svg)" in (DOCS / "paper.md").read_text(encoding="utf-8")
-    fewer = figures.points("fig2", RUNS[1:], STRUCTURE)
+    fewer = figures.points("fig2", [run for run in RUNS if run["model"] != "fc2"], STRUCTURE)
     assert figures.digest("fig2", fewer) not in (DOCS / "img" / "paper-fig2.svg").read_text(encoding="utf-8")
 
 

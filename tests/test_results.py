@@ -19,7 +19,7 @@ def script(name):
     return module
 
 
-collect, entropies = script("collect"), script("entropies")
+collect, entropies, fast = script("collect"), script("entropies"), script("fast")
 RUNS = json.loads(collect.STORE.read_text())["runs"]
 
 
@@ -39,6 +39,14 @@ def test_the_table_of_entropies_is_of_the_stored_ones():
         assert all(
             0 < value <= most for row in found["entropies"] for value, most in zip(row, found["at_most"], strict=True)
         )
+
+
+def test_the_page_on_the_recipe_fast_is_of_the_stored_measurements():
+    stored, page = json.loads(fast.STORE.read_text()), fast.PAGE.read_text()
+    assert fast.written(page, stored) == page
+    means = {row["setting"]: sum(row[network]["validation"] for network in fast.NETWORKS) for row in stored["settings"]}
+    assert max(means, key=means.get) == "lr 0.2"
+    assert find_recipe("vgg16", "cifar10", "fast").lr == 0.2
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run['model']}-{run['network']}-{run['seed']}")

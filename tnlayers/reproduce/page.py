@@ -27,8 +27,8 @@ why) and on CIFAR-10 trains on 45,000 images and holds 5,000 out, where the pape
 set: `--paper-selection` of `train` and `reproduce`, and "paper selection" in the column of the recipe. Any other
 recipe is named with what it changes from a named one: such a row is no repetition of the paper's. On MNIST nothing is
 held out by either recipe, and "final" is chosen by nothing. "Weights in place" are those that stand where the paper
-replaces layers. Runs on an accelerator have rows of their own. `docs/mnist.md` lists every MNIST run of the
-paper's recipe, and shows the entropies of FC2's bonds over training.
+replaces layers. Runs on an accelerator have rows of their own. `docs/fast.md` tells how "fast" was chosen;
+`docs/mnist.md` lists every MNIST run of the paper's recipe, and shows the entropies of FC2's bonds over training.
 
 ```bash
 tnlayers reproduce --dry-run                      # what is missing, and about how long each run takes here
