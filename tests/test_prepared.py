@@ -125,6 +125,25 @@ def test_nothing_above_the_limit_is_kept(monkeypatch):
     assert layer._prepared.nbytes == 0
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_large_matrices_are_kept_with_their_columns_in_a_row(name, monkeypatch):
+    layer = tnl.build(MARKET[name], seed=1)
+    monkeypatch.setattr(prepared, "_COLUMNS_FROM", 0)
+    before = [core.detach().clone() for core in layer.parameters()]
+    cores = len(values(layer)[0])
+    checked(layer, batch=300)
+    sweep = layer.plan_for(300, "inference").sweep
+    (kept,) = layer._prepared._kept.values()
+    made = [
+        matrix
+        for matrix, link in zip(kept.matrices, sweep.chain.links, strict=True)
+        if link.core[0] > cores and link.state_left and matrix.dim() == 2
+    ]
+    assert made
+    assert all(matrix.stride(0) == 1 for matrix in made)
+    assert all(torch.equal(core, was) for core, was in zip(layer.parameters(), before, strict=True))
+
+
 def test_off_for_functional_calls_and_compiled_code(monkeypatch):
     calls, layer = prepares(monkeypatch), tnl.build(MARKET["mpo-4"], seed=1)
     x = torch.randn(6, layer.in_features)
