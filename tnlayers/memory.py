@@ -37,18 +37,23 @@ def memory(plan: Plan) -> int:
     links = () if plan.sweep is None else plan.sweep.chain.links
     linked = {link.step for link in links}
     count = pieces(plan.slices)
-    made = sum(cost.result + cost.copied // count // 2 for k, cost in enumerate(plan.steps) if k not in linked)
+    steps = [cost for k, cost in enumerate(plan.steps) if k not in linked]
+    made = sum(cost.result for cost in steps)
     made += plan.itemsize * sum(link.matrix for link in links if link.core[1].copies)
-    gradients = 2 * plan.itemsize * sum(link.matrix for link in links) if training else 0
+    copies = sum(cost.copied // count // 2 for cost in steps)
+    gradients = plan.itemsize * sum(link.matrix for link in links) if training else 0
     if plan.slices:
         cores = sum(plan.part.elements(indices) for indices in plan.contraction.operands[1:])
         made += plan.itemsize * (copied_cores(plan) + (cores if training else 0))
     if plan.chunk is not None:
-        return made + gradients + plan.workspace
+        return (
+            made + copies + 2 * gradients + plan.workspace
+        )  # the totals of all chunks, and the sum that autograd makes
     rows = plan.itemsize * (plan.batch or 1)
     before = [link.before * (2 if link.state.copies else int(k > 0)) for k, link in enumerate(links)]
     after = [link.after if k < len(links) - 1 else 0 for k, link in enumerate(links)]
     if training:
         kept = sum(n for n, link in zip(before, links, strict=True) if n)
-        return made + gradients + rows * (kept + 2 * max(before, default=0))
-    return made + rows * max((a + b for a, b in zip(before, after, strict=True)), default=0)
+        # Copies made on the way to a matrix are gone when its gradient comes.
+        return made + max(copies, gradients) + rows * (kept + max(before, default=0))
+    return made + copies + rows * max((a + b for a, b in zip(before, after, strict=True)), default=0)
