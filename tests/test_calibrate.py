@@ -75,6 +75,7 @@ def test_the_command_measures_and_keeps(kept, monkeypatch, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["file"] == str(kept)
     assert calibrate.machine() == calibrate.read(kept) == Machine(**told["rates"])
+    assert calibrate.machine("cpu", "bfloat16") == Machine(**told["half"]["rates"]) != calibrate.machine()
     measured = asdict(calibrate.machine())
     assert all(measured[field.name] > 0 for field in fields(Machine))
     assert measured["flops_per_second"] != Machine().flops_per_second
@@ -105,6 +106,15 @@ def test_a_gpu_has_rates_of_its_own(kept):
     assert calibrate.machine(name) == measured
     assert calibrate.machine(name, "bfloat16") == GPU_HALF
     assert calibrate.machine("cuda another") == GPU
+
+
+def test_a_processor_without_rates_in_half_precision_has_those_of_single(kept):
+    single, half = (replace(Machine(), flops_per_second=rate) for rate in (1e12, 9e12))
+    keep(kept, single)
+    assert calibrate.machine("cpu", "bfloat16") == single
+    keep(calibrate.machine_file("cpu", "float16"), half)
+    assert calibrate.machine("cpu", "bfloat16") == half
+    assert calibrate.machine("cpu", "float64") == single
 
 
 def test_plans_for_a_gpu_make_few_large_calls(kept):

@@ -1,8 +1,8 @@
 """This machine's rates: measured once by `tnlayers calibrate`, kept per user, and used by every plan from then on.
 
-They lie in a small JSON file in the user's cache folder, one per machine (a home folder may be shared by several), and
-one more for each name of a GPU and kind of dtype. Without it plans are made with the defaults of `default_machine`, so
-that they are the same everywhere.
+They lie in small JSON files in the user's cache folder, one per machine (a home folder may be shared by several), name
+of a GPU, and kind of dtype: products in half precision run at rates of their own. Without them plans are made with the
+defaults of `default_machine`, so that they are the same everywhere.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def machine_file(device: str = "cpu", dtype: str = "float32") -> Path:
 
     Args:
         device: "cpu", or "cuda" and the name of the GPU.
-        dtype: The dtype of the products; a processor's rates are kept for all in one.
+        dtype: The dtype of the products.
 
     Example:
         >>> machine_file("cuda NVIDIA H100", "bfloat16").name.endswith("-cuda-NVIDIA-H100-half.json")
         True
     """
     parts = ["machine", platform.node() or "unnamed"]
-    if device != "cpu":
-        parts += [re.sub(r"[^A-Za-z0-9]+", "-", device), *(["half"] if dtype in HALVES else [])]
+    parts += [re.sub(r"[^A-Za-z0-9]+", "-", device)] if device != "cpu" else []
+    parts += ["half"] if dtype in HALVES else []
     return cache_folder() / f"{'-'.join(parts)}.json"
 
 
@@ -45,7 +45,8 @@ def machine_file(device: str = "cpu", dtype: str = "float32") -> Path:
 def machine(device: str = "cpu", dtype: str = "float32") -> Machine:
     """The rates that plans are made with: the measured ones if there are any, else the defaults; read once.
 
-    A file that cannot be read is told of by a warning and not used.
+    A file that cannot be read is told of by a warning and not used. A processor whose rates in half precision were not
+    measured has those of single precision: it may have no faster units for it.
 
     Args:
         device: "cpu", or "cuda" and the name of the GPU.
@@ -53,7 +54,7 @@ def machine(device: str = "cpu", dtype: str = "float32") -> Machine:
     """
     file, default = machine_file(device, dtype), default_machine(device, dtype)
     if not file.exists():
-        return default
+        return machine(device) if device == "cpu" and dtype in HALVES else default
     try:
         return read(file)
     except TNLayersError as error:
@@ -85,7 +86,7 @@ def calibrate(device: str = "cpu", dtype: str = "float32") -> Machine:
 
     Args:
         device: "cpu", or a CUDA device as torch names it.
-        dtype: The dtype of the products: a GPU's rates are measured and kept for single and half precision apart.
+        dtype: The dtype of the products: rates are measured and kept for single and half precision apart.
 
     Returns:
         The rates.

@@ -16,27 +16,26 @@ from tnlayers.progress import progress
 
 
 def calibrate(
-    device: Annotated[
-        str, typer.Option(metavar="NAME", help="cpu, or cuda (single and half precision), cuda:1, ...")
-    ] = "cpu",
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, or cuda, cuda:1, ...")] = "cpu",
     as_json: JsonOption = False,
 ) -> None:
     """Measure a device's rates, in a few seconds, and keep them for all later plans.
 
     Products of matrices by their shape, memory in and out of the cache, and the
-    cost of a call: plans weigh these against each other. The file that they are
-    kept in is told; delete it to plan with the defaults again.
+    cost of a call, in single and in half precision: plans weigh these against
+    each other. The files that they are kept in are told; delete them to plan
+    with the defaults again.
     """
     found = {}
     with progress("measuring"):
-        for dtype in ("float32",) if device == "cpu" else ("float32", "bfloat16"):
+        for dtype in ("float32", "bfloat16"):
             found[dtype] = measure_and_keep(device, dtype)
     from tnlayers_backends.torch.rates import device_name  # torch is there: it has measured
 
     files = {dtype: str(machine_file(device_name(device), dtype)) for dtype in found}
     if as_json:
-        told = [{"file": files[dtype], "dtype": dtype, "rates": asdict(rates)} for dtype, rates in found.items()]
-        print_json(told[0] | {"half": told[1]} if len(told) > 1 else told[0])
+        single, half = ({"file": files[t], "dtype": t, "rates": asdict(rates)} for t, rates in found.items())
+        print_json(single | {"half": half})
         return
     for dtype, rates in found.items():
         _print(rates, default_machine(device, dtype), dtype)

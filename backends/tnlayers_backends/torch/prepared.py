@@ -23,10 +23,10 @@ from tnlayers.optimise import PREPARED_LIMIT
 from tnlayers.plan import Plan
 from tnlayers_backends.torch.ops import OPS
 
-# Entries from which on a product x @ W on the processor is faster with W laid out as `nn.Linear` has it, (out, in):
-# measured with MKL on one thread, 32 or 128 rows of x: with W as (in, out) 1.25 to 1.44 times the time from 2048 x 4096
-# upwards, 0.75 to 1.2 times it below; with 1024 rows there is no difference.
-_COLUMNS_FROM = 2**22
+# Entries from which on a kept W is laid out as `nn.Linear` has it, (out, in). Measured with MKL on one thread, products
+# x @ W with W as (in, out) took 1.25 to 1.44 times the time with 32 or 128 rows of x from 2048 x 4096 upwards, 1.05 to
+# 1.26 times it with 128 rows from 1024 x 1024 on, and 0.75 to 1.0 times with 32; with 1024 rows there is no difference.
+_COLUMNS_FROM = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def keepable(cores: Sequence[Tensor]) -> bool:
 def _laid_out(matrix: Tensor, link: Link, cores: int) -> Tensor:
     """A matrix that is kept, with its columns in a row where products with it are faster so; cores stay as they are."""
     is_core = link.core[0] <= cores
-    if is_core or not link.state_left or matrix.dim() != 2 or matrix.numel() <= _COLUMNS_FROM or matrix.is_cuda:
+    if is_core or not link.state_left or matrix.dim() != 2 or matrix.numel() < _COLUMNS_FROM or matrix.is_cuda:
         return matrix
     return matrix.T.contiguous().T
 

@@ -17,8 +17,8 @@ from tnlayers.machine import Machine
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.rates_cuda import measure_cuda
 
-_LARGE = 2**24  # entries of float32: 64 MiB, beyond most caches
-_SMALL = 2**16  # entries of float32: 256 KiB, within them
+_LARGE = 2**24  # entries: 64 MiB of float32, beyond most caches
+_SMALL = 2**16  # entries: 256 KiB of float32, within them
 _SECONDS = 0.08  # spent on each rate
 
 
@@ -44,7 +44,7 @@ def measure(device: torch.device | str = "cpu", dtype: str = "float32") -> Machi
     except RuntimeError as error:
         raise TNLayersError(f"torch knows no device {device!r}: use cpu, cuda, or cuda:1 and so on.") from error
     if place.type == "cpu":
-        return measure_cpu()
+        return measure_cpu(getattr(torch, dtype))
     if place.type != "cuda" or (place.index or 0) >= torch.cuda.device_count():
         raise TNLayersError(
             f"device={str(place)!r} cannot be measured here: there are cpu and {torch.cuda.device_count()} CUDA "
@@ -55,61 +55,58 @@ def measure(device: torch.device | str = "cpu", dtype: str = "float32") -> Machi
 
 
 @torch.no_grad()
-def measure_cpu() -> Machine:
-    """Measure the rates of one core, in float32.
+def measure_cpu(dtype: torch.dtype) -> Machine:
+    """Measure the rates of one core, for products of a dtype.
 
     Returns:
         The rates; what is not measured (the size of the cache, of a fresh allocation, and the cost of entering a
         sweep) has the default.
     """
-    flops_per_second = 2 * 1024**3 / _product(1024, 1024, 1024)
-    tiny = _zeros(4, 4)
+    ones = torch.ones((), dtype=dtype)
+    flops_per_second = 2 * 1024**3 / _product(ones, 1024, 1024, 1024)
+    tiny = ones.new_zeros(4, 4)
     call = _shortest(lambda: OPS.matmul(OPS.reshape(tiny, (2, 8)), OPS.reshape(tiny, (8, 2))))
-    stack, small = 512, _zeros(512, 8, 8)
-    matrix, out, total = _zeros(8, 8), _zeros(512, 8, 8), _zeros(8, 8)
+    stack, small = 512, ones.new_zeros(512, 8, 8)
+    matrix, out, total = ones.new_zeros(8, 8), ones.new_zeros(512, 8, 8), ones.new_zeros(8, 8)
     stacked = _shortest(lambda: OPS.matmul_into(out, matrix, small)) / stack
     summed = _shortest(lambda: OPS.add_product(total, out, small)) / stack
     return Machine(
         flops_per_second=flops_per_second,
-        side=_side(flops_per_second),
-        cached_bytes_per_second=_copied(_SMALL),
-        bytes_per_second=_copied(_LARGE),
-        fresh_bytes_per_second=4 * _LARGE / _shortest(lambda: torch.ones(_LARGE)),
-        permuted_bytes_per_second=_permuted(_LARGE // 2),
-        cached_permuted_bytes_per_second=_permuted(_SMALL),
+        side=_side(ones, flops_per_second),
+        cached_bytes_per_second=_copied(ones, _SMALL),
+        bytes_per_second=_copied(ones, _LARGE),
+        fresh_bytes_per_second=ones.itemsize * _LARGE / _shortest(lambda: ones.new_ones(_LARGE)),
+        permuted_bytes_per_second=_permuted(ones, _LARGE // 2),
+        cached_permuted_bytes_per_second=_permuted(ones, _SMALL),
         seconds_per_call=call,
         seconds_per_matrix=stacked,
         seconds_per_sum=max(summed, stacked),
     )
 
 
-def _side(flops_per_second: float) -> float:
+def _side(like: Tensor, flops_per_second: float) -> float:
     """How much longer than it is a short side seems to be: on average over the three sides of a product."""
     long, short = 1024, 8
     shapes = ((short, long, long), (long, short, long), (long, long, short))
-    seems = [_product(*shape) * flops_per_second / (2 * long * long) for shape in shapes]
-    return min(max(sum(seems) / 3 - short, 1.0), 64.0)
+    seems = [_product(like, *shape) * flops_per_second / (2 * long * long) for shape in shapes]
+    return min(max(sum(seems) / 3 - short, 1.0), 256.0)
 
 
-def _product(rows: int, summed: int, columns: int) -> float:
-    left, right, out = torch.ones(rows, summed), torch.ones(summed, columns), _zeros(rows, columns)
+def _product(like: Tensor, rows: int, summed: int, columns: int) -> float:
+    left, right, out = like.new_ones(rows, summed), like.new_ones(summed, columns), like.new_zeros(rows, columns)
     return _shortest(lambda: OPS.matmul_into(out, left, right))
 
 
-def _copied(entries: int) -> float:
+def _copied(like: Tensor, entries: int) -> float:
     """Bytes a second, read and written, of copies into memory in use."""
-    array, out = torch.ones(entries), torch.ones(entries)
-    return 8 * entries / _shortest(lambda: OPS.copy_into(out, array))
+    array, out = like.new_ones(entries), like.new_ones(entries)
+    return 2 * like.itemsize * entries / _shortest(lambda: OPS.copy_into(out, array))
 
 
-def _permuted(entries: int) -> float:
-    array = OPS.permute(torch.ones(16, entries // 256, 16), (2, 1, 0))
-    out = torch.ones(array.shape)
-    return 8 * entries / _shortest(lambda: OPS.copy_into(out, array))
-
-
-def _zeros(*shape: int) -> Tensor:
-    return torch.zeros(shape)
+def _permuted(like: Tensor, entries: int) -> float:
+    array = OPS.permute(like.new_ones(16, entries // 256, 16), (2, 1, 0))
+    out = like.new_ones(array.shape)
+    return 2 * like.itemsize * entries / _shortest(lambda: OPS.copy_into(out, array))
 
 
 def _shortest(run: Callable[[], object]) -> float:
