@@ -137,13 +137,13 @@ def test_a_device_that_is_not_there_is_refused(kept, device):
 
 def test_a_layer_that_moves_plans_anew(kept, monkeypatch):
     pytest.importorskip("torch")
-    from tnlayers_backends.torch import module
+    from tnlayers_backends.torch import held
 
     layer = tnl.build(SPEC)
     before = layer.plan_for(1)
     layer.double()
     assert layer.plan_for(1) is before
-    monkeypatch.setattr(module, "device_name", lambda device: "cuda any")
+    monkeypatch.setattr(held, "device_name", lambda device: "cuda any")
     layer.to("meta")
     assert layer.plan_for(1).device == "cuda any"
     assert layer.plan_for(1, "training").device == "cuda any"
