@@ -13,7 +13,7 @@ from tnlayers.backward import sweep
 from tnlayers.chain import Chain, chain
 from tnlayers.lower import Contraction
 from tnlayers.machine import Machine
-from tnlayers.memory import KEPT_BYTES
+from tnlayers.memory import KEPT_BYTES, PREPARED_LIMIT, prepared_bytes
 from tnlayers.program import Multiply, Program, View
 
 
@@ -24,7 +24,8 @@ class Estimator:
         program: The steps.
         contraction: The sizes.
         itemsize: Bytes per entry.
-        objective: "forward", "training", or "inference", where what is prepared from the cores is at hand already.
+        objective: "forward", "training", or "inference", where what is prepared from the cores is at hand already, if
+            it is no more than a layer keeps (`PREPARED_LIMIT`).
         machine: The rates.
     """
 
@@ -46,10 +47,15 @@ class Estimator:
     @cached_property
     def _before(self) -> float:
         """What does not depend on the batch."""
-        if self.objective == "inference":
+        if self.objective == "inference" and self._is_kept:
             return 0.0
         prepared = range(len(self.program.steps)) if self.chain is None else self.chain.prepared
         return sum(self._prepared(number) for number in prepared)
+
+    @property
+    def _is_kept(self) -> bool:
+        chain, operands = self.chain, self.program.operands
+        return chain is None or prepared_bytes(chain, operands, self.itemsize) <= PREPARED_LIMIT
 
     def chunk_sizes(self) -> Iterator[int | None]:
         """Chunk sizes worth trying: all rows at once, and powers of two that run in memory which is kept."""

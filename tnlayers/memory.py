@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 from tnlayers.slices import copied_cores, pieces
 
 if TYPE_CHECKING:
+    from tnlayers.chain import Chain
     from tnlayers.plan import Plan
 
 # A larger workspace is let go of after use: it would not stay in any cache, and nobody expects a layer to keep it.
 KEPT_BYTES = 2**26
+
+# What inference keeps prepared from the cores, in bytes: a float32 weight of 4096 x 4096. More is made at every call.
+PREPARED_LIMIT = 2**26
 
 
 def workspace(plan: Plan) -> int:
@@ -26,9 +30,13 @@ def workspace(plan: Plan) -> int:
 
 def prepared(plan: Plan) -> int:
     """Bytes of the matrices that the batch is carried through, where they are not views of cores."""
-    links = () if plan.sweep is None else plan.sweep.chain.links
-    made = (link for link in links if link.core[1].copies or link.core[0] >= plan.program.operands)
-    return plan.itemsize * sum(link.matrix for link in made)
+    return 0 if plan.sweep is None else prepared_bytes(plan.sweep.chain, plan.program.operands, plan.itemsize)
+
+
+def prepared_bytes(chain: Chain, operands: int, itemsize: int) -> int:
+    """Bytes of a chain's matrices that are no views of the program's operands."""
+    made = (link for link in chain.links if link.core[1].copies or link.core[0] >= operands)
+    return itemsize * sum(link.matrix for link in made)
 
 
 def memory(plan: Plan) -> int:

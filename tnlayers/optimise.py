@@ -22,9 +22,6 @@ from tnlayers.plan import ITEMSIZES, Objective, Plan, dtype_name, objective_name
 from tnlayers.search import Optimizer, candidates
 from tnlayers.slices import next_cut, sliceable
 
-# What an inference plan may keep prepared from the cores, in bytes: a float32 weight of 4096 x 4096.
-PREPARED_LIMIT = 2**26
-
 _SLICED = 3  # paths of which bonds are sliced
 _TIMED = 5  # plans on the shortlist for tuning
 _CHUNKS = 2  # sizes of chunks tried there for one path
@@ -65,24 +62,23 @@ def _search(
     features: tuple[int, int] | None,
     device: str,
 ) -> Plan:
-    best, least, smallest = None, (True, inf), inf
+    best, least, smallest = None, inf, inf
     itemsize = ITEMSIZES[dtype]
     found_paths = candidates(contraction, optimize, objective=objective, itemsize=itemsize, machine=rates)
     made = partial(
         Plan, contraction=contraction, objective=objective, dtype=dtype, title=title, features=features, device=device
     )
     for label, path, at_least in found_paths:
-        if memory_limit is None and (False, at_least) >= least:
+        if memory_limit is None and at_least >= least:
             continue  # it cannot win
         for seconds, chunk in _ways(contraction, path, itemsize, objective, rates):
-            if best is not None and (False, seconds) >= least:
+            if best is not None and seconds >= least:
                 break
             found = made(path=path, chunk=chunk or None, found_by=label)
             needed = found.memory if memory_limit is not None else 0
             smallest = min(smallest, needed)
-            too_much = objective == "inference" and found.prepared > PREPARED_LIMIT
-            if (memory_limit is None or needed <= memory_limit) and (too_much, seconds) < least:
-                best, least = found, (too_much, seconds)
+            if (memory_limit is None or needed <= memory_limit) and seconds < least:
+                best, least = found, seconds
                 break
     if best is None:
         assert memory_limit is not None
@@ -156,8 +152,7 @@ def shortlist(first: Plan, memory_limit: int | None = None) -> list[Plan]:
     for _, chunk, label, path in sorted(ways, key=lambda way: way[0]):
         plan = replace(first, path=path, chunk=chunk or None, slices=(), found_by=label)
         fits = memory_limit is None or plan.memory <= memory_limit
-        small = first.objective != "inference" or plan.prepared <= PREPARED_LIMIT
-        if plan not in plans and fits and small and len(plans) < _TIMED:
+        if plan not in plans and fits and len(plans) < _TIMED:
             plans.append(plan)
     return plans
 

@@ -19,7 +19,7 @@ import torch
 from tnlayers.bench.cells import Cell
 from tnlayers.bench.measure import clock_for
 from tnlayers.chain import Link
-from tnlayers.optimise import PREPARED_LIMIT
+from tnlayers.memory import PREPARED_LIMIT
 from tnlayers.plan import Plan
 from tnlayers.planning import AnyPlan, plan
 from tnlayers.program import Multiply

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from tnlayers.chain import Link
-from tnlayers.optimise import PREPARED_LIMIT
+from tnlayers.memory import PREPARED_LIMIT
 from tnlayers.plan import Plan
 from tnlayers_backends.torch.ops import OPS
 
