@@ -1,4 +1,4 @@
-"""Copies, state dicts, deferred initialisation, parametrisations and threads."""
+"""Copies, state dicts, deferred initialisation, moves, parametrisations and threads."""
 
 import copy
 import pickle
@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import torch
+from tnlayers_backends.torch import held
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 from torch_cases import CASES, FEW, assert_differentiates, assert_forward, built, vectors
@@ -153,6 +154,29 @@ def test_resetting_a_computed_core_is_refused(compute):
     compute(layer)
     with pytest.raises(tnl.TNLayersError, match=r"core_0 of mpo\(.*is computed from other parameters"):
         layer.reset_parameters()
+
+
+def moved(layer, monkeypatch):
+    """The layer, after a move to what it takes for a GPU."""
+    monkeypatch.setattr(held, "device_name", lambda device: "cuda imagined")
+    return layer.to(torch.float64)  # all moves go the same way
+
+
+def test_all_plans_of_an_embedding_follow_its_cores_to_another_device(monkeypatch):
+    def devices(layer):
+        return {plan.device for plan in (*layer.plan_for(4), layer._decoder.plan_for(4), layer._map.weight_plan(0))}
+
+    layer = tnl.nn.TNEmbedding(64, 16, network="mpo(cores=2, bond=4)", seed=0)
+    assert devices(layer) == {"cpu"}
+    assert devices(moved(layer, monkeypatch)) == {"cuda imagined"}
+
+
+@pytest.mark.parametrize("view", ["kernel", "flat"])
+def test_a_plan_that_is_pinned_moves_with_a_convolution(view, monkeypatch):
+    layer = tnl.nn.TNConv2d(4, 4, 3, view=view, in_size=(6, 6) if view == "flat" else None, seed=0)
+    plan = layer.plan_for((3, 4, 6, 6))
+    layer.use_plan(plan)
+    assert moved(layer, monkeypatch).plan_for((50, 4, 6, 6)) is plan
 
 
 @pytest.mark.parametrize("name", ["mpo-bias", "mpo-padded", "sum-bias"])

@@ -199,7 +199,8 @@ class LinearMap:
         """How the weight of one of the networks is rebuilt, searched once."""
         if term not in self._weight_plans:
             title = f"weight of {self.spec.parts[term]}"
-            plan = plan_contraction(weight(self.graphs[term]), dtype=self.dtype, title=title)
+            contraction = weight(self.graphs[term])
+            plan = plan_contraction(contraction, dtype=self.dtype, title=title, device=self.device)
             self._weight_plans[term] = plan
         return self._weight_plans[term]
 

@@ -102,7 +102,11 @@ class LookupMap:
         if key not in self._plans:
             self._plans[key] = tuple(
                 plan_contraction(
-                    lookup(graph, key[0]), objective=objective, dtype=self.matrix.dtype, title=f"rows of {part}"
+                    lookup(graph, key[0]),
+                    objective=objective,
+                    dtype=self.matrix.dtype,
+                    title=f"rows of {part}",
+                    device=self.matrix.device,
                 )
                 for graph, part in zip(self.matrix.graphs, self.matrix.spec.parts, strict=True)
             )
@@ -124,7 +128,7 @@ def transposed(matrix: LinearMap, buckets: tuple[int, ...] = ()) -> LinearMap:
     )
     spec = replace(matrix.spec, terms=parts) if matrix.spec.terms else parts[0]
     graphs = tuple(replace(graph, inputs=graph.outputs, outputs=graph.inputs) for graph in matrix.graphs)
-    return LinearMap(spec, matrix.dtype, graphs, buckets=buckets)
+    return LinearMap(spec, matrix.dtype, graphs, device=matrix.device, buckets=buckets)
 
 
 def strides(sizes: tuple[int, ...]) -> tuple[int, ...]:

@@ -110,10 +110,10 @@ class TNConv(DenseConv):
         self._window = moves
         self._conv = ConvMap(self._map, moves, in_channels, out_channels, groups) if view == "kernel" else None
 
-    def _set_map(self, smaller: LinearMap) -> None:
-        super()._set_map(smaller)
-        if self._conv is not None:
-            self._conv = ConvMap(smaller, self._window, self.in_channels, self.out_channels, self.groups)
+    def _set_map(self, changed: LinearMap) -> None:
+        super()._set_map(changed)
+        if self._conv is not None and self._conv.matrix.graphs != changed.graphs:  # a move keeps a plan that is pinned
+            self._conv = ConvMap(changed, self._window, self.in_channels, self.out_channels, self.groups)
 
     @property
     def view(self) -> View:

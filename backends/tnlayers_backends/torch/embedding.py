@@ -17,11 +17,10 @@ from tnlayers.program import Array
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
 from tnlayers_backends.torch.embedding_dense import DenseEmbedding, check_options
+from tnlayers_backends.torch.held import TRACED_BATCH
 from tnlayers_backends.torch.module import is_recorded
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.rows import check_range, operands
-
-_TRACED_BATCH = 128
 
 
 class TNEmbedding(DenseEmbedding):
@@ -89,17 +88,17 @@ class TNEmbedding(DenseEmbedding):
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise TNLayersError(f"padding_idx={padding_idx} is no id: the table has {num_embeddings} rows.")
         super().__init__(spec, device, dtype, seed, linear=False)
-        self._lookup = LookupMap(self._map)
-        self._lookup.plans_for(_TRACED_BATCH)
-        self._map.weight_plan(0)
-        self._decoder = transposed(self._map, buckets=(_TRACED_BATCH,))
+        self._set_map(self._map)
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
         self.norm_type, self.unique = norm_type, unique
 
-    def _set_map(self, smaller: LinearMap) -> None:
-        super()._set_map(smaller)
-        self._lookup = LookupMap(smaller)
-        self._decoder = transposed(smaller, buckets=(_TRACED_BATCH,))
+    def _set_map(self, changed: LinearMap) -> None:
+        super()._set_map(changed)
+        self._lookup = LookupMap(changed)
+        self._decoder = transposed(changed, buckets=(TRACED_BATCH,))
+        # What traced code will run is planned here, since planning cannot be traced.
+        self._lookup.plans_for(TRACED_BATCH)
+        changed.weight_plan(0)
 
     def norm2(self) -> Tensor:
         """The sum of the squared entries of the table, exact and differentiable; the row of `padding_idx` is zero."""
@@ -145,7 +144,7 @@ class TNEmbedding(DenseEmbedding):
     def _rows(self, ids: Tensor, recorded: bool) -> Tensor:
         """Rows for a vector of ids."""
         if recorded:
-            plans = self._lookup.plans_for(_TRACED_BATCH)
+            plans = self._lookup.plans_for(TRACED_BATCH)
         else:
             plans = self._lookup.plans_for(ids.shape[0], "training" if torch.is_grad_enabled() else "forward")
         rows = self._contract(lambda ids, cores: self._look_up(ids, cores, plans), ids)

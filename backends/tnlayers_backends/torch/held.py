@@ -165,12 +165,14 @@ class HeldCores(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """As torch's, which all moves go through; then plans are those of the device that the cores are on."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._map = self._map.on(device_name(next(self.parameters()).device))
+        here = self._map.on(device_name(next(self.parameters()).device))
+        if here is not self._map:
+            self._set_map(here)
         return self
 
-    def _set_map(self, smaller: LinearMap) -> None:
-        """Go on as another network of the same sizes; layer kinds that derive plans from the map renew them."""
-        self._map = smaller
+    def _set_map(self, changed: LinearMap) -> None:
+        """Go on as another network of the same sizes, or on another device; what a layer kind derives is renewed."""
+        self._map = changed
 
     def _single(self) -> list[Tensor]:
         """The cores in at least single precision, which factorisations need."""
