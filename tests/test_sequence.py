@@ -7,10 +7,12 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from tnlayers_backends.torch import held, sequence
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import tnlayers as tnl
+from tnlayers.machine import GPU, Machine
 
 KINDS = {
     "lstm": (tnl.nn.TNLSTM, nn.LSTM, "to_lstm", {}),
@@ -122,6 +124,18 @@ def test_the_estimate_chooses_the_way():
     large = tnl.nn.TNLSTM(2048, 2048, network="mpo(cores=3, bond=8)", seed=0)
     assert large.by_steps(4, 2)
     assert not tnl.nn.TNLSTM(64, 64, network="mpo(cores=2, bond=8)", seed=0).by_steps(100, 16)
+
+
+def test_both_ways_are_estimated_with_the_rates_of_the_device(monkeypatch):
+    layer, rates = tnl.nn.TNLSTM(64, 64, network="mpo(cores=2, bond=8)", seed=0), []
+    monkeypatch.setattr(sequence, "dense_seconds", lambda *sizes: rates.append(sizes[-1]) or 1.0)
+    layer.by_steps(8, 4)
+    for module in (held, sequence):
+        monkeypatch.setattr(module, "device_name", lambda device: "cuda imagined")
+    layer.to(torch.float32)  # a move
+    layer.by_steps(8, 4)
+    assert rates == [Machine(), Machine(), GPU, GPU]
+    assert layer.ih_l0.plan_for(32).device == "cuda imagined"
 
 
 def test_refusals():

@@ -1,6 +1,6 @@
 """Running recurrent layers over whole sequences, a network for each of their weights.
 
-A sequence of T steps can be run in two ways, and the estimate of `Machine` chooses (`TNRecurrent.by_steps`):
+A sequence of T steps can be run in two ways; `TNRecurrent.by_steps` chooses, with the rates of the layer's device:
 
     rebuilt    every weight is rebuilt from its cores once per sequence, differentiably, and torch's own kernel runs all
                steps: the price is one rebuilding, whatever T is, and the dense weights are in memory meanwhile
@@ -20,12 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
+from tnlayers.calibrate import machine
 from tnlayers.errors import TNLayersError
 from tnlayers.machine import Machine
 from tnlayers_backends.torch.gates import MODES, State
 from tnlayers_backends.torch.linear import TNLinear
 from tnlayers_backends.torch.module import is_recorded
 from tnlayers_backends.torch.projections import Network, networks_of, projection
+from tnlayers_backends.torch.rates import device_name
 
 _KERNELS = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}
 _CALLS_PER_STEP = 12  # operations of torch for the gates of one step
@@ -78,7 +80,7 @@ class TNRecurrent(nn.Module):
         self.mode, self.input_size, self.hidden_size, self.num_layers = mode, input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
         self.bidirectional, self.proj_size = bidirectional, proj_size
-        self._known: dict[tuple[int, int], bool] = {}
+        self._known: dict[tuple[Machine, int, int], bool] = {}
         sizes = self.projections()
         for number, (name, own) in enumerate(networks_of(tuple(sizes), network, networks).items()):
             own_seed = None if seed is None else len(sizes) * seed + number
@@ -119,18 +121,18 @@ class TNRecurrent(nn.Module):
             steps: Of the sequence.
             batch: Sequences at once.
         """
-        key = (1 << max(steps - 1, 0).bit_length(), 1 << max(batch - 1, 0).bit_length())
+        key = (rates_of(self), 1 << max(steps - 1, 0).bit_length(), 1 << max(batch - 1, 0).bit_length())
         if key not in self._known:
             self._known[key] = self._faster_by_steps(*key)
         return self._known[key]
 
-    def _faster_by_steps(self, steps: int, batch: int) -> bool:
+    def _faster_by_steps(self, rates: Machine, steps: int, batch: int) -> bool:
         loop = kernel = 0.0
         for name, (inputs, outputs) in self.projections().items():
             calls, rows = (1, steps * batch) if name.startswith("ih") else (steps, batch)
             layer = self._modules[name]
-            dense = dense_seconds(inputs, outputs, calls, rows)
-            loop += _CALLS_PER_STEP * calls * Machine().seconds_per_call if name.startswith("hh") else 0.0
+            dense = dense_seconds(inputs, outputs, calls, rows, rates)
+            loop += _CALLS_PER_STEP * calls * rates.seconds_per_call if name.startswith("hh") else 0.0
             loop += carried_seconds(layer, calls, rows) if isinstance(layer, TNLinear) else dense
             kernel += dense + (rebuilding_seconds(layer) if isinstance(layer, TNLinear) else 0.0)
         return loop < kernel
@@ -249,11 +251,16 @@ class TNRecurrent(nn.Module):
         return ", ".join([str(self.input_size), str(self.hidden_size), *changed])
 
 
-def dense_seconds(inputs: int, outputs: int, calls: int, rows: int) -> float:
+def rates_of(layer: nn.Module) -> Machine:
+    """The rates of the device that a layer is on, by which its plans are ranked too."""
+    weight = next(layer.parameters())
+    return machine(device_name(weight.device), str(weight.dtype).removeprefix("torch."))
+
+
+def dense_seconds(inputs: int, outputs: int, calls: int, rows: int, rates: Machine) -> float:
     """The estimate for a dense weight in torch's kernel: so many products of so many rows, the weight read by each."""
-    machine, size = Machine(), 4 * inputs * outputs
-    read = machine.move(inputs * outputs, 4, cached=size < machine.cache_bytes)
-    return calls * (machine.product((1, rows, inputs, outputs)) + read)
+    read = rates.move(inputs * outputs, 4, cached=4 * inputs * outputs < rates.cache_bytes)
+    return calls * (rates.product((1, rows, inputs, outputs)) + read)
 
 
 def carried_seconds(layer: TNLinear, calls: int, rows: int) -> float:

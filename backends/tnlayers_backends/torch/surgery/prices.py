@@ -14,7 +14,7 @@ from tnlayers_backends.torch.conv import TNConv
 from tnlayers_backends.torch.embedding import TNEmbedding
 from tnlayers_backends.torch.linear import TNLinear
 from tnlayers_backends.torch.module import TNModule
-from tnlayers_backends.torch.sequence import carried_seconds, dense_seconds, rebuilding_seconds
+from tnlayers_backends.torch.sequence import carried_seconds, dense_seconds, rates_of, rebuilding_seconds
 from tnlayers_backends.torch.surgery.hosts import itemsize
 from tnlayers_backends.torch.surgery.site import Site
 
@@ -40,27 +40,27 @@ def flops(site: Site, layer: TNModule | None, work: Work) -> int | None:
 
 def time_ratio(site: Site, layer: TNModule, work: Work) -> float | None:
     """Predicted seconds of the layer over those of the dense weight; None where one of them has no prediction."""
-    machine = Machine()
+    rates = rates_of(layer)
     if isinstance(layer, TNLinear) and isinstance(site.host, nn.RNNBase):
         calls, rows = _calls(site, work)
-        dense = dense_seconds(layer.in_features, layer.out_features, calls, rows)
+        dense = dense_seconds(layer.in_features, layer.out_features, calls, rows, rates)
         return min(carried_seconds(layer, calls, rows), dense + rebuilding_seconds(layer)) / dense
     if isinstance(layer, TNLinear):
         batch = work.count
-        dense = machine.product((1, batch, layer.in_features, layer.out_features)) + machine.seconds_per_call
+        dense = rates.product((1, batch, layer.in_features, layer.out_features)) + rates.seconds_per_call
         moved = dense_cost(layer.in_features, layer.out_features, batch, itemsize(site.weight)).bytes
-        return layer.plan_for(batch, "forward").seconds / (dense + moved / machine.bytes_per_second)
+        return layer.plan_for(batch, "forward").seconds / (dense + moved / rates.bytes_per_second)
     ours, theirs = _cost(site, layer, work), _cost(site, None, work)
     if not isinstance(layer, TNConv) or ours is None or theirs is None:
         return None  # rows of an embedding are copied, not computed
     plan = layer.plan_for((work.count, layer.in_channels, *work.spatial))
     steps = sum(len(route.steps) for route in plan.routes) if isinstance(plan, ConvPlan) else 1
-    return _seconds(machine, ours, max(steps, 1)) / _seconds(machine, theirs, 1)
+    return _seconds(rates, ours, max(steps, 1)) / _seconds(rates, theirs, 1)
 
 
-def _seconds(machine: Machine, cost: Cost, calls: int) -> float:
-    moved = cost.bytes / machine.bytes_per_second + cost.copied / machine.permuted_bytes_per_second
-    return cost.flops / machine.flops_per_second + moved + calls * machine.seconds_per_call
+def _seconds(rates: Machine, cost: Cost, calls: int) -> float:
+    moved = cost.bytes / rates.bytes_per_second + cost.copied / rates.permuted_bytes_per_second
+    return cost.flops / rates.flops_per_second + moved + calls * rates.seconds_per_call
 
 
 def _cost(site: Site, layer: TNModule | None, work: Work) -> Cost | None:
@@ -90,8 +90,8 @@ def _calls(site: Site, work: Work) -> tuple[int, int]:
 def _recurrent_cost(site: Site, layer: TNLinear, work: Work, dense: Cost) -> Cost:
     """The cost of a weight in a recurrent layer, carried through its cores or rebuilt once, what is faster."""
     calls, rows = _calls(site, work)
-    kernel = dense_seconds(layer.in_features, layer.out_features, calls, rows) + rebuilding_seconds(layer)
-    if carried_seconds(layer, calls, rows) < kernel:
+    once = dense_seconds(layer.in_features, layer.out_features, calls, rows, rates_of(layer))
+    if carried_seconds(layer, calls, rows) < once + rebuilding_seconds(layer):
         return sum((layer.plan_for(rows, "forward").cost for _ in range(calls)), NOTHING)
     weights = (layer._map.weight_plan(term).cost for term in range(len(layer._map.graphs)))
     return sum(weights, dense)
