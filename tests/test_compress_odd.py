@@ -106,3 +106,15 @@ def test_what_would_grow_stays_dense(layer):
         assert row.note
     else:
         assert row.after.parameters < row.before.parameters
+
+
+def test_a_kept_layer_is_not_taken_for_one_of_other_settings(tmp_path):
+    """Equal weights in modules that move differently."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(8, 8, 3))
+    padded = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1))
+    padded.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 8, 6, 6)
+    for model in (plain, padded):
+        small = tnl.compress(model, ratio=0.5, cache=tmp_path).model
+        assert small(x).shape == model(x).shape

@@ -143,17 +143,22 @@ class Candidate:
                 return replace(option, spec=spec, parameters=spec.parameters, cost=spec.parameters)
         return option
 
+    def key(self, *more: str) -> str:
+        """A name for what is made of the weight where it stands: settings such as a stride are part of a layer."""
+        dense = self.site.dense
+        return digest(self.site.weight, getattr(dense, "bias", None), self.covariance, repr(dense), *more)
+
     def built(self, option: Option) -> TNModule | None:
         """The layer of an option; None for dense."""
         if option.spec is None:
             return None
         if self.fixed is not None:
             return self.fixed
-        key = digest(self.site.weight, getattr(self.site.dense, "bias", None), self.covariance, str(option.spec))
-        kept = self.memory.layer(f"layer-{key}")
+        key = f"layer-{self.key(str(option.spec))}"
+        kept = self.memory.layer(key)
         layer = self.layer(option.spec) if kept is None else kept.to(self.site.weight.device)
         if kept is None:
-            self.memory.keep_layer(f"layer-{key}", layer)
+            self.memory.keep_layer(key, layer)
         keep_modes(self.site.dense, layer)
         return layer
 
@@ -172,11 +177,7 @@ class Candidate:
             kind=type(site.host).__name__,
             asked=str(self.rule),
             network="dense" if spec is None else str(spec),
-            bond=()
-            if spec is None
-            else tuple(spec.graph.sizes[i] for i in spec.graph.summed)
-            if not spec.terms
-            else (),
+            bond=() if spec is None or spec.terms else tuple(spec.graph.sizes[i] for i in spec.graph.summed),
             before=self._size(None, self.dense),
             after=self._size(priced, option.parameters),
             error=0.0 if spec is None else option.loss**0.5 if found is None else found.error,
@@ -232,7 +233,7 @@ class Candidate:
 
     def _curve(self, template: Spec) -> Curve:
         scale = self.site.scale(template)
-        key = f"curve-{digest(self.site.weight, self.covariance, str(scale.spec), str(self.bounds))}"
+        key = f"curve-{self.key(str(scale.spec), str(self.bounds))}"
         kept = self.memory.curve(key, scale)
         if kept is not None:
             return kept

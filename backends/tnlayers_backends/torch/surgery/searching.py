@@ -16,7 +16,7 @@ from tnlayers.compress.decompose import Decomposition
 from tnlayers_backends.torch.module import TNModule
 from tnlayers_backends.torch.surgery.candidates import Candidate
 from tnlayers_backends.torch.surgery.hosts import keep_modes
-from tnlayers_backends.torch.surgery.memory import digest
+from tnlayers_backends.torch.surgery.site import Site
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,8 +56,8 @@ class Search:
         self, candidate: Candidate, option: Option, layer: TNModule, plain: Decomposition, share: float
     ) -> TNModule:
         site, memory = candidate.site, candidate.memory
-        weights = (site.weight, site.bias, candidate.covariance)
-        key = f"searched-{digest(*weights, str(option.spec), str(candidate.rule), str(self.seconds))}"
+        asked = str(option.spec), str(candidate.rule), str(self.seconds), str(_orders(site))
+        key = f"searched-{candidate.key(*asked)}"
         kept = memory.layer(key)
         if kept is not None:
             keep_modes(site.dense, kept.to(site.weight.device))
@@ -73,6 +73,11 @@ def _searchable(candidate: Candidate, option: Option) -> bool:
     return option.spec is not None and candidate.fixed is None and searched
 
 
+def _orders(site: Site) -> bool:
+    """Whether orders of features are searched: they are buffers of one layer, which tied ones do not share."""
+    return isinstance(site.dense, nn.Linear) and not site.tied
+
+
 def _searched(candidate: Candidate, option: Option, layer: TNModule, plain: Decomposition, seconds: float) -> TNModule:
     """The better one of a layer and of what a search finds in that time."""
     assert option.spec is not None
@@ -82,8 +87,7 @@ def _searched(candidate: Candidate, option: Option, layer: TNModule, plain: Deco
         for one in candidate.rule.networks
         if one.network == option.spec.network and (one.sized or one.cores in (None, cores))
     )
-    orders = isinstance(site.dense, nn.Linear) and not site.tied  # buffers of one layer, which tied ones do not share
-    found = candidate.layer(template, max_params=option.parameters, search=seconds, orders=orders)
+    found = candidate.layer(template, max_params=option.parameters, search=seconds, orders=_orders(site))
     assert found.delivered is not None
     assert found.delivered.searched is not None
     before, after = _error(plain), _error(found.delivered)
