@@ -19,7 +19,7 @@ def script(name):
     return module
 
 
-collect, entropies, fast = script("collect"), script("entropies"), script("fast")
+collect, entropies, fast, gpu = (script(name) for name in ("collect", "entropies", "fast", "gpu"))
 RUNS = json.loads(collect.STORE.read_text())["runs"]
 
 
@@ -47,6 +47,14 @@ def test_the_page_on_the_recipe_fast_is_of_the_stored_measurements():
     means = {row["setting"]: sum(row[network]["validation"] for network in fast.NETWORKS) for row in stored["settings"]}
     assert max(means, key=means.get) == "lr 0.2"
     assert find_recipe("vgg16", "cifar10", "fast").lr == 0.2
+
+
+def test_a_gradient_that_is_no_number_is_no_small_error_on_a_gpu():
+    cell = gpu.cell(64, 27, 3, 4, 8, "training", "float32")
+    contender = gpu.Contender("tnlayers", cell, gpu.torch.device("cpu"))
+    assert contender.error() < gpu.LIMITS["float32"]
+    contender.x.register_hook(lambda gradient: gradient * float("nan"))
+    assert not contender.error() < gpu.LIMITS["float32"]
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run['model']}-{run['network']}-{run['seed']}")
