@@ -151,6 +151,15 @@ def test_a_folder_that_cannot_be_written_to_keeps_nothing(searched, tmp_path, mo
     assert len(searched) == 1
 
 
+def test_a_full_disk_leaves_no_half_files(searched, tmp_path, monkeypatch):
+    def full(source, target):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(kept.os, "replace", full)
+    assert tnl.plan(SPECS[0], 128).flops > 0
+    assert not files(tmp_path)
+
+
 def test_very_many_files_lose_their_older_half(searched, tmp_path, monkeypatch):
     monkeypatch.setattr(kept, "_MOST", 4)
     (tmp_path / "plans").mkdir()

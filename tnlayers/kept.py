@@ -144,8 +144,12 @@ def write(file: Path, data: dict[str, Any]) -> None:
     own = file.with_name(f"{file.stem}-{os.getpid()}-{threading.get_ident()}.partial")
     file.parent.mkdir(parents=True, exist_ok=True)
     _tidy(file.parent)
-    own.write_text(json.dumps({"format": FORMAT} | data) + "\n", encoding="utf-8")
-    os.replace(own, file)
+    try:
+        own.write_text(json.dumps({"format": FORMAT} | data) + "\n", encoding="utf-8")
+        os.replace(own, file)
+    except BaseException:
+        own.unlink(missing_ok=True)  # on a full disk half a file is in the way of what would make room
+        raise
 
 
 @cache
