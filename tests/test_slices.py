@@ -201,6 +201,7 @@ def test_slices_keep_limits_that_single_rows_do_not(spec, objective, batch):
     assert tight.flops > whole.flops
     assert tight.seconds > free.seconds
     assert f"{pieces(tight.slices)} parts" in str(tight)
+    assert "Kept between calls" not in str(tight)  # pieces prepare their cores in every call
     with pytest.raises(tnl.TNLayersError, match=f"feasible is {found} bytes"):
         tnl.plan(spec, batch, objective=objective, memory_limit=found - 1)
     between = tnl.plan(spec, batch, objective=objective, memory_limit=8 * found)

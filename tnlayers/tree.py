@@ -52,7 +52,7 @@ def _execution(plan: Plan) -> Iterator[str]:
     if plan.objective == "training":
         cost = plan.backward
         yield f"Backward: {amount(cost.flops)} flops, {amount(cost.bytes)} bytes, {amount(cost.copied)} of them copies."
-    if plan.objective == "inference":
+    if plan.objective == "inference" and not plan.slices:  # each piece is prepared anew
         yield f"Kept between calls, while the cores stay as they are: {amount(plan.prepared)} bytes."
 
 
