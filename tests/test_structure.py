@@ -103,6 +103,7 @@ def test_network_types_hold_no_arrays(file):
     [
         *("errors", "modes", "grammar", "spec", "lower", "layout", "program", "cost", "search", "plan", "tree"),
         *("overlap", "chain", "backward", "estimate", "grouping", "machine", "memory", "optimise"),
+        *("slices", "views", "kept"),
     ],
 )
 def test_what_is_left_of_running_imports_no_arrays(name):

@@ -53,10 +53,8 @@ def memory(plan: Plan) -> int:
     if plan.slices:
         cores = sum(plan.part.elements(indices) for indices in plan.contraction.operands[1:])
         made += plan.itemsize * (copied_cores(plan) + (cores if training else 0))
-    if plan.chunk is not None:
-        return (
-            made + copies + 2 * gradients + plan.workspace
-        )  # the totals of all chunks, and the sum that autograd makes
+    if plan.chunk is not None:  # gradients twice: the totals of all chunks, and the sum that autograd makes
+        return made + copies + 2 * gradients + plan.workspace
     rows = plan.itemsize * (plan.batch or 1)
     before = [link.before * (2 if link.state.copies else int(k > 0)) for k, link in enumerate(links)]
     after = [link.after if k < len(links) - 1 else 0 for k, link in enumerate(links)]

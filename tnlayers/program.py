@@ -76,9 +76,8 @@ class View:
         """The register in the form the step wants."""
         if self.axes is not None and self.order is not None:
             array = ops.permute(ops.reshape(array, self.axes), self.order)
-        if (
-            self.copies and len(self.shape) > 1
-        ):  # one axis cannot be a view of permuted ones, so this is the copy, here and nowhere later
+        if self.copies and len(self.shape) > 1:
+            # One axis cannot be a view of permuted ones, so this is the copy, here and nowhere later.
             array = ops.reshape(array, (-1,))
         array = ops.reshape(array, self.shape)
         if self.swap:

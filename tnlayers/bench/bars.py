@@ -6,14 +6,13 @@ thread, unless they name something else. A bar whose cells were not run is open.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import exp, log
 from typing import Any
 
 from tnlayers.bench.cell_run import Result, best_peer
 from tnlayers.bench.gpu import DTYPES, HOWS, Figures
-from tnlayers.bench.measure import DENSE, OURS
+from tnlayers.bench.measure import DENSE, OURS, mean
 from tnlayers.bench.schedule import CLAIMED
 from tnlayers.memory import PREPARED_LIMIT
 
@@ -104,12 +103,6 @@ def to_limit(result: Result) -> list[float]:
     """Our time over the limit, with the interval of the median time."""
     numbers, least = own(result), result["limit"]["seconds"]
     return [seconds / least for seconds in (numbers["seconds"], *numbers["seconds_95"])]
-
-
-def mean(ratios: Iterable[float]) -> float:
-    """Geometric mean; nan of nothing."""
-    logs = [log(ratio) for ratio in ratios]
-    return exp(sum(logs) / len(logs)) if logs else float("nan")
 
 
 def shown(ratio: list[float]) -> str:

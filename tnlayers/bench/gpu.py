@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from math import exp, log
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from tnlayers.bench.cells import MODES, Cell, named
-from tnlayers.bench.measure import DENSE, OURS
+from tnlayers.bench.measure import DENSE, OURS, mean
 from tnlayers.errors import TNLayersError
 
 Row: TypeAlias = dict[str, Any]
@@ -103,9 +102,8 @@ def section(figures: Figures) -> Iterator[str]:
     yield "| mode | dtype | run | cells | ours / dense | faster than dense |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for mode, dtype, how, ratios in figures.means():
-        mean = exp(sum(map(log, ratios)) / len(ratios))
         faster = sum(ratio < 1 for ratio in ratios)
-        yield f"| {mode} | {dtype} | {HOWS[how]} | {len(ratios)} | {mean:.2f} | {faster} of {len(ratios)} |"
+        yield f"| {mode} | {dtype} | {HOWS[how]} | {len(ratios)} | {mean(ratios):.2f} | {faster} of {len(ratios)} |"
     yield ""
     yield "The named cells; milliseconds are medians, with quartiles in brackets."
     yield ""

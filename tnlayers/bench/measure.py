@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import exp, log
 from typing import Any
 
 import numpy as np
@@ -116,3 +117,9 @@ def interval(values: Iterable[float], *, seed: int = 0) -> tuple[float, float, f
     draws = np.random.default_rng(seed).choice(ratios, (2000, len(ratios)))
     low, high = np.quantile(np.median(draws, axis=1), (0.025, 0.975))
     return float(np.median(ratios)), float(low), float(high)
+
+
+def mean(ratios: Iterable[float]) -> float:
+    """Geometric mean; nan of nothing."""
+    logs = [log(ratio) for ratio in ratios]
+    return exp(sum(logs) / len(logs)) if logs else float("nan")

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tnlayers.bench.bars import Bar, bars, mean, on_gpu, own, plain, shown, to_limit
+from tnlayers.bench.bars import Bar, bars, on_gpu, own, plain, shown, to_limit
 from tnlayers.bench.cell_run import Result, best_peer, best_way
 from tnlayers.bench.cells import BATCHES, BONDS, LAYERS, MODES, Cell, named
 from tnlayers.bench.gpu import Figures, load_gpu, section
 from tnlayers.bench.losses import left_out, losses
-from tnlayers.bench.measure import DENSE, OURS
+from tnlayers.bench.measure import DENSE, OURS, mean
 from tnlayers.bench.run import current_runs
 from tnlayers.bench.words import METHOD, about
 from tnlayers.errors import TNLayersError

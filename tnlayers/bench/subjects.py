@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -70,19 +70,16 @@ class Given:
         """The largest error of an answer in units of what rounding allows; above 1 it is wrong (`reference.py`)."""
         return max(float(truth.units(answer[name], self.cell.dtype)) for name, truth in self.truth.items())
 
-    @property
+    @cached_property
     def truth(self) -> dict[str, Any]:
-        """The answer in double precision, computed once."""
-        found: dict[str, Any] = self.__dict__.get("_truth", {})
-        if not found:
-            spec, rows = self.cell.spec, self.rows
-            cores = {name: double(core) for name, core in self.cores.items()}
-            x = double(self.x[rows])
-            found = {"y": expected_output(spec, spec.graphs, cores, x)}
-            if self.cell.mode == "training":
-                gradients = expected_gradients(spec, spec.graphs, cores, x, double(self.grad_y[rows]))
-                found |= {name: gradients[name] for name in ("x", *cores)}
-            self.__dict__["_truth"] = found
+        """The answer in double precision."""
+        spec, rows = self.cell.spec, self.rows
+        cores = {name: double(core) for name, core in self.cores.items()}
+        x = double(self.x[rows])
+        found = {"y": expected_output(spec, spec.graphs, cores, x)}
+        if self.cell.mode == "training":
+            gradients = expected_gradients(spec, spec.graphs, cores, x, double(self.grad_y[rows]))
+            found |= {name: gradients[name] for name in ("x", *cores)}
         return found
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from tnlayers_backends.torch.surgery.watch import tensors_in
 from torch import Tensor, nn
 
 from tnlayers.errors import TNLayersError
@@ -29,7 +30,7 @@ def called(module: nn.Module, batch: Any, fabric: Fabric) -> Tensor:
         TNLayersError: If there is no such tensor, in the batch or in what the module returns.
     """
     inputs = fabric.to_device(_inputs(batch))
-    if next(_tensors(inputs), None) is None:
+    if next(tensors_in(inputs), None) is None:
         raise TNLayersError(
             f"A batch of the loader begins with a {type(inputs).__name__}, not with a tensor: give tensors, tuples "
             "that begin with one, or mappings of them (torch.from_numpy for arrays)."
@@ -41,12 +42,12 @@ def called(module: nn.Module, batch: Any, fabric: Fabric) -> Tensor:
         result = module(**inputs) if isinstance(inputs, Mapping) else module(inputs)
     if isinstance(result, Mapping) and "logits" in result:
         return _checked(result["logits"])
-    return _checked(next((one for one in _tensors(result) if one.is_floating_point() or one.is_complex()), result))
+    return _checked(next((one for one in tensors_in(result) if one.is_floating_point() or one.is_complex()), result))
 
 
 def examples(batch: Any) -> int:
     """How many examples a batch has."""
-    return next((len(one) for one in _tensors(_inputs(batch)) if one.ndim), 1)
+    return next((len(one) for one in tensors_in(_inputs(batch)) if one.ndim), 1)
 
 
 def _checked(output: Any) -> Tensor:
@@ -70,14 +71,3 @@ def _in_precision(inputs: Any, dtype: torch.dtype) -> Any:
     if isinstance(inputs, Mapping):
         return {name: _in_precision(value, dtype) for name, value in inputs.items()}
     return inputs.to(dtype) if isinstance(inputs, Tensor) and inputs.is_floating_point() else inputs
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _tensors(item)

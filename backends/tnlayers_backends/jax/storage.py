@@ -28,7 +28,7 @@ def put_together(parts: Parts) -> JaxLinear:
     """
     check_linear(parts, "jax")
     core = parts.arrays[next(iter(parts.spec.shapes))]
-    return JaxLinear(dict(parts.arrays), LinearMap(parts.spec, core.dtype.name, pinned=parts.plan))
+    return JaxLinear(dict(parts.arrays), LinearMap(parts.spec, core.dtype.name, pinned=parts.plan, buckets=()))
 
 
 def to_bytes(array: jax.Array) -> bytes:

@@ -181,9 +181,8 @@ class TNModule(HeldCores):
 
     def extra_repr(self) -> str:
         """Sizes, network, parameters and rho, shown when the module is printed."""
-        parameters = sum(
-            graph.parameters for graph in self._map.graphs
-        )  # its network function may not be declared here
+        # By the graphs: the network function of the spec may not be declared here.
+        parameters = sum(graph.parameters for graph in self._map.graphs)
         rho = parameters / self.spec.dense_parameters
         return (
             f"{self._sizes_repr()}, bias={self.bias is not None}, network={self.spec}, parameters={parameters}, "

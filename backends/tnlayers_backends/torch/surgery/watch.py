@@ -116,7 +116,7 @@ def _sensitivities(
     memory: Memory,
 ) -> tuple[float, ...]:
     """Of every weight; kept under what decides them: the model's class and tensors, the sample, the outputs."""
-    parts = [*model.state_dict().values(), *(value for batch in batches for value in _tensors(batch)), *reference]
+    parts = [*model.state_dict().values(), *(value for batch in batches for value in tensors_in(batch)), *reference]
     of_outputs = str([covariance is not None for covariance in covariances])
     name = digest(type(model).__qualname__, of_outputs, *(one for one in parts if isinstance(one, Tensor)))
     kept = memory.numbers(f"sensitivity-{name}")
@@ -177,7 +177,7 @@ def _run(model: nn.Module, batch: Any) -> Tensor:
             "model takes: a tensor, a tuple of arguments, a mapping of keywords, or an iterable of such batches; "
             "without labels, and in the model's dtype and on its device."
         ) from error
-    found = [value.detach().double().reshape(-1) for value in _tensors(result) if value.is_floating_point()]
+    found = [value.detach().double().reshape(-1) for value in tensors_in(result) if value.is_floating_point()]
     if not found:
         raise TNLayersError(f"The model returns a {type(result).__name__} without numbers; an error of it has no size.")
     return torch.cat(found)
@@ -188,21 +188,22 @@ def _arguments(batch: Any) -> tuple[Any, ...]:
     return batch if isinstance(batch, tuple) and not packed else (batch,)
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors in what a model takes or returns, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, PackedSequence):
         yield value.data
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _tensors(item)
+            yield from tensors_in(item)
     elif isinstance(value, (tuple, list)):
         for item in value:
-            yield from _tensors(item)
+            yield from tensors_in(item)
 
 
 def _examples(batch: Any) -> int:
-    return next((len(value) if value.ndim else 1 for value in _tensors(batch)), 1)
+    return next((len(value) if value.ndim else 1 for value in tensors_in(batch)), 1)
 
 
 def _observer(site: Site, entry: Seen, data_aware: bool) -> Callable[..., None]:
