@@ -48,7 +48,7 @@ def version(package: str) -> str:
 def commit() -> str | None:
     """Return the commit of the checkout that this library runs from, with "-dirty" if files differ from it.
 
-    A copy without git, as in a container or on a lent machine, is told its commit in TNLAYERS_COMMIT.
+    A copy without git, as in a container, is told its commit in TNLAYERS_COMMIT.
     """
     here = Path(__file__).resolve().parent
     # Installed inside some other project's folder, git would answer for that project: ask whether it knows this file.
