@@ -156,6 +156,17 @@ def test_a_transformer_is_repaired_from_mappings(precision):
     assert report.delivered < report.began
 
 
+def test_the_output_of_attention_is_fitted_though_torch_does_not_call_its_layer():
+    _, teacher, batches = tagger_and_batches()
+    rules = {"*": None, "*.out_proj": {"network": "mpo(cores=2)", "bond_dim": 4}}
+    model = tnl.compress(teacher, ratio=1.0, rules=rules).model
+    report = tnl.repair(model, teacher, batches, sweeps=1, epochs=0, loss="mse", progress=False)
+    ((name, (before, after)),) = report.layers.items()
+    assert name == "encoder.layers.0.self_attn.out_proj"
+    assert after < before
+    assert not report.skipped
+
+
 def is_network(model, name):
     return hasattr(model.get_submodule(name), "cores")
 

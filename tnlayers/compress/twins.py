@@ -69,8 +69,9 @@ class Twin:
 
 def twins_of(teacher: nn.Module) -> dict[str, Twin]:
     """The dense weights of a model by name."""
-    return {
-        ".".join(filter(None, (path, part))): Twin(host=module, part=part, dense=dense)
-        for path, module in teacher.named_modules()
-        for part, dense in parts_of(module).items()
-    }
+    found: dict[str, Twin] = {}
+    for path, module in teacher.named_modules():
+        for part, dense in parts_of(module).items():
+            # Attention comes before the layer of its output, a module that it does not call but takes the weight of.
+            found.setdefault(".".join(filter(None, (path, part))), Twin(host=module, part=part, dense=dense))
+    return found
