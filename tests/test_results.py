@@ -19,7 +19,7 @@ def script(name):
     return module
 
 
-collect, entropies, fast, gpu = (script(name) for name in ("collect", "entropies", "fast", "gpu"))
+collect, entropies, fast = script("collect"), script("entropies"), script("fast")
 RUNS = json.loads(collect.STORE.read_text())["runs"]
 
 
@@ -50,6 +50,7 @@ def test_the_page_on_the_recipe_fast_is_of_the_stored_measurements():
 
 
 def test_a_gradient_that_is_no_number_is_no_small_error_on_a_gpu():
+    gpu = script("gpu")
     cell = gpu.cell(64, 27, 3, 4, 8, "training", "float32")
     contender = gpu.Contender("tnlayers", cell, gpu.torch.device("cpu"))
     assert contender.error() < gpu.LIMITS["float32"]
