@@ -20,7 +20,6 @@ from tnlayers.reproduce.told import recipes, told
 from tnlayers.train import TrainConfig
 
 
-
 def test_what_is_stored_is_not_run_again(tmp_path):
     jobs = schedule([FC2], RUNS, STRUCTURE, seeds=4, out=tmp_path)
     stored = {run["seed"] for run in of(RUNS, "fc2", "mpo(bond=8)", "mnist")[0]}
@@ -204,4 +203,3 @@ def test_the_command_tells_what_would_run_and_writes_the_page(tmp_path, capsys):
     with pytest.raises(SystemExit, match="1"):
         main(["reproduce", "fig2", "--model", "vgg16"])
     assert "fig2 has no row of model='vgg16'; it has fc2" in " ".join(capsys.readouterr().err.split())
-
