@@ -250,6 +250,9 @@ def test_inference_counts_what_is_kept_instead_of_what_is_prepared():
     assert plan.prepared == 4 * 784 * 256
     assert "Kept between calls" in str(plan)
     assert plan.seconds < tnl.plan(MPO, 1024).seconds
+    large = tnl.plan("mpo(in=16x16x16, out=32x32x32, bond=64)", 8192, objective="inference")
+    assert large.prepared == 4 * 4096 * 32768  # more than a layer keeps
+    assert "Made anew in every call" in str(large)
 
 
 def test_paths_take_milliseconds():

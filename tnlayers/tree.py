@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tnlayers.cost import Cost
+from tnlayers.memory import PREPARED_LIMIT
 from tnlayers.program import Arrange, Multiply
 from tnlayers.slices import pieces
 
@@ -53,7 +54,9 @@ def _execution(plan: Plan) -> Iterator[str]:
         cost = plan.backward
         yield f"Backward: {amount(cost.flops)} flops, {amount(cost.bytes)} bytes, {amount(cost.copied)} of them copies."
     if plan.objective == "inference" and not plan.slices:  # each piece is prepared anew
-        yield f"Kept between calls, while the cores stay as they are: {amount(plan.prepared)} bytes."
+        kept = plan.prepared <= PREPARED_LIMIT
+        words = "Kept between calls, while the cores stay as they are" if kept else "Made anew in every call"
+        yield f"{words}: {amount(plan.prepared)} bytes."
 
 
 def _in_parts(plan: Plan) -> str:
