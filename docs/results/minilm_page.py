@@ -36,7 +36,7 @@ def tables(stored: dict[str, Any]) -> str:
     rows = stored["rows"]
     dense = next(row for row in rows if row["network"] == "dense")
     for asked in sorted({row["asked"] for row in rows if "asked" in row}, reverse=True):
-        lines += [f"### {asked} of the linear layers' parameters", "", HEAD, "|---" * 13 + "|"]
+        lines += [f"## {asked} of the linear layers' parameters", "", HEAD, "|---" * 13 + "|"]
         own = [row for row in rows if row.get("asked") == asked]
         lines += map(_line, sorted(own, key=lambda row: -row["spearman"]))
         lines.append("")
