@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 PAGE = Path(__file__).resolve().parent.parent / "minilm.md"
 PICTURE = PAGE.parent / "images" / "minilm.png"
 COLOURS = {"lowrank": "#0072B2", "mpo(cores=2)": "#D55E00", "mpo(cores=3)": "#009E73", "tucker": "#CC79A7"}
-SPLITS = {"uniform": ":", "own*": "--", "own": "-"}  # the star: of an earlier version, as the page says
+SPLITS = {"uniform": ":", "own": "-"}
 HEAD = (
     "| network | sample | split | repair | delivered | whole model | cosine | Spearman | weight error | output error "
     "| ms | of dense | MB |"
@@ -73,14 +73,12 @@ def draw(rows: list[dict[str, Any]]) -> None:
             _curve(samples, rows, (network, aware, "uniform", ""), colour, style, told)
         for split, style in SPLITS.items():
             _curve(splits, rows, (network, True, split, ""), colour, style, f"{network}, {split} split")
-        for split in SPLITS:
-            stages = {row["repair"] for row in rows if (row["network"], row.get("split")) == (network, split)}
-            for repair, style in (("", ":"), ("least squares", "--"), ("distilled", "-")) if len(stages) > 1 else ():
-                told = f"{network}, {split} split, {repair or 'no repair'}"
-                _curve(repairs, rows, (network, True, split, repair), colour, style, told)
+        stages = {row["repair"] for row in rows if (row["network"], row.get("split")) == (network, "own")}
+        for repair, style in (("", ":"), ("least squares", "--"), ("distilled", "-")) if len(stages) > 1 else ():
+            _curve(repairs, rows, (network, True, "own", repair), colour, style, f"{network}, {repair or 'no repair'}")
     samples.set_title("Every layer at the same share")
     splits.set_title("With a sample, by split")
-    repairs.set_title("With a sample, repaired")
+    repairs.set_title("With a sample, own split, repaired")
     samples.set_ylabel("Spearman of similarities, held-out sentences")
     for axes in (samples, splits, repairs):
         axes.set_xlabel("parameters left in the linear layers")

@@ -19,8 +19,8 @@ are nearest to those of the MPO there** (`--network "cp(equal)"`). How near that
 for all places together: within 8 % of LeNet-5's for ring, Tucker, CP and low rank, but a block tensor train (`btt`)
 with these factors has more than twice as many at its smallest, rank 1, and VGG-16's places are so small that low
 rank at rank 1 has twice and Tucker half as many. At the recipe's rate low rank in VGG-16 diverged in its first
-epoch (`docs/fast.md`): its row has a smaller one, and clipped gradients. A step is forward, backward and SGD on 100 images in 32 bits,
-processor time of one thread, the median of several.
+epoch (`docs/fast.md`): its row has a smaller one, and clipped gradients. A step is forward, backward and SGD on 100
+images in 32 bits, processor time of one thread, the median of several.
 """
 
 
