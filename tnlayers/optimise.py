@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from math import inf
 from typing import Any
@@ -46,28 +46,37 @@ def plan_contraction(
     Raises:
         TNLayersError: If no plan keeps `memory_limit` (bytes, see `Plan.memory`); the message names the least.
     """
-    search = _search if callable(optimize) else _cached_search
-    asked = objective_name(objective), _hashable(optimize), dtype_name(dtype), memory_limit
-    return search(contraction, machine(device, asked[2]), *asked, title, features, device)
+    search, dtype = _search if callable(optimize) else _cached_search, dtype_name(dtype)
+    named = objective_name(objective), _hashable(optimize), dtype, memory_limit
+    return search(_Question(contraction, machine(device, dtype), *named, title, features, device))
 
 
-def _search(
-    contraction: Contraction,
-    rates: Machine,
-    objective: Objective,
-    optimize: Optimizer,
-    dtype: str,
-    memory_limit: int | None,
-    title: str,
-    features: tuple[int, int] | None,
-    device: str,
-) -> Plan:
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What a plan is asked for: equal questions have one answer."""
+
+    contraction: Contraction
+    rates: Machine
+    objective: Objective
+    optimize: Optimizer
+    dtype: str
+    memory_limit: int | None
+    title: str
+    features: tuple[int, int] | None
+    device: str
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a plan says of itself beside its contraction, path and chunk."""
+        return {name: getattr(self, name) for name in ("objective", "dtype", "title", "features", "device")}
+
+
+def _search(asked: _Question) -> Plan:
     best, least, smallest = None, inf, inf
-    itemsize = ITEMSIZES[dtype]
-    found_paths = candidates(contraction, optimize, objective=objective, itemsize=itemsize, machine=rates)
-    made = partial(
-        Plan, contraction=contraction, objective=objective, dtype=dtype, title=title, features=features, device=device
-    )
+    contraction, rates, objective, memory_limit = asked.contraction, asked.rates, asked.objective, asked.memory_limit
+    itemsize = ITEMSIZES[asked.dtype]
+    found_paths = candidates(contraction, asked.optimize, objective=objective, itemsize=itemsize, machine=rates)
+    made = partial(Plan, contraction=contraction, **asked.about)
     for label, path, at_least in found_paths:
         if memory_limit is None and at_least >= least:
             continue  # it cannot win
@@ -157,27 +166,15 @@ def shortlist(first: Plan, memory_limit: int | None = None) -> list[Plan]:
     return plans
 
 
-def _kept_search(
-    contraction: Contraction,
-    rates: Machine,
-    objective: Objective,
-    optimize: Optimizer,
-    dtype: str,
-    memory_limit: int | None,
-    title: str,
-    features: tuple[int, int] | None,
-    device: str,
-) -> Plan:
+def _kept_search(asked: _Question) -> Plan:
     """What another process has found, else what `_search` finds, kept for the next one."""
-    search = partial(_search, contraction, rates, objective, optimize, dtype, memory_limit, title, features, device)
-    if optimize != "auto" or not worth_keeping(contraction):
-        return search()
-    file = plan_file(contraction, "plans", rates, objective, dtype, memory_limit)
+    if asked.optimize != "auto" or not worth_keeping(asked.contraction):
+        return _search(asked)
+    file = plan_file(asked.contraction, "plans", asked.rates, asked.objective, asked.dtype, asked.memory_limit)
     try:
-        about = {"objective": objective, "dtype": dtype, "title": title, "features": features, "device": device}
-        return recall(file, contraction, **about)
+        return recall(file, asked.contraction, **asked.about)
     except UNREADABLE:  # there is none yet, or it is damaged
-        found = search()
+        found = _search(asked)
     with suppress(OSError):  # a folder that cannot be written to keeps nothing, and planning goes on without
         keep(file, found)
     return found

@@ -132,7 +132,21 @@ class TNLSTMCell(TNRecurrentCell):
         return hidden, cell
 
 
-class TNGRUCell(TNRecurrentCell):
+class _HiddenState(TNRecurrentCell):
+    """A cell whose only state is the hidden one."""
+
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """One step: the new hidden state, (batch, hidden_size).
+
+        Args:
+            x: (batch, input_size) or (input_size,).
+            hidden: Hidden state; zeros if None.
+        """
+        zeros = self._zeros(x)
+        return self._step(x, (zeros if hidden is None else hidden,))[0]
+
+
+class TNGRUCell(_HiddenState):
     """`nn.GRUCell` with tensor networks for its weights; see `TNRecurrentCell` for the arguments.
 
     Example:
@@ -152,18 +166,8 @@ class TNGRUCell(TNRecurrentCell):
         self._copy_to(dense)
         return dense
 
-    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """One step: the new hidden state, (batch, hidden_size).
 
-        Args:
-            x: (batch, input_size) or (input_size,).
-            hidden: Hidden state; zeros if None.
-        """
-        zeros = self._zeros(x)
-        return self._step(x, (zeros if hidden is None else hidden,))[0]
-
-
-class TNRNNCell(TNRecurrentCell):
+class TNRNNCell(_HiddenState):
     """`nn.RNNCell` with tensor networks for its weights; see `TNRecurrentCell` for the other arguments.
 
     Args:
@@ -201,13 +205,3 @@ class TNRNNCell(TNRecurrentCell):
         dense = nn.RNNCell(*sizes, weight.device, weight.dtype)
         self._copy_to(dense)
         return dense
-
-    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """One step: the new hidden state, (batch, hidden_size).
-
-        Args:
-            x: (batch, input_size) or (input_size,).
-            hidden: Hidden state; zeros if None.
-        """
-        zeros = self._zeros(x)
-        return self._step(x, (zeros if hidden is None else hidden,))[0]

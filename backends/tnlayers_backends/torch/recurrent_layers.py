@@ -72,7 +72,21 @@ class TNLSTM(TNRecurrent):
         return y, (hidden, cell)
 
 
-class TNGRU(TNRecurrent):
+class _HiddenState(TNRecurrent):
+    """A layer whose only state is the hidden one."""
+
+    def forward(self, x: Sequence, hx: Tensor | None = None) -> tuple[Sequence, Tensor]:
+        """Run a sequence: the output of every step, and the hidden state after the last.
+
+        Args:
+            x: The sequence.
+            hx: Hidden state to begin with, (layers * directions, batch, size); zeros if None.
+        """
+        y, (hidden,) = self._run(x, hx)
+        return y, hidden
+
+
+class TNGRU(_HiddenState):
     """`nn.GRU` with tensor networks for its weights; see `TNRecurrent` for the arguments, `TNLSTM` for shapes.
 
     Example:
@@ -109,18 +123,8 @@ class TNGRU(TNRecurrent):
         self._copied_to(dense)
         return dense
 
-    def forward(self, x: Sequence, hx: Tensor | None = None) -> tuple[Sequence, Tensor]:
-        """Run a sequence: the output of every step, and the hidden state after the last.
 
-        Args:
-            x: The sequence.
-            hx: Hidden state to begin with, (layers * directions, batch, size); zeros if None.
-        """
-        y, (hidden,) = self._run(x, hx)
-        return y, hidden
-
-
-class TNRNN(TNRecurrent):
+class TNRNN(_HiddenState):
     """`nn.RNN` with tensor networks for its weights; see `TNRecurrent` for the other arguments, `TNLSTM` for shapes.
 
     Args:
@@ -161,13 +165,3 @@ class TNRNN(TNRecurrent):
         dense = nn.RNN(*sizes, nonlinearity=self.nonlinearity, **self._settings())
         self._copied_to(dense)
         return dense
-
-    def forward(self, x: Sequence, hx: Tensor | None = None) -> tuple[Sequence, Tensor]:
-        """Run a sequence: the output of every step, and the hidden state after the last.
-
-        Args:
-            x: The sequence.
-            hx: Hidden state to begin with, (layers * directions, batch, size); zeros if None.
-        """
-        y, (hidden,) = self._run(x, hx)
-        return y, hidden
