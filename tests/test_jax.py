@@ -403,13 +403,19 @@ print("two devices agree with one")
 """
 
 
-def test_two_devices_with_sharded_data():
+def on_two_devices(code):
+    """Run code where jax sees two devices: what it printed, and its errors."""
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
     environment = {**os.environ, **flags, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SHARDED], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-c", code], env=environment, capture_output=True, text=True, check=False
     )
-    assert done.stdout == "two devices agree with one\n", done.stderr
+    return done.stdout, done.stderr
+
+
+def test_two_devices_with_sharded_data():
+    printed, errors = on_two_devices(SHARDED)
+    assert printed == "two devices agree with one\n", errors
 
 
 # dtypes

@@ -3,9 +3,6 @@
 Plans are the same on all backends; here one is pinned that walks a batch of 5 in chunks of 2 and a rest.
 """
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import product
 
@@ -16,7 +13,7 @@ import pytest
 from jax import export
 from oracle import assert_close, oracle_forward, oracle_gradients
 from specs import MARKET, SUMS
-from test_jax import normal, run, tangents, values, x64
+from test_jax import normal, on_two_devices, run, tangents, values, x64
 
 import tnlayers as tnl
 
@@ -259,9 +256,5 @@ print("shards agree")
 
 
 def test_shards_walk_their_own_rows():
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
-    environment = {**os.environ, **flags, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SEVERAL], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.stdout == "shards agree\n", done.stderr
+    printed, errors = on_two_devices(SEVERAL)
+    assert printed == "shards agree\n", errors

@@ -12,7 +12,7 @@ from oracle import assert_close, oracle_forward, oracle_gradients
 from specs import MARKET, SUMS
 from test_layers import inputs, values
 from tnlayers_backends.torch import workspace
-from torch_cases import torch_blames_itself
+from torch_cases import check_derivatives, torch_blames_itself
 
 import tnlayers as tnl
 
@@ -83,15 +83,7 @@ def test_it_is_the_function_that_runs_and_autograd_agrees(name):
 @torch_blames_itself
 @pytest.mark.parametrize("name", FEW)
 def test_gradcheck_and_gradgradcheck(name):
-    layer = chunked(name)
-    names = [name for name, _ in layer.named_parameters()]
-    x = torch.randn(3, layer.in_features, dtype=torch.float64, requires_grad=True)
-
-    def run(x, *parameters):
-        return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x,))
-
-    assert torch.autograd.gradcheck(run, (x, *layer.parameters()), fast_mode=True, check_forward_ad=True)
-    assert torch.autograd.gradgradcheck(run, (x, *layer.parameters()), fast_mode=True)
+    check_derivatives(chunked(name))
 
 
 @torch_blames_itself

@@ -13,13 +13,13 @@ from oracle import assert_close, oracle_forward, oracle_gradients
 from specs import MARKET
 from test_counting_sweep import Space
 from test_layers import inputs, values
+from torch_cases import check_derivatives, torch_blames_itself
 
 import tnlayers as tnl
 from tnlayers.backward import carry, carry_back
 from tnlayers.slices import next_cut, pieces, sliceable, sliced_cores
 
 torch = framework("torch")
-torch_blames_itself = pytest.mark.filterwarnings(r"ignore:`torch\.jit\.\w+` is deprecated:DeprecationWarning")
 
 WIDE = "mpo(in=8x8x8, out=8x8x8, bond=64)"
 FEW = ["mpo-4", "mpo-padded", "ring", "cp", "monarch", "traced"]
@@ -67,14 +67,7 @@ def test_values_and_gradients(name):
 def test_gradcheck_and_gradgradcheck(name):
     layer = tnl.build(MARKET[name], seed=5, dtype="float64")
     layer.use_plan(sliced(tnl.plan(layer.spec, 3, objective="training")))
-    names = [name for name, _ in layer.named_parameters()]
-    x = torch.randn(3, layer.in_features, dtype=torch.float64, requires_grad=True)
-
-    def run(x, *parameters):
-        return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x,))
-
-    assert torch.autograd.gradcheck(run, (x, *layer.parameters()), fast_mode=True, check_forward_ad=True)
-    assert torch.autograd.gradgradcheck(run, (x, *layer.parameters()), fast_mode=True)
+    check_derivatives(layer)
 
 
 @torch_blames_itself

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
+from absent import framework
 from oracle import assert_close, oracle_forward, oracle_gradients
 from specs import MARKET, SUMS
 
 import tnlayers as tnl
+
+torch = framework("torch")
 
 # One row per thing that a tool could trip over: bias, a loop, hyperedges, axes shared by input and output (stacks of
 # products), padding, legs of one core joined or copied to each other (diagonals), a sum.
@@ -82,6 +84,18 @@ def assert_gradients(layer, got, x, grad_y, dtype=None):
 def parameter_gradients(layer):
     """What backward left in the parameters."""
     return {name: parameter.grad for name, parameter in layer.named_parameters()}
+
+
+def check_derivatives(layer):
+    """Compare first and second derivatives, backward and forward mode, with differences."""
+    names = [name for name, _ in layer.named_parameters()]
+    x = torch.randn(3, layer.in_features, dtype=torch.float64, requires_grad=True)
+
+    def run(x, *parameters):
+        return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(run, (x, *layer.parameters()), fast_mode=True, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(run, (x, *layer.parameters()), fast_mode=True)
 
 
 def assert_differentiates(layer, run, x, seed=1, dtype=None):
