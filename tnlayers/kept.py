@@ -76,7 +76,7 @@ def recall(file: Path, contraction: Contraction, **about: Any) -> Plan:
     Args:
         file: What `keep` wrote.
         contraction: What the plan is for.
-        **about: The plan's objective, dtype, title and features.
+        **about: The plan's objective, dtype, title, features and device.
 
     Raises:
         OSError, ValueError, KeyError, TypeError, ArithmeticError: One of these, if there is no plan for this
