@@ -1,6 +1,5 @@
 """docs/networks.md: its tables are those of the stored measurement, and the examples beside it work."""
 
-import importlib.util
 import json
 import runpy
 import warnings
@@ -8,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import script
 
 import tnlayers as tnl
 from tnlayers.initialise import default_variance
 from tnlayers.networks import network_types, registry
 
 ROOT = Path(__file__).resolve().parent.parent
-module = importlib.util.spec_from_file_location("networks_page", ROOT / "docs" / "results" / "networks.py")
-page = importlib.util.module_from_spec(module)
-module.loader.exec_module(page)
+page = script("networks")
 STORED = json.loads(page.STORE.read_text())["types"]
 BUDGET = 0.05 * 1024 * 1024
 

@@ -1,22 +1,15 @@
 """The tables of the documentation are those of the stored results, and the stored results are whole."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
+from scripts import script
 
 import tnlayers as tnl
 from tnlayers.train.recipes import find_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "results" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 collect, entropies, fast = script("collect"), script("entropies"), script("fast")
@@ -47,6 +40,15 @@ def test_the_page_on_the_recipe_fast_is_of_the_stored_measurements():
     means = {row["setting"]: sum(row[network]["validation"] for network in fast.NETWORKS) for row in stored["settings"]}
     assert max(means, key=means.get) == "lr 0.2"
     assert find_recipe("vgg16", "cifar10", "fast").lr == 0.2
+
+
+def test_a_page_without_the_marks_is_refused():
+    marks = script("marks")
+    page = "before\n<!-- one -->\nold\n<!-- /one -->\nafter\n"
+    assert marks.filled(page, "one", "new\n") == "before\n<!-- one -->\nnew\n<!-- /one -->\nafter\n"
+    for wrong in (page.replace("<!-- one -->", ""), page + page, page.replace("/one", "/two")):
+        with pytest.raises(ValueError, match="no place for 'one'"):
+            marks.filled(wrong, "one", "new")
 
 
 def test_a_gradient_that_is_no_number_is_no_small_error_on_a_gpu():
@@ -92,7 +94,7 @@ def test_gathering_a_run_twice_keeps_one(tmp_path, monkeypatch):
     store = tmp_path / "mnist.json"
     store.write_text('{"runs": []}')
     monkeypatch.setattr(collect, "STORE", store)
-    monkeypatch.setattr(collect, "PAGES", (page,))
+    monkeypatch.setattr(collect, "PAGES", {page: {"results": collect.summary}})
     collect.main([folder])
     collect.main([folder])
     (stored,) = json.loads(store.read_text())["runs"]

@@ -16,6 +16,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from marks import filled
+
 from tnlayers.reproduce import store
 from tnlayers.reproduce.paper import ROWS
 from tnlayers.reproduce.store import spread
@@ -25,8 +27,6 @@ from tnlayers.train.recipes import find_recipe
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "mnist.json"
-PAGES = (HERE.parent / "mnist.md", HERE.parent.parent / "README.md")
-
 # Best test epoch, percent, five runs; FC2's points are read off Fig. 2.
 PAPER = {
     (row.model, row.network): f"{row.accuracy[0]:.2f} ± {row.accuracy[1]:.2f}" for row in ROWS if row.data == "mnist"
@@ -93,13 +93,10 @@ def told(run: Run) -> str:
     return ", ".join(f"{key} {value:g}" for key, value in changes(run["model"], run["recipe"]).items()) or "default"
 
 
-def write_between(page: Path, marker: str, text: str) -> None:
-    """Put a text between `<!-- marker -->` and `<!-- /marker -->`."""
-    begin, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
-    content = page.read_text()
-    if begin in content:
-        before, _, rest = content.partition(begin)
-        page.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
+PAGES = {
+    HERE.parent / "mnist.md": {"results": summary, "runs": every_run},
+    HERE.parent.parent / "README.md": {"results": summary},
+}
 
 
 def main(folders: list[Path]) -> None:
@@ -111,9 +108,11 @@ def main(folders: list[Path]) -> None:
             runs |= {identity(run): run for run in read_runs(folder)}
     stored["runs"] = [runs[key] for key in sorted(runs)]
     STORE.write_text(json.dumps(stored, indent=1) + "\n")
-    for page in PAGES:
-        write_between(page, "results", summary(stored["runs"]))
-        write_between(page, "runs", every_run(stored["runs"]))
+    for page, tables in PAGES.items():
+        text = page.read_text(encoding="utf-8")
+        for name, table in tables.items():
+            text = filled(text, name, table(stored["runs"]))
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from marks import filled
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
@@ -23,17 +24,15 @@ HEAD = "| asked | network | parameters | test, weights only | test, sample | tes
 
 def write_page() -> None:
     """Put a table for each model between its marks, and draw the picture anew."""
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     draw({name: json.loads(path.read_text())["rows"] for name, path in STORES.items() if path.exists()})
 
 
-def filled(text: str) -> str:
+def written(text: str) -> str:
     """The page with the tables of what is stored now."""
     for name, path in STORES.items():
         if path.exists():
-            before, mark, rest = text.partition(f"<!-- {name} -->\n")
-            after = rest.partition("<!-- end -->\n")[2]
-            text = f"{before}{mark}{table(json.loads(path.read_text()))}<!-- end -->\n{after}"
+            text = filled(text, name, table(json.loads(path.read_text())))
     return text
 
 

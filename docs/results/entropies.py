@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from marks import filled
+
 import tnlayers as tnl
 from tnlayers.atomic import replacing
 from tnlayers.spectrum import Spectra
@@ -129,8 +131,7 @@ def table(data: dict[str, Any]) -> str:
 
 def write(data: dict[str, Any]) -> str:
     """The page with its table as it should be."""
-    before, begin, rest = PAGE.read_text(encoding="utf-8").partition("<!-- entropies -->\n")
-    return f"{before}{begin}{table(data)}\n<!-- /entropies -->{rest.partition('<!-- /entropies -->')[2]}"
+    return filled(PAGE.read_text(encoding="utf-8"), "entropies", table(data))
 
 
 if __name__ == "__main__":

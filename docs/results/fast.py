@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from marks import filled
+
 from tnlayers.reproduce.store import spread
 
 HERE = Path(__file__).resolve().parent
@@ -36,11 +38,7 @@ def flips(data: dict[str, Any]) -> str:
 
 def written(text: str, data: dict[str, Any]) -> str:
     """The page with its tables as they should be."""
-    for marker, table in (("settings", settings(data)), ("flips", flips(data))):
-        before, begin, rest = text.partition(f"<!-- {marker} -->\n")
-        end = f"<!-- /{marker} -->"
-        text = f"{before}{begin}{table}\n{end}{rest.partition(end)[2]}"
-    return text
+    return filled(filled(text, "settings", settings(data)), "flips", flips(data))
 
 
 if __name__ == "__main__":

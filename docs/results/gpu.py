@@ -35,7 +35,7 @@ from tnlayers.atomic import write_text
 from tnlayers.bench.cells import BATCHES, BONDS, LAYERS, MODES, NAMED, Cell
 from tnlayers.bench.contenders import OWN
 from tnlayers.calibrate import machine
-from tnlayers.train.environment import commit
+from tnlayers.origin import commit
 
 DTYPES = ("float32", "bfloat16")
 CONTENDERS = ("dense", "tnlayers", "rebuild")

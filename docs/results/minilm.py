@@ -18,9 +18,7 @@ import fcntl
 import importlib.util
 import json
 import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -39,6 +37,7 @@ from torch.utils.data import DataLoader
 
 import tnlayers as tnl
 from tnlayers.atomic import write_text
+from tnlayers.origin import commit, cpu_name
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "minilm.json"
@@ -228,18 +227,17 @@ def known(key: dict[str, Any]) -> bool:
 
 def store(key: dict[str, Any], found: dict[str, Any]) -> None:
     """Add a row, with what is needed to repeat it."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=HERE, check=True).stdout
     about = {
         "command": "python docs/results/minilm.py --splits own uniform [--repair] --text FORTUNES --cache FOLDER",
         "seed": SEED,
-        "machine": f"{os.cpu_count()} cores of {platform.processor() or platform.machine()}, one thread, shared",
+        "machine": f"{os.cpu_count()} cores of {cpu_name()}, one thread, shared",
         "torch": torch.__version__,
         "sentences": f"{MOMENTS} for second moments and sensitivities, {TEST} to measure, {TRAIN} to repair with "
         f"({LEAST} of them for least squares), {CHOOSE} to choose the epoch by",
         "repair": f"least squares of {SWEEPS} sweep, then {EPOCHS} epochs of Adam at {LR} in batches of {TRAIN_BATCH}, "
         "1 - cosine to the dense embedding, cores and their biases alone",
     }
-    row = {**key, **found, "commit": commit.strip()[:7]}
+    row = {**key, **found, "commit": str(commit())[:7]}
     with open(__file__) as lock:  # parts may run side by side
         fcntl.flock(lock, fcntl.LOCK_EX)
         write_text(STORE, json.dumps({"about": about, "rows": [*stored()["rows"], row]}, indent=1) + "\n")

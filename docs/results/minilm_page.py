@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from marks import filled
 from matplotlib.figure import Figure
 
 PAGE = Path(__file__).resolve().parent.parent / "minilm.md"
@@ -19,15 +20,13 @@ HEAD = (
 
 def write_page(stored: dict[str, Any]) -> None:
     """Put tables into the page between its marks, and draw the picture anew."""
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), stored), encoding="utf-8")
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), stored), encoding="utf-8")
     draw(stored["rows"])
 
 
-def filled(text: str, stored: dict[str, Any]) -> str:
+def written(text: str, stored: dict[str, Any]) -> str:
     """The page with the tables of what is stored."""
-    before, mark, rest = text.partition("<!-- tables -->\n")
-    after = rest.partition("<!-- end -->\n")[2]
-    return f"{before}{mark}{tables(stored)}<!-- end -->\n{after}"
+    return filled(text, "tables", tables(stored))
 
 
 def tables(stored: dict[str, Any]) -> str:

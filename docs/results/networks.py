@@ -13,7 +13,6 @@ import ast
 import importlib.util
 import json
 import math
-import re
 import statistics
 import sys
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from marks import filled
 
 import tnlayers as tnl
 from tnlayers.initialise import default_variance, draw_layer
@@ -260,9 +260,7 @@ def write(data: Row) -> str:
     """The page with its tables as they should be."""
     text = PAGE.read_text()
     for name, table in (("sizes", size_table(data)), ("fits", fit_table(data)), ("seam", seam_table())):
-        text = re.sub(
-            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL
-        )
+        text = filled(text, name, table)
     return text
 
 

@@ -16,7 +16,7 @@ from safetensors import safe_open
 import tnlayers as tnl
 from tnlayers import models
 from tnlayers.errors import TNLayersError
-from tnlayers.train import TrainConfig, environment, train
+from tnlayers.train import TrainConfig, train
 from tnlayers.train.directory import RunDirectory
 
 FAST = {"model": "fc2", "network": "mpo,dense", "epochs": 2, "batch": 200, "threads": 1, "accelerator": "cpu"}
@@ -314,10 +314,3 @@ def test_killed_at_any_moment_ends_as_unbroken(tmp_path, start_training, assert_
     weights.write_bytes(content)
     with pytest.raises(AssertionError):
         assert_same_run(tmp_path / "broken", tmp_path / "whole")
-
-
-def test_a_copy_without_git_is_told_its_commit(monkeypatch):
-    monkeypatch.setattr(environment, "git", lambda folder, *arguments: None)
-    assert environment.commit() is None
-    monkeypatch.setenv("TNLAYERS_COMMIT", "0" * 40)
-    assert environment.commit() == "0" * 40

@@ -6,12 +6,11 @@ import os
 import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from tnlayers.bench.limit import peak_rate, read_rate
 from tnlayers.calibrate import machine, machine_file
-from tnlayers.train.environment import command, cpu_name, git, version
+from tnlayers.origin import command, commit, cpu_name, version
 
 PACKAGES = (
     "torch",
@@ -47,15 +46,6 @@ def provenance() -> dict[str, Any]:
         "peak_flops": peak_rate("float32", 1),
         "read_bytes": read_rate(1),
     }
-
-
-def commit() -> str | None:
-    """The commit of the code that runs, with "-changed" where its files differ from it; None outside a checkout."""
-    here = Path(__file__).resolve().parents[2]
-    if git(here, "ls-files", "--error-unmatch", "tnlayers/bench/provenance.py") is None:
-        return None
-    same = git(here, "diff", "--quiet", "HEAD", "--", "tnlayers", "backends") is not None
-    return f"{git(here, 'rev-parse', 'HEAD')}{'' if same else '-changed'}"
 
 
 def same_origin(one: dict[str, Any], other: dict[str, Any]) -> bool:

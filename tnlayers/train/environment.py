@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
-import subprocess
-import sys
-from importlib import metadata
-from pathlib import Path
 
 import torch
+
+from tnlayers.origin import command, commit, cpu_name, version
 
 
 def describe_environment(device: torch.device, *, processes: int) -> dict[str, str | int | None]:
@@ -37,35 +34,6 @@ def describe_environment(device: torch.device, *, processes: int) -> dict[str, s
     }
 
 
-def version(package: str) -> str:
-    """Return the installed version of a package, or "not installed"."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def commit() -> str | None:
-    """Return the commit of the checkout that this library runs from, with "-dirty" if files differ from it.
-
-    A copy without git, as in a container, is told its commit in TNLAYERS_COMMIT.
-    """
-    here = Path(__file__).resolve().parent
-    # Installed inside some other project's folder, git would answer for that project: ask whether it knows this file.
-    if git(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
-        return os.environ.get("TNLAYERS_COMMIT")
-    return git(here, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-
-
-def git(folder: Path, *arguments: str) -> str | None:
-    """Return the answer of a git command, or None if it fails or there is no git."""
-    try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
-
-
 def device_name(device: torch.device) -> str:
     """Return the name of the device, with the number of cores for a CPU."""
     if device.type == "cuda":
@@ -73,21 +41,3 @@ def device_name(device: torch.device) -> str:
     if device.type == "cpu":
         return f"{cpu_name()}, {os.cpu_count()} cores"
     return f"{device.type}, {platform.machine()}"
-
-
-def cpu_name() -> str:
-    """Return the model of the CPU; Linux has no call for it, only a text file."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def command() -> str:
-    """Return the command line of this process, without the folder of its program."""
-    program = Path(sys.argv[0])
-    name = "tnlayers" if program.parent.name == "tnlayers" and program.stem == "__main__" else program.name
-    return shlex.join([name, *sys.argv[1:]])

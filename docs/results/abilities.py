@@ -1,27 +1,12 @@
-"""Write the measured parts of docs/backends.md: `python docs/make_backends.py` (minutes; --table: seconds).
-
-Between two comments of a block's name stands what this script makes: the table of abilities, each cell a test that is
-looked up in its file; the largest differences that `tnlayers check` finds over all network types; the time of
-`import tnlayers`; and the example backend, which is a file of the tests.
-"""
+"""What each backend can do: every cell of the table is the test that shows it, or why there is none."""
 
 from __future__ import annotations
 
-import argparse
 import ast
-import os
-import platform
 import re
-import resource
-import statistics
-import subprocess
-import sys
-from importlib.metadata import version
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "backends.md"
-EXAMPLE = ROOT / "tests" / "fractions_backend.py"
+TESTS = Path(__file__).resolve().parents[2] / "tests"
 
 NO_TRACE = "numpy runs as it is called: there is nothing to trace"
 NO_GRADIENTS = "numpy does not differentiate"
@@ -198,14 +183,14 @@ _TEST = re.compile(r"\b([\w/]+)::(\w+)")
 
 def tests_of(file: str) -> set[str]:
     """Names of the test functions of a file of tests/."""
-    tree = ast.parse((ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8"))
+    tree = ast.parse((TESTS / f"{file}.py").read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
 def missing() -> list[str]:
     """Tests that a cell names and no file has."""
     named = {pair for cells in ABILITIES.values() for cell in cells for pair in _TEST.findall(cell)}
-    there = {file: tests_of(file) if (ROOT / "tests" / f"{file}.py").is_file() else set() for file, _ in named}
+    there = {file: tests_of(file) if (TESTS / f"{file}.py").is_file() else set() for file, _ in named}
     return sorted(f"{file}::{test}" for file, test in named if test not in there[file])
 
 
@@ -223,87 +208,3 @@ def abilities() -> str:
         f"| {name} | {' | '.join(_TEST.sub(link, cell) for cell in cells)} |" for name, cells in ABILITIES.items()
     ]
     return "\n".join(lines)
-
-
-def differences() -> str:
-    """The largest difference of each backend and dtype over one layer of every network type."""
-    sys.path[:0] = [str(ROOT / "tests"), str(ROOT), str(ROOT / "backends")]
-    from test_check import one_of_each_type
-
-    from tnlayers.check import check
-
-    specs = one_of_each_type()
-    found = check(specs)
-    lines = [
-        f"Over {len(specs)} layers, one of each network type, some padded or with bias, in units of the tolerance:",
-        "",
-        "| backend | dtype | forward | gradients |",
-        "| --- | --- | --- | --- |",
-    ]
-    for backend, dtype in dict.fromkeys((one.backend, one.dtype) for one in found):
-        largest = {}
-        for one in found:
-            if (one.backend, one.dtype) == (backend, dtype):
-                largest[one.quantity] = max(largest.get(one.quantity, 0.0), one.units)
-        cells = [f"{largest[q]:.3f}" if q in largest else "none" for q in ("forward", "gradients")]
-        lines.append(f"| {backend} | {dtype} | {' | '.join(cells)} |")
-    worst = max((one for one in found if one.quantity != "cores"), key=lambda one: one.units)
-    where = f"{worst.quantity} of `{worst.spec}` on {worst.backend}, {worst.dtype}"
-    lines += ["", f"The largest is {worst.units:.3f}: {where}."]
-    return "\n".join(lines)
-
-
-def import_time(runs: int = 21) -> str:
-    """The median over fresh interpreters, the start of Python itself taken off.
-
-    Processor time: unlike the time on the clock, it does not tell how busy the machine was.
-    """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "backends")])}
-
-    def used() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    def median(code: str) -> float:
-        seconds = []
-        for _ in range(runs):
-            begin = used()
-            subprocess.run([sys.executable, "-c", code], env=environment, check=True)
-            seconds.append(used() - begin)
-        return statistics.median(seconds)
-
-    bare, full = median("pass"), median("import tnlayers")
-    return (
-        f"Importing tnlayers takes {full - bare:.2f} s of processor time: the median of {runs} fresh interpreters, "
-        f"beyond the {bare:.2f} s of Python's own start (Python {platform.python_version()}, numpy {version('numpy')})."
-        " TensorNetwork is imported when the first graph is declared, a framework when its first layer is built."
-    )
-
-
-def example() -> str:
-    """The example backend, as the tests run it."""
-    return f"```python\n{EXAMPLE.read_text(encoding='utf-8')}```"
-
-
-def filled(page: str, block: str, text: str) -> str:
-    """The page with new text between the comments of a block."""
-    begin, end = f"<!-- {block} -->", f"<!-- end of {block} -->"
-    head, rest = page.split(begin)
-    return head + begin + "\n" + text + "\n" + end + rest.split(end)[1]
-
-
-def main() -> None:
-    """Write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
-    parser.add_argument("--table", action="store_true", help="only what needs no measuring")
-    page = PAGE.read_text(encoding="utf-8")
-    blocks = {"abilities": abilities, "example": example}
-    if not parser.parse_args().table:
-        blocks |= {"differences": differences, "import time": import_time}
-    for block, make in blocks.items():
-        page = filled(page, block, make())
-    PAGE.write_text(page, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Write the figures of docs/backends.md on chunks: `taskset -c 0 python docs/make_chunks.py` (minutes).
+"""Write the figures of docs/backends.md on chunks: `taskset -c 0 python docs/results/chunks.py` (minutes).
 
 A training step (output, gradients of the input and of every core) under `jax.jit` on the processor, and the forward
 pass on numpy: the dense layer, and the layer's plan as one whole batch and in chunks, paired in turns in one process.
@@ -12,12 +12,10 @@ import argparse
 import os
 import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +24,14 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 import jax
 import numpy as np
-from make_backends import PAGE, filled
+from marks import filled
 from tnlayers_backends import numpy as on_numpy
 from tnlayers_backends.jax import planned as on_jax
 
 import tnlayers as tnl
+from tnlayers.origin import commit, cpu_name, version
 
+PAGE = Path(__file__).resolve().parents[1] / "backends.md"
 LAYERS = {
     "mpo 784 -> 256, bond 16": "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)",
     "mpo 1024 -> 1024, bond 16": "mpo(in=4x8x8x4, out=4x8x8x4, bond=16)",
@@ -137,16 +137,10 @@ def tables(seconds: float) -> str:
 
 def made(seconds: float) -> str:
     """Where and how the figures were made."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=PAGE.parent, capture_output=True, text=True, check=True
-    ).stdout.strip()
-    info = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
     versions = f"jax {version('jax')}, numpy {version('numpy')}, Python {platform.python_version()}"
-    processor = names[0] if names else platform.machine()
     cores, load = ",".join(map(str, sorted(os.sched_getaffinity(0)))), os.getloadavg()[1]
-    command = f"taskset -c {cores} python docs/make_chunks.py --seconds {seconds:g}"
-    return f"`{command}` at commit {commit}, {versions}, {processor}; load average {load:.0f} meanwhile."
+    command = f"taskset -c {cores} python docs/results/chunks.py --seconds {seconds:g}"
+    return f"`{command}` at commit {str(commit())[:7]}, {versions}, {cpu_name()}; load average {load:.0f} meanwhile."
 
 
 if __name__ == "__main__":
