@@ -1,6 +1,7 @@
 """docs/paper.md is what the stored runs say."""
 
 import dataclasses
+import shlex
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tnlayers.reproduce.structure import measure
 from tnlayers.reproduce.told import recipes, told
 from tnlayers.reproduce.twins import twins
 from tnlayers.reproduce.writing import measure_steps
+from tnlayers.train import TrainConfig
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 STORE = Store(folder=DOCS / "results")
@@ -183,11 +185,22 @@ def test_stored_runs_are_of_the_networks_that_they_name():
             assert 1 <= run["best_test_epoch"] <= run["recipe"]["epochs"]
 
 
+def test_the_command_of_a_stored_run_has_its_recipe():
+    flags = {"--paper-selection": {"paper_selection": True}, "--no-nesterov": {"nesterov": False}}
+    for run in RUNS:
+        asked = {"model": run["model"]}
+        words = iter(shlex.split(run["command"])[3:])
+        for word in words:
+            asked |= flags.get(word) or {word.removeprefix("--").replace("-", "_"): next(words)}
+        assert TrainConfig.resolve(None, **asked).recipe.model_dump() == run["recipe"], run["command"]
+        assert (asked["network"], asked["data"], int(asked["seed"])) == (run["network"], run["data"], run["seed"])
+
+
 def test_runs_of_one_network_are_grouped_by_recipe():
     groups = of(RUNS, "fc2", "mpo(bond=16)", "mnist")
     names = [told(group[0]) for group in groups]
-    assert names[0] == "paper"
-    assert {"fast", "paper, clip_norm 0"} <= set(names[1:])
+    assert names[0] == "paper, paper selection"
+    assert {"fast, paper selection", "paper, clip_norm 0, paper selection"} <= set(names[1:])
     assert of(RUNS, "fc2", "mpo", "mnist") == groups  # the same network
     full = dataclasses.replace(FC2, network="mpo(bond=16)")
     assert missing(full, RUNS) == 5 - len(groups[0])

@@ -21,8 +21,9 @@ from tnlayers.train import TrainConfig
 
 
 def test_what_is_stored_is_not_run_again(tmp_path):
-    jobs = schedule([FC2], RUNS, STRUCTURE, seeds=4, out=tmp_path)
+    jobs = schedule([FC2], RUNS, STRUCTURE, seeds=4, out=tmp_path, selection=True)
     stored = {run["seed"] for run in of(RUNS, "fc2", "mpo(bond=8)", "mnist")[0]}
+    assert stored >= {0, 1, 2}
     assert {job.seed for job in jobs} == set(range(4)) - stored
     short = schedule([FC2], RUNS, STRUCTURE, seeds=1, out=tmp_path, epochs=3)
     assert [(job.seed, job.epochs) for job in short] == [(0, 3)]  # another length is another run
@@ -61,8 +62,10 @@ def test_paper_selection_is_another_run_and_named_as_such(tmp_path):
     assert told(run) == "fast, epochs 2, paper selection"
     assert schedule([row], [run], STRUCTURE, **words, selection=True) == []
     assert len(schedule([row], [run], STRUCTURE, **words)) == 1
-    (mnist,) = schedule([FC2], [], STRUCTURE, seeds=1, out=tmp_path, selection=True)  # it holds nothing out anyway
+    (mnist,) = schedule([FC2], RUNS, STRUCTURE, seeds=1, out=tmp_path)  # whose stored runs hold nothing out
     assert not mnist.selection
+    assert mnist.otherwise
+    assert not job.otherwise
     in_full = run | {"recipe": recipes("vgg16", "cifar10")["paper"].model_dump() | {"validation": 0}}
     assert (told(in_full), missing(row, [in_full])) == ("paper, paper selection", 4)
 

@@ -74,7 +74,8 @@ def test_gathering_a_run_twice_keeps_one(tmp_path, monkeypatch):
     page.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
     folder = tmp_path / "run"
     folder.mkdir()
-    recipe = {key: value for key, value in find_recipe("fc2", "mnist").model_dump().items() if key != "clip_norm"}
+    newer = ("clip_norm", "validation")  # settings than the run
+    recipe = {key: value for key, value in find_recipe("fc2", "mnist").model_dump().items() if key not in newer}
     end = {"epoch": 500, "train_loss": 0.1, "test_accuracy": 0.98}
     results = {
         "model": "fc2",
@@ -98,9 +99,8 @@ def test_gathering_a_run_twice_keeps_one(tmp_path, monkeypatch):
     collect.main([folder])
     collect.main([folder])
     (stored,) = json.loads(store.read_text())["runs"]
-    assert stored["command"].endswith("--seed 4 --threads 1 --clip-norm 0")
-    assert (
-        "| fc2 | `mpo(bond=8)` | 4,576 | 0.0225 | clip_norm 0 | 4 | 98.00 | 98.00 | 97.99 ± 0.18 |" in page.read_text()
-    )
+    assert stored["command"].endswith("--seed 4 --threads 1 --clip-norm 0 --paper-selection")
+    recipe = "paper, clip_norm 0, paper selection"
+    assert f"| fc2 | `mpo(bond=8)` | 4,576 | 0.0225 | {recipe} | 4 | 98.00 | 98.00 | 97.99 ± 0.18 |" in page.read_text()
     assert page.read_text().startswith("before\n")
     assert page.read_text().endswith("\nafter\n")

@@ -3,14 +3,13 @@
     python docs/results/collect.py runs/*          adds what is finished in these folders, then writes the tables
     python docs/results/collect.py                 writes the tables again
 
-A run is known by model, network, seed and recipe; gathering it again replaces it. Runs of several machines may be
+A run is known as in `tnlayers.reproduce.store`; gathering it again replaces it. Runs of several machines may be
 gathered one after the other.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -20,10 +19,9 @@ from marks import filled
 
 from tnlayers.reproduce import store
 from tnlayers.reproduce.paper import ROWS
-from tnlayers.reproduce.store import spread
-from tnlayers.reproduce.told import Run
+from tnlayers.reproduce.store import as_today, identity, read_runs, spread
+from tnlayers.reproduce.told import Run, told
 from tnlayers.reproduce.writing import write
-from tnlayers.train.recipes import find_recipe
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "mnist.json"
@@ -31,25 +29,6 @@ STORE = HERE / "mnist.json"
 PAPER = {
     (row.model, row.network): f"{row.accuracy[0]:.2f} ± {row.accuracy[1]:.2f}" for row in ROWS if row.data == "mnist"
 }
-
-
-def read_runs(folder: Path) -> list[Run]:
-    """The finished models of one run folder that are of MNIST, which needs no mention here."""
-    runs = store.read_runs(folder)
-    return [{key: value for key, value in run.items() if key != "data"} for run in runs if run["data"] == "mnist"]
-
-
-def changes(model: str, recipe: Run) -> dict[str, Any]:
-    """What a recipe has that the default of its model on MNIST has not."""
-    default = find_recipe(model, "mnist").model_dump()
-    return {key: value for key, value in recipe.items() if default.get(key) != value}
-
-
-def identity(run: Run) -> tuple[Any, ...]:
-    """What makes two runs the same one; sorts dense first, then by bond, recipe and seed."""
-    bond = int(re.sub(r"\D", "", run["network"]) or 0)
-    recipe = json.dumps(changes(run["model"], run["recipe"]))
-    return (run["model"], run["network"] != "dense", bond, recipe, run["seed"])
 
 
 def summary(runs: list[Run]) -> str:
@@ -88,11 +67,6 @@ def every_run(runs: list[Run]) -> str:
     return "\n".join(rows)
 
 
-def told(run: Run) -> str:
-    """The recipe in words: "default", or what is different."""
-    return ", ".join(f"{key} {value:g}" for key, value in changes(run["model"], run["recipe"]).items()) or "default"
-
-
 PAGES = {
     HERE.parent / "mnist.md": {"results": summary, "runs": every_run},
     HERE.parent.parent / "README.md": {"results": summary},
@@ -102,10 +76,9 @@ PAGES = {
 def main(folders: list[Path]) -> None:
     """Gather, store, and write the tables."""
     stored = json.loads(STORE.read_text())
-    runs = {identity(run): run for run in stored["runs"]}
+    runs = {identity(run): run for run in map(as_today, stored["runs"])}
     for folder in folders:
-        if (folder / "results.json").exists():
-            runs |= {identity(run): run for run in read_runs(folder)}
+        runs |= {identity(run): run for run in read_runs(folder) if run["data"] == "mnist"}
     stored["runs"] = [runs[key] for key in sorted(runs)]
     STORE.write_text(json.dumps(stored, indent=1) + "\n")
     for page, tables in PAGES.items():

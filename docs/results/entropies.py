@@ -41,7 +41,7 @@ def measure() -> None:
     data = {
         "what": "Entanglement entropies (nats) of FC2's first layer at its inner bonds, before training and after each "
         "epoch; and the test accuracy after each. Written by docs/results/entropies.py.",
-        "recipe": f"paper, epochs {EPOCHS}, lr_decay_per_epoch {DECAY}",
+        "recipe": f"paper, epochs {EPOCHS}, lr_decay_per_epoch {DECAY}, paper selection",
         "seed": SEED,
         "networks": found,
     }
@@ -59,7 +59,14 @@ def record(network: str) -> dict[str, Any]:
     from tnlayers.train.progress import Silent
 
     config = TrainConfig.resolve(
-        None, model="fc2", data="mnist", epochs=EPOCHS, lr_decay=DECAY, accelerator="cpu", threads=1
+        None,
+        model="fc2",
+        data="mnist",
+        epochs=EPOCHS,
+        lr_decay=DECAY,
+        paper_selection=True,
+        accelerator="cpu",
+        threads=1,
     )
     fabric = launch(config)
     model = tnl.models.build("fc2", network=network, seed=SEED)

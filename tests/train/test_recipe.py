@@ -9,7 +9,7 @@ from tnlayers.train import TrainConfig
 from tnlayers.train.average import WeightAverage
 from tnlayers.train.loop import make_optimizer
 from tnlayers.train.recipe import Recipe
-from tnlayers.train.recipes import CIFAR_FAST, CIFAR_PAPER, MODELS, find_recipe
+from tnlayers.train.recipes import CIFAR_FAST, CIFAR_PAPER, MODELS, RECIPES, find_recipe
 
 # paper.json, cifar10_common: the learning rate of epochs [first, last)
 PAPER_RATES = {0: 0.1, 50: 0.0316228, 100: 0.01, 150: 0.00316228, 200: 0.001, 250: 0.000316228, 300: 0.0001}
@@ -35,10 +35,14 @@ def test_the_papers_cifar_recipe():
     assert (CIFAR_PAPER.average, CIFAR_PAPER.normalise, CIFAR_PAPER.augment) == (0.9, "pixel", True)
 
 
-def test_the_papers_selection_trains_on_everything():
-    config = TrainConfig.resolve(None, model="vgg16", data="cifar10", paper_selection=True)
-    assert config.recipe.validation == 0
-    assert TrainConfig.resolve(None, model="vgg16", data="cifar10").recipe.validation == 5000
+@pytest.mark.parametrize(
+    ("model", "data", "count"),
+    [("fc2", "digits", 152), ("lenet5", "mnist", 5000), ("fc2", "fashion-mnist", 5000), ("vgg16", "cifar10", 5000)],
+)
+def test_images_are_held_out_by_default_and_none_by_the_papers_selection(model, data, count):
+    assert TrainConfig.resolve(None, model=model, data=data).recipe.validation == count
+    assert TrainConfig.resolve(None, model=model, data=data, paper_selection=True).recipe.validation == 0
+    assert all(recipe.validation for recipes in RECIPES.values() for recipe in recipes.values())
 
 
 def test_a_trapezoid_rises_stays_and_falls():

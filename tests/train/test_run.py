@@ -206,7 +206,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "part"),
-    [({"accelerator": "foo"}, "invalid accelerator name"), ({"devices": 0}, "devices=0"), ({"batch": 2000}, "1352")],
+    [({"accelerator": "foo"}, "invalid accelerator name"), ({"devices": 0}, "devices=0"), ({"batch": 2000}, "1200")],
 )
 def test_what_the_machine_or_data_cannot_do_is_refused(tmp_path, settings, part):
     with pytest.raises(TNLayersError) as refusal:

@@ -71,7 +71,7 @@ def reproduce(
 
     tnlayers reproduce --dry-run
 
-    tnlayers reproduce fig2 --seeds 3 --budget 120
+    tnlayers reproduce fig2 --paper-selection --seeds 3 --budget 120
 
     tnlayers reproduce types --model lenet5 --seeds 1
 
@@ -156,3 +156,9 @@ def _print(jobs: list[Job], chosen: list[Job], budget: float) -> None:
         f"of {budget:,.0f} minutes.",
         soft_wrap=True,
     )
+    if otherwise := [job for job in jobs if job.otherwise]:
+        stored, option = ("with", "without") if otherwise[0].selection else ("without", "with")
+        console.print(
+            f"{len(otherwise)} of them are stored {stored} images held out: {option} --paper-selection they count.",
+            soft_wrap=True,
+        )

@@ -13,9 +13,10 @@ from tnlayers.reproduce.told import SELECTION, Run, accelerated, told
 
 _BEGIN = """## What was not run, and what it would cost
 
-Runs that are missing for {seeds} seeds of the paper's recipe to its end. **Measured** is the time of a step
-(forward, backward and SGD on 100 images in 32 bits, processor time of one thread of {device}, the median of
-several), and from it, by multiplication, the hours of a run on one core here. **Estimated** are the hours on one GPU:
+Runs that are missing for {seeds} seeds of the paper's recipe to its end, with the paper's selection or without.
+**Measured** is the time of a step (forward, backward and SGD on 100 images in 32 bits, processor time of one thread of
+{device}, the median of several), and from it, by multiplication, the hours of a
+run on one core here. **Estimated** are the hours on one GPU:
 
     seconds per step = 3 x forward flops x 100 images / 20 Tflop/s + modules x 60 microseconds + 1 ms
     hours per run    = steps per epoch x epochs x seconds per step / 3600

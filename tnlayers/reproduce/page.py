@@ -23,16 +23,17 @@ two saw nothing of the test set. The paper has five runs a row. Its accuracies i
 drawings.
 
 "paper" is the recipe of that name of `tnlayers train`, which for FC2 clips gradients at norm 1 (`docs/mnist.md` says
-why) and on CIFAR-10 trains on 45,000 images and holds 5,000 out, where the paper has 50,000 and chooses by the test
-set: `--paper-selection` of `train` and `reproduce`, and "paper selection" in the column of the recipe. Any other
-recipe is named with what it changes from a named one: such a row is no repetition of the paper's. On MNIST nothing is
-held out by either recipe, and "final" is chosen by nothing. "Weights in place" are those that stand where the paper
-replaces layers. Runs on an accelerator have rows of their own. `docs/fast.md` tells how "fast" was chosen;
-`docs/mnist.md` lists every MNIST run of the paper's recipe, and shows the entropies of FC2's bonds over training.
+why). By default 5,000 training images are held out to choose the epoch by. The paper trains on all of them and chooses
+by the test set: that is `--paper-selection` of `train` and `reproduce`, "paper selection" in the column of the recipe;
+"chosen" is empty there, and "final" is chosen by nothing. Any other recipe is named with what it changes from a named
+one: such a row is no repetition of the paper's. "Weights in place" are those that stand where the paper replaces
+layers. Runs on an accelerator have rows of their own. `docs/fast.md` tells how "fast" was chosen; `docs/mnist.md`
+lists every MNIST run of the paper's recipe, and shows the entropies of FC2's bonds over training.
 
 ```bash
 tnlayers reproduce --dry-run                      # what is missing, and about how long each run takes here
-tnlayers reproduce fig2 --seeds 3 --budget 120    # two hours of it; the same command goes on where it stopped
+tnlayers reproduce fig2 --budget 120              # two hours of it; the same command goes on where it stopped
+tnlayers reproduce fig2 --paper-selection --seeds 3    # counts the runs below, which choose as the paper does
 tnlayers reproduce table1 --model vgg16 --recipe fast --epochs 20 --seeds 1 --budget 600
 tnlayers reproduce types --model lenet5 --seeds 3 # other networks in the places of the MPOs
 tnlayers reproduce --budget 0                     # runs made elsewhere, in runs/, are taken in; this page is written

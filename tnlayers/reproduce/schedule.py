@@ -28,6 +28,7 @@ class Job:
         recipe: A named one.
         epochs: Passes over the training images.
         selection: Whether nothing is held out of training, and the best epoch is the test set's choice as in the paper.
+        otherwise: Whether this run is stored with the other selection.
         minutes: Predicted, of training alone.
         source: Where the prediction is from.
         folder: Of the run.
@@ -39,6 +40,7 @@ class Job:
     recipe: str
     epochs: int
     selection: bool = False
+    otherwise: bool = False
     minutes: float
     source: str
     folder: Path
@@ -56,6 +58,7 @@ class Job:
             "recipe": self.recipe,
             "epochs": self.epochs,
             "paper_selection": self.selection,
+            "stored_with_other_selection": self.otherwise,
             "minutes": round(self.minutes, 1),
             "source": self.source,
             "folder": str(self.folder),
@@ -91,15 +94,16 @@ def schedule(
     for row in rows:
         known = recipes(row.model, row.data)
         name = next(one for one in (recipe, row.recipe, *known) if one in known)
-        changed = {"epochs": epochs or row.epochs or known[name].epochs} | ({"validation": 0} if selection else {})
-        asked = known[name].model_copy(update=changed)
+        held_out = known[name].model_copy(update={"epochs": epochs or row.epochs or known[name].epochs})
+        on_all = held_out.model_copy(update={"validation": 0})
+        asked, other = (on_all, held_out) if selection else (held_out, on_all)
         seconds, source = seconds_per_epoch(
             row, structure, runs, asked.precision, accelerator=torch.cuda.is_available()
         )
-        done = {run["seed"] for group in of(runs, row.model, row.network, row.data) for run in group if _is(run, asked)}
-        for seed in sorted(set(range(seeds)) - done):
-            suffix = "-paper-selection" if asked.validation != known[name].validation else ""
-            stem = f"{row.model}-{slug(row.network)}-{name}-{asked.epochs}{suffix}-seed{seed}"
+        way = "paper-selection" if selection else "held-out"
+        elsewhere = _seeds(row, runs, other)
+        for seed in sorted(set(range(seeds)) - _seeds(row, runs, asked)):
+            stem = f"{row.model}-{slug(row.network)}-{name}-{asked.epochs}-{way}-seed{seed}"
             folder = there.get((row.model, row.data, row.network, seed, asked))
             jobs.append(
                 Job(
@@ -107,7 +111,8 @@ def schedule(
                     seed=seed,
                     recipe=name,
                     epochs=asked.epochs,
-                    selection=bool(suffix),
+                    selection=selection,
+                    otherwise=seed in elsewhere,
                     minutes=seconds * asked.epochs / 60,
                     source=source,
                     folder=folder or out / stem,
@@ -117,9 +122,10 @@ def schedule(
     return sorted(jobs, key=lambda job: (not job.begun, job.seed, job.minutes))
 
 
-def _is(run: Run, asked: Recipe) -> bool:
-    """Whether a run is of a recipe; settings that its record does not have had their defaults."""
-    return Recipe(**run["recipe"]) == asked
+def _seeds(row: Row, runs: Sequence[Run], recipe: Recipe) -> set[int]:
+    """The seeds of a row that are stored by a recipe."""
+    groups = of(runs, row.model, row.network, row.data)
+    return {run["seed"] for group in groups for run in group if Recipe(**run["recipe"]) == recipe}
 
 
 def within(jobs: Sequence[Job], budget: float) -> list[Job]:

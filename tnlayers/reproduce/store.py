@@ -16,7 +16,8 @@ from typing import Any
 
 from tnlayers.atomic import write_text
 from tnlayers.errors import TNLayersError
-from tnlayers.reproduce.told import Run, accelerated, command, told
+from tnlayers.reproduce.told import SELECTION, Run, accelerated, command, told
+from tnlayers.train.recipe import Recipe
 
 KEYS = {"model", "network", "seed", "recipe", "best_test_accuracy"}  # what tells a training run from other records
 SAME = {("fc2", "mpo"): "mpo(bond=16)"}  # two names of one network
@@ -44,7 +45,7 @@ class Store:
             content = _read(path)
             if isinstance(content.get("runs"), list):
                 records = [run for run in content["runs"] if isinstance(run, dict) and run.keys() >= KEYS]
-                found |= {identity(run): run for run in map(_complete, records)}
+                found |= {identity(run): run for run in map(as_today, records)}
         return [found[key] for key in sorted(found)]
 
     def gather(self, folders: Iterable[Path]) -> list[Run]:
@@ -76,7 +77,7 @@ class Store:
     ) -> None:
         """Put runs, counts and times into the file; those of the same identity are replaced."""
         content = _read(self.file) if self.file.exists() else {}
-        kept = {identity(run): run for run in map(_complete, content.get("runs", []))}
+        kept = {identity(run): run for run in map(as_today, content.get("runs", []))}
         kept |= {identity(run): run for run in runs}
         data = {
             "what": "Runs of the paper's networks gathered by `tnlayers reproduce`, beside those of the other files "
@@ -95,7 +96,7 @@ def read_runs(folder: Path) -> list[Run]:
     if not path.exists():
         return []
     results = _read(path)
-    recipe = {"clip_norm": 0.0} | results["recipe"]  # runs older than the setting had no clipping
+    recipe = _recipe(results["recipe"])
     return [
         {
             "model": results["model"],
@@ -141,13 +142,21 @@ def same(run: Run) -> str:
 
 
 def of(runs: Iterable[Run], model: str, network: str, data: str) -> list[list[Run]]:
-    """The runs of one network, grouped by recipe and processor or accelerator; the closest to a named recipe first."""
+    """The runs of one network, grouped by recipe and processor or accelerator.
+
+    The closest to a named recipe come first, "paper" before others; whether images were held out says nothing there.
+    """
     wanted = SAME.get((model, network), network)
     groups: dict[tuple[str, bool], list[Run]] = {}
     for run in runs:
         if (run["model"], same(run), run["data"]) == (model, wanted, data):
             groups.setdefault((told(run), accelerated(run)), []).append(run)
-    return [groups[key] for key in sorted(groups, key=lambda key: (key[0].count(","), key[0] != "paper", key))]
+
+    def nearness(key: tuple[str, bool]) -> tuple[Any, ...]:
+        recipe = key[0].replace(f", {SELECTION}", "")
+        return recipe.count(","), recipe != "paper", key
+
+    return [groups[key] for key in sorted(groups, key=nearness)]
 
 
 def spread(values: list[float]) -> str:
@@ -161,9 +170,14 @@ def spread(values: list[float]) -> str:
     return f"{statistics.mean(values):.2f}{deviation}"
 
 
-def _complete(run: Run) -> Run:
-    """A record as written today; files of MNIST alone do not name the data."""
-    return {"data": "mnist"} | run
+def as_today(run: Run) -> Run:
+    """A record as written today: old ones of MNIST do not name the data, nor settings that recipes got after them."""
+    return {"data": "mnist"} | run | {"recipe": _recipe(run["recipe"])}
+
+
+def _recipe(recipe: Run) -> Run:
+    """A recipe with the defaults of what it lacks: so were runs made before there was such a setting."""
+    return Recipe(**recipe).model_dump()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -44,9 +44,9 @@ def told(run: Run) -> str:
     """The recipe in words: "paper", or what is different from it; "paper selection" is that nothing was held out.
 
     Example:
-        >>> recipe = find_recipe("fc2", "mnist").model_dump() | {"epochs": 3}
+        >>> recipe = find_recipe("fc2", "mnist").model_dump() | {"epochs": 3, "validation": 0}
         >>> told({"model": "fc2", "data": "mnist", "recipe": recipe})
-        'paper, epochs 3'
+        'paper, epochs 3, paper selection'
     """
     name, changed = changes(run["model"], run["data"], run["recipe"])
     return ", ".join([name, *(_change(key, value) for key, value in changed.items())])

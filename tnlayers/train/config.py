@@ -23,6 +23,8 @@ from tnlayers.train.recipes import MODELS, find_recipe
 
 PRECISIONS = ("32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed")
 STRATEGIES = ("auto", "ddp", "fsdp")
+# What the first version wrote into the folder of every run.
+WRITTEN = {"networks", "seeds", "epochs", "batch", "lr", "lr_decay", "momentum", "nesterov", "l2", "checkpoint_seconds"}
 SYNONYMS = {"network": "networks", "seed": "seeds", "recipe": "recipe_name"}
 Value = TypeVar("Value", int, str)
 
@@ -171,7 +173,7 @@ class TrainConfig(RecipeOverrides):
         Raises:
             TNLayersError: The file is absent or no YAML mapping, a key is unknown, or a value is not allowed.
         """
-        below = canonical(read_yaml(file), where=str(file)) if file is not None else {}
+        below = canonical(as_written(read_yaml(file)), where=str(file)) if file is not None else {}
         above = canonical({key: value for key, value in overrides.items() if value is not None}, where="the options")
         try:
             config = cls(**{**below, **above})
@@ -217,6 +219,14 @@ def read_yaml(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise TNLayersError(f"{file} must hold lines such as `model: lenet5`, one per setting; found {content!r:.80}.")
     return content
+
+
+def as_written(values: dict[str, Any]) -> dict[str, Any]:
+    """Add what a run of before images could be held out did not write: that it held out none.
+
+    Such a file has every setting of its time; one that a person wrote leaves them to the recipe.
+    """
+    return {"validation": 0} | values if values.keys() >= WRITTEN else values
 
 
 def canonical(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
