@@ -208,7 +208,33 @@ def test_what_cannot_be_one_network_stays_dense_and_tied(make, names, told):
     assert made.report.after.parameters == count(made.model)
 
 
-def test_tied_bonds_are_not_cut_one_by_one():
+CHANGES = {
+    "prune_": lambda layer: layer.prune_(0.9),
+    "round_": lambda layer: layer.round_(bond_dim=2),
+    "grow_": lambda layer: layer.grow_(24),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("loaded", [False, True])
+def test_bonds_of_tied_cores_change_after_the_tie_has_ended(change, loaded, tmp_path):
+    model = tnl.compress(Twins().double(), ratio=0.4, network="mpo(cores=2)").model
+    if loaded:
+        tnl.save(model, tmp_path / "tied.safetensors")
+        model = tnl.load(tmp_path / "tied.safetensors", into=Twins().double())
+    before = model.second.to_dense().detach()
+    for layer in (model.first, deepcopy(model).second):
+        with pytest.raises(tnl.TNLayersError, match=f"{change} gives this layer other cores, but another layer holds"):
+            CHANGES[change](layer)
+    model.first.untie_()
+    assert torch.equal(model.first.to_dense(), before)
+    CHANGES[change](model.first)
+    assert model.first.spec != model.second.spec
+    assert torch.equal(model.second.to_dense(), before)
+
+
+def test_a_network_read_the_other_way_round_has_no_type_to_cut():
     model = tnl.compress(Language(), ratio=0.5, network="mpo(cores=2)").model
+    model.head.untie_()
     with pytest.raises(tnl.TNLayersError, match="holds the cores of another layer and reads them the other way round"):
         model.head.round_(bond_dim=2)

@@ -46,6 +46,7 @@ class HeldCores(nn.Module):
     out_place: Tensor | None  # where it writes each output feature
     bond_dropout: BondDropout | None  # set by `tnl.nn.bond_dropout`
     delivered: Decomposition | None = None  # what `from_linear` and its kin made of the dense weight
+    tied: bool = False  # whether another layer holds the same cores, as `tnl.compress` and `tnl.load` leave them
     checkpoint: bool  # whether backward recomputes what the contraction would keep; set by `tnl.nn.checkpointed`
 
     def __init__(

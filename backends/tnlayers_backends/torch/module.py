@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tnlayers.compress.spectra import spectra
 from tnlayers.draw import draw
+from tnlayers.errors import TNLayersError
 from tnlayers.layer import LinearMap
 from tnlayers.plan import Plan
 from tnlayers.prune import Pruned, pruned
@@ -75,8 +76,10 @@ class TNModule(HeldCores):
             The bonds before and after, and a bound on the change of W; print it.
 
         Raises:
-            TNLayersError: If the tolerance is not in [0, 1), or the network type is not declared here.
+            TNLayersError: If the tolerance is not in [0, 1), the network type is not declared here, or another layer
+                holds the same cores (`untie_`).
         """
+        self._refuse_tied("prune_")
         spec, cores, report = pruned(OPS, self._map, self._single(), tolerance)
         for (name, old), new in zip(self.cores.items(), cores, strict=True):
             if new.shape == old.shape:
@@ -102,8 +105,10 @@ class TNModule(HeldCores):
             optimizer: Whose groups get the new parameters, and whose averages of gradients are carried over.
 
         Raises:
-            TNLayersError: If not exactly one of the two is given, or a network has loops.
+            TNLayersError: If not exactly one of the two is given, a network has loops, or another layer holds the
+                same cores (`untie_`).
         """
+        self._refuse_tied("round_")
         from tnlayers_backends.torch.resize import round_layer
 
         round_layer(self, error, bond_dim, optimizer)
@@ -121,11 +126,41 @@ class TNModule(HeldCores):
             seed: Of the small numbers that new values begin with on one side of each bond; the other side is zero.
 
         Raises:
-            TNLayersError: If a bond would become smaller.
+            TNLayersError: If a bond would become smaller, or another layer holds the same cores (`untie_`).
         """
+        self._refuse_tied("grow_")
         from tnlayers_backends.torch.resize import grow_layer
 
         grow_layer(self, bond_dim, optimizer, seed)
+
+    @torch.no_grad()
+    def untie_(self) -> None:
+        """End a tie that `tnl.compress` or `tnl.load` left, in place: equal cores, of this layer's own.
+
+        They are new parameters: build the optimizer anew afterwards. The other layer keeps the old ones.
+
+        Example:
+            >>> import tnlayers as tnl
+            >>> model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Tanh(), torch.nn.Linear(64, 64))
+            >>> model[2].weight = model[0].weight
+            >>> small = tnl.compress(model, ratio=0.5, network="lowrank").model
+            >>> small[2].untie_()
+            >>> small[2].round_(bond_dim=4)
+            >>> small[0].tied, small[2].tied
+            (True, False)
+        """
+        for name, core in self.cores.items():
+            self.register_parameter(name, nn.Parameter(core.detach().clone(), core.requires_grad))
+        self.tied = False
+
+    def _refuse_tied(self, change: str) -> None:
+        """Refuse a change of bonds to cores that another layer holds too, which would go on with the old ones."""
+        if self.tied:
+            raise TNLayersError(
+                f"{change} gives this layer other cores, but another layer holds the same ones (tied weights) and "
+                "would keep them: the tie would end unseen, and the model could become larger. Compress the dense "
+                "model to less, which keeps ties, or let this layer go its own way first: layer.untie_()."
+            )
 
     def _apply_map(self, x: Tensor, linear: LinearMap | None = None) -> Tensor:
         """A linear map of the cores, without bias, on vectors (..., in_features) by the plan for their number.

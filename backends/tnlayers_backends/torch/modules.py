@@ -196,6 +196,9 @@ def _tie(module: nn.Module, tied: Mapping[str, str]) -> None:
     """Make parameters that were one and the same one again."""
     for alias, name in tied.items():
         (path, leaf), (its_path, its_leaf) = ((n.rpartition(".")[0], n.rpartition(".")[2]) for n in (alias, name))
-        parameter = module.get_submodule(its_path)._parameters.get(its_leaf)
-        if parameter is not None and leaf in module.get_submodule(path)._parameters:
-            module.get_submodule(path)._parameters[leaf] = parameter
+        host, other = module.get_submodule(path), module.get_submodule(its_path)
+        parameter = other._parameters.get(its_leaf)
+        if parameter is not None and leaf in host._parameters:
+            host._parameters[leaf] = parameter
+            if isinstance(host, TNModule) and isinstance(other, TNModule) and leaf in host.cores:
+                host.tied = other.tied = True

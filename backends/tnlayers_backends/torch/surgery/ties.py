@@ -102,4 +102,5 @@ def _on_cores_of(layer: TNModule, member: Site, turned: bool) -> TNModule:
         made.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
     made._set_map(made._map.on(layer._map.device))
     made.delivered = layer.delivered
+    made.tied = layer.tied = True
     return made.train(member.host.training)
