@@ -82,7 +82,7 @@ def compress(
         dry_run: Only report; nothing is built.
         inplace: Change the model itself, all of it or, after an error, nothing.
         cache: A folder that keeps sensitivities, singular values and finished layers: a run that was stopped goes on.
-        progress: Whether to show a bar; None shows one on a terminal.
+        progress: False shows no bar; else there is one where the error stream is a terminal.
         search: Seconds to search, for linear layers and embeddings that became networks, for other factorisations of
             their sizes and other orders of their features, of less error at no more parameters. The fit at work is
             finished. Each row of the report tells what it bought. Not with `max_flops` or `avoid_slower`.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
-from rich.progress import track
 from torch import nn
 
 from tnlayers.compress.allocation import Option, allocate, exchanged
@@ -18,6 +17,7 @@ from tnlayers.compress.asked import NEAR, Budget
 from tnlayers.compress.report import CompressReport, LayerReport, Size
 from tnlayers.compress.rules import Given, Rule, rules_for
 from tnlayers.errors import TNLayersError, TNLayersWarning
+from tnlayers.progress import progress as showing
 from tnlayers.spec import Spec
 from tnlayers_backends.torch.surgery.candidates import Candidate
 from tnlayers_backends.torch.surgery.hosts import itemsize, parameters_of
@@ -30,7 +30,6 @@ from tnlayers_backends.torch.surgery.ties import tied_layers
 from tnlayers_backends.torch.surgery.watch import Watched, watch
 
 Made: TypeAlias = dict[nn.Module, dict[str, nn.Module]]
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,15 +60,17 @@ class Compression:
         search = Search.of(candidates, chosen, self.search) if self.search and not dry_run else None
         made: Made = {}
         layers = []
-        for candidate, option in self._tracked(list(zip(candidates, chosen, strict=True)), "building"):
-            layer = None if dry_run and not candidate.rule.fixed else candidate.built(option)
-            if search is not None and layer is not None:
-                layer = search.improved(candidate, option, layer)
-                option = replace(option, spec=replace(layer.spec, bias=False), parameters=layer.spec.parameters)
-            if layer is not None and not dry_run:
-                for site, own in tied_layers(candidate.site, layer).items():
-                    made.setdefault(site.host, {})[site.part] = own
-            layers.append(candidate.report(option, layer))
+        with self._showing("building", len(candidates)) as step:
+            for candidate, option in zip(candidates, chosen, strict=True):
+                layer = None if dry_run and not candidate.rule.fixed else candidate.built(option)
+                if search is not None and layer is not None:
+                    layer = search.improved(candidate, option, layer)
+                    option = replace(option, spec=replace(layer.spec, bias=False), parameters=layer.spec.parameters)
+                if layer is not None and not dry_run:
+                    for site, own in tied_layers(candidate.site, layer).items():
+                        made.setdefault(site.host, {})[site.part] = own
+                layers.append(candidate.report(option, layer))
+                step()
         report = self._report(candidates, layers, dry_run)
         self._tell(candidates, chosen)
         return report, None if dry_run else made
@@ -117,20 +118,22 @@ class Compression:
             watched = watch(self.model, sites, self.sample, data_aware=self.data_aware, memory=memory)
         priced = self.avoid_slower or self.budget.key == "max_flops"
         found = []
-        for k, site in enumerate(self._tracked(sites, "looking at weights")):
-            candidate = Candidate.of(
-                site,
-                rules.get(site, dense),
-                works=tuple(self._work(watched, member) for member in site.members),
-                covariance=None if watched is None else watched.covariance(site),
-                sensitivity=1.0 if watched is None else watched.sensitivity[k],
-                memory=memory,
-                flops=self.budget.key == "max_flops",
-                bounds=self.budget.key == "error",
-                avoid_slower=self.avoid_slower,
-                thin=priced,
-            )
-            found.append(candidate)
+        with self._showing("looking at weights", len(sites)) as step:
+            for k, site in enumerate(sites):
+                candidate = Candidate.of(
+                    site,
+                    rules.get(site, dense),
+                    works=tuple(self._work(watched, member) for member in site.members),
+                    covariance=None if watched is None else watched.covariance(site),
+                    sensitivity=1.0 if watched is None else watched.sensitivity[k],
+                    memory=memory,
+                    flops=self.budget.key == "max_flops",
+                    bounds=self.budget.key == "error",
+                    avoid_slower=self.avoid_slower,
+                    thin=priced,
+                )
+                found.append(candidate)
+                step()
         return found
 
     def _work(self, watched: Watched | None, site: Site) -> Work:
@@ -239,6 +242,5 @@ class Compression:
             raise TNLayersError(f"{told} Ask for one of these, or leave strict=True out.")
         warnings.warn(told, TNLayersWarning, stacklevel=4)
 
-    def _tracked(self, steps: Sequence[_T], words: str) -> Iterable[_T]:
-        shown = sys.stderr.isatty() if self.progress is None else self.progress
-        return track(steps, words, transient=True) if shown else steps
+    def _showing(self, words: str, steps: int) -> AbstractContextManager[Callable[..., None]]:
+        return showing(words, steps, wanted=self.progress is not False)
