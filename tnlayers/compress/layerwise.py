@@ -14,7 +14,7 @@ from tnlayers_backends.torch.pairs import Moments, moments
 from tnlayers_backends.torch.surgery.watch import input_of
 from torch import Tensor, nn
 
-from tnlayers.compress.batches import called
+from tnlayers.compress.batches import by_process, called
 from tnlayers.compress.trainable import Trainable, central_cores
 from tnlayers.compress.twins import Twin, twins_of
 
@@ -110,6 +110,18 @@ def _moments(
     finally:
         for hook in hooks:
             hook.remove()
-    if total is None or total.count == 0:
+    return _summed(total, fabric)
+
+
+def _summed(total: Moments | None, fabric: Fabric) -> Moments | None:
+    """The moments of all processes together; a process whose batches did not reach the layer adds nothing."""
+    counts = by_process([0 if total is None else int(total.count)], fabric)[:, 0]
+    if not counts.any():
         return None
+    if not counts.all():  # the others have to learn the shapes: all must reduce, or those that do wait for ever
+        like = None if total is None else total.map(lambda part: (part.shape, part.dtype))
+        like = fabric.broadcast(like, src=int(counts.argmax()))
+        if total is None and like is not None:
+            total = like.map(lambda known: torch.zeros(known[0], dtype=known[1], device=fabric.device))
+    assert total is not None
     return total.map(lambda part: fabric.all_reduce(part, reduce_op="sum"))

@@ -7,7 +7,7 @@ arXiv 1503.02531) from the original. What is kept is the best on the validation 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from torch import nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
+from tnlayers.compress.batches import by_process
 from tnlayers.compress.distil import Best, Loss, Pupil, distance_of
 from tnlayers.compress.layerwise import layerwise
 from tnlayers.compress.trainable import Trainable, frozen
@@ -98,15 +99,15 @@ def repair(
         scheduler: Makes another schedule of the optimizer; it steps once per epoch.
         seed: Of dropout and whatever else the model draws.
         fabric: Decides device, precision and processes; one device of any kind if None. Of several processes, each
-            gives its own share of the batches.
+            gives its own share of every batch, and so as many as the others.
         progress: Whether to show a bar with the time left where the error stream is a terminal.
 
     Returns:
         What was done; the model is never further from the teacher than it began, on the validation batches.
 
     Raises:
-        TNLayersError: If the model has no layers of tnlayers, the loader is empty or can be iterated only once, or an
-            argument is out of range.
+        TNLayersError: If the model has no layers of tnlayers, the loader is empty or can be iterated only once,
+            processes have different numbers of batches, or an argument is out of range.
 
     Example:
         >>> import torch
@@ -122,6 +123,7 @@ def repair(
     distance = distance_of(loss, temperature)
     fabric = fabric or Fabric(accelerator="auto", devices=1)
     chosen = loader if validation is None else validation
+    _check_shares(loader, chosen, fabric)
     total = _batches(loader, chosen, sweeps and len(list(layers_in(model))), epochs)
     with (
         frozen(model, trainable),
@@ -194,10 +196,33 @@ def _set_up(
 
 def _batches(loader: Iterable[Any], chosen: Iterable[Any], layers: int, epochs: int) -> int | None:
     """How many batches will be run; None where a loader does not say how many it has."""
-    if not isinstance(loader, Sized) or not isinstance(chosen, Sized):
+    to_learn, to_measure = _length(loader), _length(chosen)
+    if to_learn is None or to_measure is None:
         return None
     measurements = 1 + (layers > 0) + epochs
-    return (layers + epochs) * len(loader) + measurements * len(chosen)
+    return (layers + epochs) * to_learn + measurements * to_measure
+
+
+def _length(batches: Iterable[Any]) -> int | None:
+    """How many batches there are, if that is known; a DataLoader has a length that raises over an iterable data set."""
+    try:
+        return len(batches)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _check_shares(loader: Iterable[Any], chosen: Iterable[Any], fabric: Fabric) -> None:
+    """Refuse processes with different numbers of batches: those with more would wait for the others for ever."""
+    if fabric.world_size == 1:
+        return
+    own = [sum(1 for _ in one) if (known := _length(one)) is None else known for one in (loader, chosen)]
+    counts = by_process(own, fabric)
+    if (counts != counts[0]).any():
+        raise TNLayersError(
+            f"The {len(counts)} processes have {counts[:, 0].tolist()} batches of the loader and "
+            f"{counts[:, 1].tolist()} to choose by. Each must have as many as the others, which would wait for it for "
+            "ever: give each its share of every batch, or use DataLoaders that fabric.setup_dataloaders has set up."
+        )
 
 
 def _check(loader: Iterable[Any], *, sweeps: int, epochs: int, lr: float, temperature: float, trainable: str) -> None:
