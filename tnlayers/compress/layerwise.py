@@ -119,9 +119,9 @@ def _summed(total: Moments | None, fabric: Fabric) -> Moments | None:
     if not counts.any():
         return None
     if not counts.all():  # the others have to learn the shapes: all must reduce, or those that do wait for ever
-        like = None if total is None else total.map(lambda part: (part.shape, part.dtype))
+        like = None if total is None else total.map(lambda part: torch.empty_like(part, device="meta"))
         like = fabric.broadcast(like, src=int(counts.argmax()))
         if total is None and like is not None:
-            total = like.map(lambda known: torch.zeros(known[0], dtype=known[1], device=fabric.device))
+            total = like.map(lambda part: torch.zeros_like(part, device=fabric.device))
     assert total is not None
     return total.map(lambda part: fabric.all_reduce(part, reduce_op="sum"))
