@@ -32,6 +32,9 @@ class Space:
         assert start + entries <= self.limit, f"place {place} lies outside {self.limit} entries per row"
         return Strided.new(entries * self.rows)
 
+    def once(self, key, make, *args):
+        return make(*args)
+
 
 def chunked(text, chunk, optimize="auto"):
     plan = tnl.plan(text, BATCH, objective="training", optimize=optimize)

@@ -16,14 +16,18 @@ returns its result too, and only that is read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol, TypeAlias
 
 from tnlayers.chain import Chain, Link
 from tnlayers.program import Array, Primitives, Shape, View
 
 Place: TypeAlias = tuple[int, int]  # where in the workspace, and how much, in entries per row
+
+# What is viewed once for all chunks, beside the places: by link.
+_STATE, _TURNED, _GRADIENT, _MATRIX = range(4)
 
 
 class CarryPrimitives(Primitives, Protocol):
@@ -47,10 +51,13 @@ class SweepPrimitives(CarryPrimitives, Protocol):
 
 
 class Workspace(Protocol):
-    """Memory for some rows."""
+    """Memory for some rows, which chunk after chunk is carried in."""
 
     def take(self, place: Place) -> Array | None:
         """A flat array of the place's entries, times the rows; None where arrays are immutable."""
+
+    def once(self, key: Hashable, make: Callable[..., Array | None], *args: Array) -> Array | None:
+        """`make(*args)`, a view of this memory or of a matrix, which is the same for every chunk: it may be kept."""
 
 
 class NoWorkspace:
@@ -58,6 +65,10 @@ class NoWorkspace:
 
     def take(self, place: Place) -> None:
         """Nowhere: the primitives return new arrays."""
+
+    def once(self, key: Hashable, make: Callable[..., Array | None], *args: Array) -> Array | None:
+        """`make(*args)`: every array is new, so nothing can be kept."""
+        return make(*args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +139,13 @@ def carry(
     Returns:
         The rows of the output, their axes split or merged as it comes.
     """
-    chain = sweep.chain
+    chain, last = sweep.chain, sweep.chain.links[-1]
     states = _states(ops, sweep, x, matrices, space)
-    out = y if chain.arrange is None else space.take(sweep.results[-1])
-    result = _product_into(ops, chain.links[-1], out, states[-1], matrices[-1])
-    return result if chain.arrange is None else _copy_into(ops, _permuted(ops, chain.arrange, result), y)
+    if chain.arrange is None:
+        return _product_into(ops, last, _shaped(ops, y, last.shape), states[-1], matrices[-1])
+    out = _placed(ops, space, sweep.results[-1], last.shape)
+    result = _product_into(ops, last, out, states[-1], matrices[-1])
+    return _copy_into(ops, _permuted(ops, chain.arrange, result), y)
 
 
 def carry_back(
@@ -171,17 +184,18 @@ def carry_back(
         g = _copy_back(ops, chain.arrange, gy, space.take((places[free][0], chain.links[-1].after)))
         free = 1 - free
     for k in reversed(range(len(chain.links))):
-        link, total = chain.links[k], totals[k]
-        g = ops.reshape(g, link.shape)
+        link, total, first, last = chain.links[k], totals[k], k == 0, k == len(chain.links) - 1
+        g = ops.reshape(g, link.shape) if last else space.once((_GRADIENT, k), ops.reshape, g, link.shape)
         if total is not None:
-            totals[k] = _add_gradient(ops, link, total, states[k], g)
+            state = _transposed(ops, states[k]) if first else space.once((_TURNED, k), _transposed, ops, states[k])
+            totals[k] = _add_gradient(ops, link, total, state, g)
         if not want_x and all(earlier is None for earlier in totals[:k]):
             return None, totals
-        permuted, last = link.state.order is not None, k == 0
-        out = gx if last and not permuted else space.take((places[free][0], link.before))
-        g = _state_gradient(ops, link, out, g, matrices[k])
+        permuted, shape, place = link.state.order is not None, link.state.shape, (places[free][0], link.before)
+        out = _shaped(ops, gx, shape) if first and not permuted else _placed(ops, space, place, shape)
+        g = _state_gradient(ops, link, out, g, space.once((_MATRIX, k), _adjoint, ops, link, matrices[k]))
         if permuted:
-            g = _copy_back(ops, link.state, g, gx if last else space.take((places[1 - free][0], link.before)))
+            g = _copy_back(ops, link.state, g, gx if first else space.take((places[1 - free][0], link.before)))
         else:
             free = 1 - free
     return g, totals
@@ -189,11 +203,16 @@ def carry_back(
 
 def _states(ops: CarryPrimitives, sweep: Sweep, x: Array, matrices: Sequence[Array], space: Workspace) -> list[Array]:
     """The state before each link, viewed as its matrix; the last product is left to the caller."""
-    z, states = x, []
-    for k, link in enumerate(sweep.chain.links):
-        states.append(_as_matrix(ops, link.state, z, sweep.copies[k], space))
-        if k < len(sweep.chain.links) - 1:
-            z = _product_into(ops, link, space.take(sweep.results[k]), states[-1], matrices[k])
+    links = sweep.chain.links
+    states = [_as_matrix(ops, links[0].state, x, sweep.copies[0], space)]
+    for k, (link, following) in enumerate(pairwise(links)):
+        out = _placed(ops, space, sweep.results[k], link.shape)
+        z = _product_into(ops, link, out, states[-1], matrices[k])
+        copied = sweep.copies[k + 1]
+        if copied is None:
+            states.append(space.once((_STATE, k + 1), following.state.apply, ops, z))
+        else:
+            states.append(_as_matrix(ops, following.state, z, copied, space))
     return states
 
 
@@ -226,24 +245,35 @@ def _copy_into(ops: CarryPrimitives, array: Array, out: Array | None) -> Array:
 
 def _product_into(ops: CarryPrimitives, link: Link, out: Array | None, state: Array, matrix: Array) -> Array:
     left, right = (state, matrix) if link.state_left else (matrix, state)
-    return ops.matmul_into(_shaped(ops, out, link.shape), left, right)
+    return ops.matmul_into(out, left, right)
 
 
 def _add_gradient(ops: SweepPrimitives, link: Link, total: Array, state: Array, g: Array) -> Array:
-    """The gradient of the prepared matrix."""
-    state = _transposed(ops, state)
+    """The gradient of the prepared matrix, from the transposed state."""
     left, right = (state, g) if link.state_left else (g, state)
     return ops.add_product(total, left, right)
 
 
-def _state_gradient(ops: CarryPrimitives, link: Link, out: Array | None, g: Array, matrix: Array) -> Array:
+def _state_gradient(ops: CarryPrimitives, link: Link, out: Array | None, g: Array, adjoint: Array) -> Array:
     """The gradient of a link's state, written in the order in which the state stands in memory."""
     if link.state.swap:  # the state is viewed transposed, so its gradient is computed transposed
         g = _transposed(ops, g)
-    else:
-        matrix = _transposed(ops, matrix)
-    left, right = (g, matrix) if link.state_left != link.state.swap else (matrix, g)
-    return ops.matmul_into(_shaped(ops, out, link.state.shape), left, right)
+    left, right = (g, adjoint) if link.state_left != link.state.swap else (adjoint, g)
+    return ops.matmul_into(out, left, right)
+
+
+def _adjoint(ops: Primitives, link: Link, matrix: Array) -> Array:
+    """The matrix that a link's gradient is multiplied by; as it is where all of the product is transposed."""
+    return matrix if link.state.swap else _transposed(ops, matrix)
+
+
+def _placed(ops: Primitives, space: Workspace, place: Place, shape: Shape) -> Array | None:
+    """A place in the workspace as an array of this shape; None where arrays are immutable."""
+    return space.once((place, shape), _taken, ops, space, place, shape)
+
+
+def _taken(ops: Primitives, space: Workspace, place: Place, shape: Shape) -> Array | None:
+    return _shaped(ops, space.take(place), shape)
 
 
 def _shaped(ops: Primitives, out: Array | None, shape: Shape) -> Array | None:

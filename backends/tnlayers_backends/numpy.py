@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,6 +107,9 @@ class _Rows:
     def take(self, place: Place) -> Array:
         start, entries = place
         return self.memory[start * self.rows : (start + entries) * self.rows]
+
+    def once(self, key: Hashable, make: Callable[..., Any], *args: Any) -> Any:
+        return make(*args)
 
 
 def run(plan: Plan, x: Array, cores: Sequence[Array]) -> Array:

@@ -20,7 +20,7 @@ from tnlayers.slices import summed
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.pieces import directional, in_pieces, total_like
 from tnlayers_backends.torch.prepared import Prepared, keepable
-from tnlayers_backends.torch.workspace import Rows, buffer
+from tnlayers_backends.torch.workspace import buffer, chunks
 
 
 def run(plan: Plan, x: Tensor, cores: Sequence[Tensor], kept: Prepared | None = None) -> Tensor:
@@ -101,9 +101,8 @@ class _Carry(torch.autograd.Function):
     def forward(sweep: Sweep, chunk: int, x: Tensor, *matrices: Tensor) -> Tensor:
         y = x.new_empty((len(x), sweep.chain.links[-1].after))
         memory = buffer(sweep.forward * min(chunk, len(x)), x)
-        for start in range(0, len(x), chunk):
-            rows = x[start : start + chunk]
-            carry(OPS, sweep, rows, matrices, Rows(memory, len(rows)), y[start : start + chunk])
+        for some, space in chunks(memory, chunk, len(x)):
+            carry(OPS, sweep, x[some], matrices, space, y[some])
         return y
 
     @staticmethod
@@ -124,12 +123,9 @@ class _Carry(torch.autograd.Function):
         totals = [total_like(m) if want else None for m, want in zip(matrices, wanted, strict=True)]
         gy = gy.contiguous()
         memory = buffer(sweep.both * min(chunk, len(x)), x)
-        for start in range(0, len(x), chunk):
-            some = slice(start, start + chunk)
-            rows = x[some]
+        for some, space in chunks(memory, chunk, len(x)):
             into = None if gx is None else gx[some]
-            space = Rows(memory, len(rows))
-            carry_back(OPS, sweep, rows, matrices, space, gy[some], into, totals, want_x=wants_x)
+            carry_back(OPS, sweep, x[some], matrices, space, gy[some], into, totals, want_x=wants_x)
         pairs = zip(totals, matrices, strict=True)
         return None, None, gx, *(None if total is None else total.to(matrix.dtype) for total, matrix in pairs)
 

@@ -8,7 +8,8 @@ before the next one in the same thread takes it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,13 +51,36 @@ def release() -> None:
 
 
 class Rows:
-    """A buffer divided for some rows: places are given in entries per row."""
+    """A buffer divided for some rows: places are given in entries per row. One serves all chunks of a call."""
 
     def __init__(self, memory: Tensor, rows: int) -> None:
         self.memory = memory
         self.rows = rows
+        self._seen: dict[Hashable, Any] = {}
 
     def take(self, place: Place) -> Tensor:
         """The flat part of the buffer that a place means."""
         start, entries = place
         return self.memory.narrow(0, start * self.rows, entries * self.rows)
+
+    def once(self, key: Hashable, make: Callable[..., Any], *args: Any) -> Any:
+        """A view that is the same for every chunk; views cost as much as small products."""
+        found = self._seen.get(key)
+        if found is None:
+            found = self._seen[key] = make(*args)
+        return found
+
+
+def chunks(memory: Tensor, chunk: int, count: int) -> Iterator[tuple[slice, Rows]]:
+    """Rows in chunks, each with the buffer divided for it.
+
+    Args:
+        memory: The buffer.
+        chunk: Rows at a time.
+        count: Rows in all.
+    """
+    space = Rows(memory, min(chunk, count))
+    for start in range(0, count, chunk):
+        if count - start < space.rows:
+            space = Rows(memory, count - start)
+        yield slice(start, start + chunk), space
