@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import asdict, fields, replace
+from functools import partial
 
 import pytest
 
 import tnlayers as tnl
 from tnlayers import __main__ as command_line
 from tnlayers import calibrate
+from tnlayers.estimate import Estimator
 from tnlayers.machine import GPU, GPU_HALF, Machine, default_machine
 
 SPEC = "mpo(in=8x8x8x8, out=8x8x8x8, bond=16)"
@@ -69,6 +71,7 @@ def test_the_command_measures_and_keeps(kept, monkeypatch, capsys):
     rates = pytest.importorskip("tnlayers_backends.torch.rates")
     monkeypatch.setattr(rates, "_SECONDS", 0.002)
     monkeypatch.setattr(rates, "_LARGE", 2**18)
+    monkeypatch.setattr(rates, "_LARGEST", 2**18)
     with pytest.raises(SystemExit) as end:
         command_line.main(["calibrate", "--json"])
     assert not end.value.code
@@ -84,6 +87,26 @@ def test_the_command_measures_and_keeps(kept, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "flops_per_second" in out
     assert str(kept.name) in out.replace("\n", "")
+
+
+def test_calls_are_measured_as_they_are_counted(monkeypatch):
+    """Where all else is free, the constants found from the estimates of a few layers are those that made them."""
+    torch = pytest.importorskip("torch")
+    calls = pytest.importorskip("tnlayers_backends.torch.rates_calls")
+    seconds = {"layer": 5e-6, "training": 3e-5, "recorded": 7e-6, "function": 4e-5, "chunk_call": 6e-6, "call": 2e-6}
+    own = {f"seconds_per_{name}": value for name, value in seconds.items()}
+    free = {field.name: 1e30 for field in fields(Machine) if field.name.endswith("bytes_per_second")}
+    truth = replace(Machine(), **own, **free, flops_per_second=1e30, seconds_per_matrix=1e-30, seconds_per_sum=1e-30)
+
+    def estimated(objective, like, cores, rows=1, chunk=None):
+        plan = calls._layer(like, cores, rows, objective, chunk).plan_for(rows)
+        return lambda: Estimator(plan.program, plan.contraction, 4, objective, truth).seconds(plan.chunk)
+
+    monkeypatch.setattr(calls, "_inference", partial(estimated, "inference"))
+    monkeypatch.setattr(calls, "_training", partial(estimated, "training"))
+    start = replace(Machine(), seconds_per_call=truth.seconds_per_call)
+    found = calls.with_calls(start, torch.ones(()), lambda run: run())
+    assert {name: getattr(found, name) for name in own} == pytest.approx(own, rel=1e-6)
 
 
 def test_a_folder_that_cannot_be_made_is_refused(monkeypatch, tmp_path):

@@ -14,7 +14,7 @@ from oracle import assert_close, oracle_forward, oracle_gradients  # noqa: E402
 from specs import MARKET  # noqa: E402
 from test_layers import inputs, values  # noqa: E402
 from tnlayers_backends.torch import rates_cuda, workspace  # noqa: E402
-from tnlayers_backends.torch.rates import device_name  # noqa: E402
+from tnlayers_backends.torch.device import device_name  # noqa: E402
 
 import tnlayers as tnl  # noqa: E402
 from tnlayers import calibrate  # noqa: E402
@@ -168,7 +168,7 @@ def test_memory_does_not_grow_and_no_step_waits_for_the_device():
 
 def test_calibrate(monkeypatch, tmp_path):
     monkeypatch.setenv("TNLAYERS_CACHE", str(tmp_path))
-    for name, value in (("_LARGE", 2**22), ("_LONG", 512), ("_CALLS", 50), ("_REPLAYS", 2)):
+    for name, value in (("_LARGE", 2**22), ("_LONG", 512), ("_REPLAYS", 2)):
         monkeypatch.setattr(rates_cuda, name, value)
     calibrate.machine.cache_clear()
     try:

@@ -96,8 +96,12 @@ def calibrate(device: str = "cpu", dtype: str = "float32") -> Machine:
     """
     backend("torch")  # refuses where torch is missing
     from tnlayers_backends.torch import rates  # only here: nothing else in this module needs torch
+    from tnlayers_backends.torch.device import device_name
 
-    found, file = rates.measure(device, dtype), machine_file(rates.device_name(device), dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TNLayersWarning)  # rates that cannot be read are about to be replaced
+        found = rates.measure(device, dtype)
+    file = machine_file(device_name(device), dtype)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps({"format": FORMAT, "rates": asdict(found)}, indent=2) + "\n")

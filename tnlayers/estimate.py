@@ -42,7 +42,16 @@ class Estimator:
 
     def seconds(self, chunk: int | None) -> float:
         """The seconds of the objective with this many rows at a time, None for all rows at once."""
-        return self._before + self._carried(chunk)
+        return self._before + self._carried(chunk) + self._entered(chunk)
+
+    def _entered(self, chunk: int | None) -> float:
+        """What a layer's call takes beside its operations."""
+        machine = self.machine
+        if self.contraction.batch is None:
+            return 0.0
+        if self.objective != "training":
+            return machine.seconds_per_layer
+        return machine.seconds_per_training + (0.0 if chunk is None else machine.seconds_per_function)
 
     @cached_property
     def _before(self) -> float:
@@ -80,14 +89,14 @@ class Estimator:
         cached = self.itemsize * sum(entries) <= machine.cache_bytes
         moved = machine.move(sum(entries), self.itemsize, cached=cached, fresh=True) + machine.seconds_per_call
         arithmetic = machine.product(step.sizes) if isinstance(step, Multiply) else 0.0
-        return passes * (arithmetic + moved) + min(passes, 2) * self._copies(number, entries)
+        return passes * (arithmetic + moved) + self._recorded + min(passes, 2) * self._copies(number, entries)
 
     def _copies(self, number: int, entries: list[int]) -> float:
         step = self.program.steps[number]
         if not isinstance(step, Multiply):
             return 0.0
         views = zip(entries, (step.left, step.right), strict=False)
-        return sum(self._permutes(n, view) for n, (_, view) in views if view.copies)
+        return sum(self._permutes(n, view) + self._recorded / 2 for n, (_, view) in views if view.copies)
 
     def _carried(self, chunk: int | None) -> float:
         """The chain over the whole batch."""
@@ -98,25 +107,28 @@ class Estimator:
         rows = batch if chunk is None else min(chunk, batch)
         training = self.objective == "training"
         per_row = places.both if training else places.forward
-        state_bytes = self.itemsize * (rows * per_row + sum(link.matrix for link in found.links))
+        # In training the sums of the matrices' gradients are at hand too.
+        matrices = (2 if training else 1) * sum(link.matrix for link in found.links)
+        state_bytes = self.itemsize * (rows * per_row + matrices)
         cached = state_bytes <= self.machine.cache_bytes
         fresh = chunk is None
         forward = self._pass(found, batch, rows, cached=cached, fresh=fresh)
         backward = self._back(found, batch, rows, cached=cached, fresh=fresh) if training else 0.0
         # Matrices laid out for the chain: copied once, unless at hand.
         laid = [(link.matrix, link.core[1]) for link in found.links if link.core[1].copies]
-        passes = {"inference": 0, "forward": 1}.get(self.objective, 2)
+        passes = 2 if training else int(self.objective == "forward" or not self._is_kept)
         copies = sum(self._permutes(n, view) for n, view in laid)
-        entered = 0.0 if chunk is None else (2 if training else 1) * self.machine.seconds_per_function
-        return -(-batch // rows) * (forward + backward) + passes * copies + entered
+        plain = [*(link.state for link in found.links), *([] if found.arrange is None else [found.arrange])]
+        recorded = len(found.links) + len(laid) + sum(view.copies for view in plain if fresh)
+        return -(-batch // rows) * (forward + backward) + passes * copies + recorded * self._recorded
 
     def _pass(self, found: Chain, batch: int, rows: int, *, cached: bool, fresh: bool) -> float:
         """Some rows through the chain once; the result goes to new memory."""
-        machine, last = self.machine, len(found.links) - 1
+        machine, last, call = self.machine, len(found.links) - 1, self._call(fresh=fresh)
         total = 0.0
         for k, link in enumerate(found.links):
             at_hand = cached and k > 0
-            total += machine.product(link.sizes(batch, rows)) + machine.seconds_per_call
+            total += machine.product(link.sizes(batch, rows)) + call
             total += machine.move(rows * link.before + link.matrix, self.itemsize, cached=at_hand)
             total += machine.move(
                 rows * link.after, self.itemsize, cached=cached and k < last, fresh=fresh or k == last
@@ -128,20 +140,30 @@ class Estimator:
 
     def _back(self, found: Chain, batch: int, rows: int, *, cached: bool, fresh: bool) -> float:
         """Some rows back, with the states computed again unless the pass was fresh."""
-        machine = self.machine
+        machine, call = self.machine, self._call(fresh=fresh)
         total = 0.0
         for k, link in enumerate(found.links):
             sizes = link.sizes(batch, rows)
             again = not fresh and k < len(found.links) - 1
             total += machine.product(sizes) * (2 if again else 1) + machine.summed_product(sizes)
-            total += machine.seconds_per_call * (3 if again else 2)
+            total += call * (3 if again else 2)
             moved = (3 if again else 2) * rows * (link.before + link.after) + 3 * link.matrix
             total += machine.move(moved, self.itemsize, cached=cached, fresh=False)
-            if fresh and sizes[0] > 1 and link.spread:  # autograd makes one gradient per matrix of the stack, and adds
-                total += machine.move(sizes[0] * link.matrix, self.itemsize, cached=cached, fresh=True)
+            if fresh and link.spread:  # autograd makes one gradient per matrix of the stack, and adds
+                total += machine.move(sizes[0] * link.matrix, self.itemsize, cached=cached, fresh=True) + call
             total += machine.move(rows * link.before, self.itemsize, cached=cached and k > 0, fresh=fresh or k == 0)
             total += self._permutes(rows * link.before, link.state) if link.state.order is not None else 0.0
+        if found.arrange is not None and found.arrange.copies:
+            total += self._permutes(rows * found.links[-1].after, found.arrange)
         return total
+
+    @property
+    def _recorded(self) -> float:
+        """What autograd adds to one product or copy, both ways."""
+        return self.machine.seconds_per_recorded if self.objective == "training" else 0.0
+
+    def _call(self, *, fresh: bool) -> float:
+        return self.machine.seconds_per_call if fresh else self.machine.seconds_per_chunk_call
 
     def _permutes(self, entries: int, view: View) -> float:
         return self.machine.copy(entries, self.itemsize, view.stretch) + self.machine.seconds_per_call

@@ -49,6 +49,8 @@ class Rough:
         self.batch = 0 if contraction.batch is None else 1 << contraction.batch
         self.on_cores = {"inference": 0.0, "training": 3.0}.get(objective, 1.0)
         self.on_batch = 3.0 if objective == "training" else 1.0
+        # An operation that autograd records takes longer; `on_batch` and `on_cores` count it three times.
+        self.call = machine.seconds_per_call + (machine.seconds_per_recorded / 3 if objective == "training" else 0.0)
         self._elements: dict[int, int] = {}
         self._products: dict[tuple[int, int, int], float] = {}
 
@@ -81,7 +83,7 @@ class Rough:
         sizes = elements(a & b & result), elements(a & ~b), elements(a & b & ~result), elements(b & ~a)
         entries = elements(a) + elements(b) + elements(result)
         cached = self.itemsize * entries <= machine.cache_bytes or bool((a | b) & self.batch)
-        moved = machine.move(entries, self.itemsize, cached=cached) + machine.seconds_per_call
+        moved = machine.move(entries, self.itemsize, cached=cached) + self.call
         return machine.product(sizes) + moved
 
     def path(self, path: Path) -> float:

@@ -2,7 +2,8 @@
 
 A product of matrices runs at the peak rate times s / (s + side) for each of its three sides s: short sides starve the
 processor. Data moves at one rate within the cache, at another from memory, and slowest into memory that was never
-touched. Each call, each matrix of a stack, and each matrix added into an accumulated gradient costs its own constant.
+touched. Each matrix of a stack, and each matrix added into an accumulated gradient costs its own constant, and so does
+each call: of one operation, of a layer, and of what autograd and chunks add to both. Small batches take little else.
 
 `tnlayers calibrate` measures these rates; `Machine()` holds defaults, so that plans are the same everywhere unless a
 machine is given. `GPU` and `GPU_HALF` are the defaults of CUDA devices, whose rates depend on the dtype.
@@ -39,8 +40,12 @@ class Machine:
             at a stretch.
         cached_permuted_bytes_per_second: The same within the cache.
         cache_bytes: How much one core keeps at hand.
-        seconds_per_function: Entering a planned sweep, forward or backward.
+        seconds_per_layer: Applying a layer without gradients, beside its operations.
+        seconds_per_training: Applying a layer and going back through it, beside its operations.
+        seconds_per_function: Entering a sweep in chunks, forward and backward together.
         seconds_per_call: One operation of the framework, with the views around it.
+        seconds_per_chunk_call: The same in a chunk, into memory that is kept.
+        seconds_per_recorded: What autograd adds to an operation with a core, forward and backward together.
         seconds_per_matrix: Each matrix of a stack in a product.
         seconds_per_sum: Each matrix of a stack whose product is added to one sum.
     """
@@ -54,8 +59,12 @@ class Machine:
     permuted_bytes_per_second: float = 3.5e9
     cached_permuted_bytes_per_second: float = 14e9
     cache_bytes: int = 2**21
-    seconds_per_function: float = 3e-5
+    seconds_per_layer: float = 1.2e-5
+    seconds_per_training: float = 3e-5
+    seconds_per_function: float = 7e-5
     seconds_per_call: float = 4e-6
+    seconds_per_chunk_call: float = 8e-6
+    seconds_per_recorded: float = 1.5e-5
     seconds_per_matrix: float = 5e-8
     seconds_per_sum: float = 9e-7
 
@@ -102,7 +111,6 @@ GPU = Machine(
     permuted_bytes_per_second=1.5e12,
     cached_permuted_bytes_per_second=3e12,
     cache_bytes=2**25,
-    seconds_per_function=3e-5,
     seconds_per_call=7e-6,
     seconds_per_matrix=2e-9,
     seconds_per_sum=4e-9,

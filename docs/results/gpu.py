@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tnlayers_backends.torch.rates import device_name
+from tnlayers_backends.torch.device import device_name
 from torch import Tensor, nn
 
 from tnlayers.atomic import write_text

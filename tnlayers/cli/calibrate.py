@@ -30,7 +30,7 @@ def calibrate(
     with progress("measuring"):
         for dtype in ("float32", "bfloat16"):
             found[dtype] = measure_and_keep(device, dtype)
-    from tnlayers_backends.torch.rates import device_name  # torch is there: it has measured
+    from tnlayers_backends.torch.device import device_name  # torch is there: it has measured
 
     files = {dtype: str(machine_file(device_name(device), dtype)) for dtype in found}
     if as_json:

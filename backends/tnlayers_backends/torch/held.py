@@ -16,10 +16,10 @@ from tnlayers.initialise import default_variance, draw_bias, draw_layer
 from tnlayers.layer import LinearMap
 from tnlayers.norm import norm2
 from tnlayers.spec import Spec
+from tnlayers_backends.torch.device import device_name
 from tnlayers_backends.torch.dropout import BondDropout
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.prepared import Prepared
-from tnlayers_backends.torch.rates import device_name
 
 # The plan that compiled and exported code closes over, unless the user pins another: planning cannot be traced.
 TRACED_BATCH = 128

@@ -15,22 +15,13 @@ from torch import Tensor
 from tnlayers.errors import TNLayersError
 from tnlayers.machine import Machine
 from tnlayers_backends.torch.ops import OPS
+from tnlayers_backends.torch.rates_calls import with_calls
 from tnlayers_backends.torch.rates_cuda import measure_cuda
 
 _LARGE = 2**24  # entries: 64 MiB of float32, beyond most caches
+_LARGEST = 2**26  # beyond one core's share of the largest caches
 _SMALL = 2**16  # entries: 256 KiB of float32, within them
 _SECONDS = 0.08  # spent on each rate
-
-
-def device_name(device: torch.device | str) -> str:
-    """The name that a device's rates are kept under: "cuda" with the name of the GPU, and "cpu" for all others.
-
-    Example:
-        >>> device_name("meta")
-        'cpu'
-    """
-    place = torch.device(device)
-    return f"cuda {torch.cuda.get_device_name(place)}" if place.type == "cuda" else "cpu"
 
 
 def measure(device: torch.device | str = "cpu", dtype: str = "float32") -> Machine:
@@ -59,8 +50,7 @@ def measure_cpu(dtype: torch.dtype) -> Machine:
     """Measure the rates of one core, for products of a dtype.
 
     Returns:
-        The rates; what is not measured (the size of the cache, of a fresh allocation, and the cost of entering a
-        sweep) has the default.
+        The rates; what is not measured (the size of the cache and of a fresh allocation) has the default.
     """
     ones = torch.ones((), dtype=dtype)
     flops_per_second = 2 * 1024**3 / _product(ones, 1024, 1024, 1024)
@@ -70,11 +60,11 @@ def measure_cpu(dtype: torch.dtype) -> Machine:
     matrix, out, total = ones.new_zeros(8, 8), ones.new_zeros(512, 8, 8), ones.new_zeros(8, 8)
     stacked = _shortest(lambda: OPS.matmul_into(out, matrix, small)) / stack
     summed = _shortest(lambda: OPS.add_product(total, out, small)) / stack
-    return Machine(
+    machine = Machine(
         flops_per_second=flops_per_second,
         side=_side(ones, flops_per_second),
         cached_bytes_per_second=_copied(ones, _SMALL),
-        bytes_per_second=_copied(ones, _LARGE),
+        bytes_per_second=_read(_LARGEST),
         fresh_bytes_per_second=ones.itemsize * _LARGE / _shortest(lambda: ones.new_ones(_LARGE)),
         permuted_bytes_per_second=_permuted(ones, _LARGE // 2),
         cached_permuted_bytes_per_second=_permuted(ones, _SMALL),
@@ -82,11 +72,12 @@ def measure_cpu(dtype: torch.dtype) -> Machine:
         seconds_per_matrix=stacked,
         seconds_per_sum=max(summed, stacked),
     )
+    return with_calls(machine, ones, _shortest)
 
 
 def _side(like: Tensor, flops_per_second: float) -> float:
     """How much longer than it is a short side seems to be: on average over the three sides of a product."""
-    long, short = 1024, 8
+    long, short = 512, 8  # operands that stay in the cache: moving them is counted by itself
     shapes = ((short, long, long), (long, short, long), (long, long, short))
     seems = [_product(like, *shape) * flops_per_second / (2 * long * long) for shape in shapes]
     return min(max(sum(seems) / 3 - short, 1.0), 256.0)
@@ -101,6 +92,12 @@ def _copied(like: Tensor, entries: int) -> float:
     """Bytes a second, read and written, of copies into memory in use."""
     array, out = like.new_ones(entries), like.new_ones(entries)
     return 2 * like.itemsize * entries / _shortest(lambda: OPS.copy_into(out, array))
+
+
+def _read(entries: int) -> float:
+    """Bytes a second of reading: products do so, while copies may go around the cache and take a third of the time."""
+    array = torch.ones(entries)
+    return array.nbytes / _shortest(array.sum)
 
 
 def _permuted(like: Tensor, entries: int) -> float:

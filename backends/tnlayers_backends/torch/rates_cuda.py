@@ -16,12 +16,13 @@ from torch import Tensor
 
 from tnlayers.machine import GPU, Machine
 from tnlayers_backends.torch.ops import OPS
+from tnlayers_backends.torch.rates_calls import with_calls
 
 _LARGE = 2**26  # entries: 256 MiB of float32, beyond all caches
 _SMALL = 2**20  # entries: 4 MiB of float32, within the L2
 _LONG, _SHORT = 4096, 32  # sides of products
 _STACK = 2**14  # of 8 x 8 matrices
-_CALLS = 2000
+_SECONDS = 0.02  # of each timing of calls from Python
 _REPLAYS = 5
 
 
@@ -30,8 +31,7 @@ def measure_cuda(device: torch.device, dtype: torch.dtype) -> Machine:
     """Measure the rates of a CUDA device for products of a dtype.
 
     Returns:
-        The rates; what is not measured (the cost of entering a sweep) has the default. No memory is fresh: torch's
-        allocator gives out again what it has.
+        The rates. No memory is fresh: torch's allocator gives out again what it has.
     """
     ones = torch.ones((), device=device, dtype=dtype)
     flops_per_second = 2 * _LONG**3 / _product(ones, _LONG, _LONG, _LONG)
@@ -39,8 +39,9 @@ def measure_cuda(device: torch.device, dtype: torch.dtype) -> Machine:
     out, total = torch.empty_like(stack), ones.new_zeros(8, 8)
     stacked = _captured(lambda: OPS.matmul_into(out, matrix, stack), 20) / _STACK
     summed = _captured(lambda: OPS.add_product(total, out, stack), 20) / _STACK
+    tiny = ones.new_ones(4, 4)
     large = _copied(ones, _LARGE)
-    return replace(
+    machine = replace(
         GPU,
         flops_per_second=flops_per_second,
         side=_side(ones, flops_per_second),
@@ -50,10 +51,11 @@ def measure_cuda(device: torch.device, dtype: torch.dtype) -> Machine:
         permuted_bytes_per_second=_permuted(ones, _LARGE // 2),
         cached_permuted_bytes_per_second=_permuted(ones, _SMALL),
         cache_bytes=torch.cuda.get_device_properties(device).L2_cache_size // 2,
-        seconds_per_call=_call(ones),
+        seconds_per_call=_called(lambda: OPS.matmul(OPS.reshape(tiny, (2, 8)), OPS.reshape(tiny, (8, 2)))),
         seconds_per_matrix=stacked,
         seconds_per_sum=max(summed, stacked),
     )
+    return with_calls(machine, ones, _called)
 
 
 def _product(like: Tensor, rows: int, summed: int, columns: int, calls: int = 3) -> float:
@@ -83,18 +85,20 @@ def _permuted(like: Tensor, entries: int) -> float:
     return 2 * array.nbytes / _captured(lambda: OPS.copy_into(out, array), 20)
 
 
-def _call(like: Tensor) -> float:
-    """Seconds of one product of small matrices, with the views around it, called from Python."""
-    tiny = like.new_ones(4, 4)
-    best = float("inf")
-    for _ in range(_REPLAYS):
-        torch.cuda.synchronize(like.device)
+def _called(run: Callable[[], object]) -> float:
+    """Seconds of small operations called from Python, one call after the other."""
+
+    def seconds(calls: int) -> float:
+        torch.cuda.synchronize()
         begin = perf_counter()
-        for _ in range(_CALLS):
-            OPS.matmul(OPS.reshape(tiny, (2, 8)), OPS.reshape(tiny, (8, 2)))
-        torch.cuda.synchronize(like.device)
-        best = min(best, (perf_counter() - begin) / _CALLS)
-    return best
+        for _ in range(calls):
+            run()
+        torch.cuda.synchronize()
+        return (perf_counter() - begin) / calls
+
+    seconds(1)
+    calls = max(1, int(_SECONDS / seconds(3)))
+    return min(seconds(calls) for _ in range(_REPLAYS))
 
 
 def _captured(run: Callable[[], object], calls: int) -> float:

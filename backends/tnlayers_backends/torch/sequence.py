@@ -23,11 +23,11 @@ from torch.nn.utils.rnn import PackedSequence
 from tnlayers.calibrate import machine
 from tnlayers.errors import TNLayersError
 from tnlayers.machine import Machine
+from tnlayers_backends.torch.device import device_name
 from tnlayers_backends.torch.gates import MODES, State
 from tnlayers_backends.torch.linear import TNLinear
 from tnlayers_backends.torch.module import is_recorded
 from tnlayers_backends.torch.projections import Network, networks_of, projection
-from tnlayers_backends.torch.rates import device_name
 
 _KERNELS = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}
 _CALLS_PER_STEP = 12  # operations of torch for the gates of one step
