@@ -44,13 +44,31 @@ LAYERS = {
     ("vgg16", "fc2"): (2432, 4096, 16777216, 0.0125),
     ("vgg16", "fc3"): (928, 0, 40960, 0.028809),
     ("vgg19", "conv5_3"): (3104, 2048, 2359296, 0.017678),
+    ("vgg19", "conv5_4"): (3104, 2048, 2359296, 0.017678),
     ("vgg19", "fc1"): (1376, 0, 2097152, 0.021517),
+    ("vgg19", "fc2"): (2432, 0, 16777216, 0.0125),
+    ("vgg19", "fc3"): (928, 0, 40960, 0.028809),
+    ("resnet56-unit", "stage3.8.conv1"): (1568, 16384, 589824, 0.00625),
     ("resnet56-unit", "stage3.8.conv2"): (1568, 16384, 589824, 0.00625),
     ("resnet20", "fc"): (276, 0, 2560, 0.098833),
     ("densenet40-12", "fc"): (576, 0, 4480, 0.076222),
     ("densenet40-24", "fc"): (784, 0, 8800, 0.060166),
     ("densenet100-12", "fc"): (824, 0, 11760, 0.054433),
     ("densenet100-24", "fc"): (1064, 0, 24000, 0.043134),
+}
+# Biases, and scales and shifts of normalisations, of dense and mpo: `totals` of paper.json.
+BIASES_AND_NORMS = {
+    "fc2": ((0, 0), (266, 0)),
+    "lenet5": ((142, 0), (236, 0)),
+    "vgg16": ((8202, 7430), (12288, 10502)),
+    "vgg19": ((8202, 9990), (4096, 13062)),
+    "resnet20": ((10, 5408), (0, 5920)),
+    "resnet56": ((10, 16160), (0, 16672)),
+    "resnet56-unit": ((10, 16160), (32768, 48928)),
+    "densenet40-12": ((10, 18096), (0, 18992)),
+    "densenet40-24": ((10, 34944), (0, 36704)),
+    "densenet100-12": ((10, 118800), (0, 121152)),
+    "densenet100-24": ((10, 247104), (0, 251904)),
 }
 SMALLEST = ["vgg16", "resnet8", "resnet14-unit", "densenet40-12"]
 
@@ -68,6 +86,23 @@ def test_totals(name):
     if printed is not None:
         assert f"{report.rho:.{len(printed) - 2}f}" == printed
     assert name in tnl.models.names()
+
+
+@pytest.mark.parametrize("name", BIASES_AND_NORMS)
+def test_biases_and_normalisations_are_those_of_the_paper(name):
+    for network, expected in zip(("dense", "mpo"), BIASES_AND_NORMS[name], strict=True):
+        with torch.device("meta"):
+            model = tnl.models.find(name).make(network)
+        norms = [module for module in model.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
+        normalising = {parameter for module in norms for parameter in module.parameters()}
+        named = [pair for pair in model.named_parameters() if pair[1] not in normalising]
+        biases = sum(parameter.numel() for key, parameter in named if key.endswith("bias"))
+        assert (biases, sum(parameter.numel() for parameter in normalising)) == expected
+        everything = sum(parameter.numel() for parameter in model.parameters())
+        assert tnl.models.describe(name).total[network] == {
+            "weights": everything - sum(expected),
+            "trainable": everything,
+        }
 
 
 @pytest.mark.parametrize(("model", "name"), LAYERS)

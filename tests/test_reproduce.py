@@ -11,6 +11,7 @@ import tnlayers as tnl
 from tnlayers.models.differences import DIFFERENCES
 from tnlayers.reproduce import figures
 from tnlayers.reproduce.cost import gpu_hours, gpu_step, hours, seconds_per_epoch
+from tnlayers.reproduce.met import difference, in_short
 from tnlayers.reproduce.missing import measured_ratios, missing
 from tnlayers.reproduce.page import page
 from tnlayers.reproduce.paper import ROWS, Row, rows
@@ -92,6 +93,25 @@ def test_twins_are_compared_by_one_recipe():
     elsewhere = conv | {"device": "a GPU"}
     longer = conv | {"recipe": recipe | {"epochs": 30}}
     assert "89.00" not in twins([*dense, elsewhere, longer])
+
+
+def test_what_is_met_is_told_by_two_standard_errors():
+    recipe = recipes("lenet5", "mnist")["paper"].model_dump() | {"validation": 0}
+    run = {
+        "model": "lenet5",
+        "data": "mnist",
+        "recipe": recipe,
+        "device": "a CPU, 2 cores",
+    }  # the paper's: 99.17 ± 0.04
+    dense = [run | {"network": "dense", "seed": s, "best_test_accuracy": 0.9910} for s in range(2)]
+    mpo = run | {"network": "mpo", "seed": 0, "best_test_accuracy": 0.9905}  # the paper's: 99.17 ± 0.08
+    shown = in_short([*dense, mpo])
+    assert "| Table I: LeNet-5 and VGG | 6 | 2 | 1 | 0 | 4 |" in shown
+    assert "Below the paper: lenet5 `dense` by 0.07 ± 0.02 (2 runs)." in shown
+    assert difference([mpo], next(row for row in ROWS if row.network == "mpo")) == "-0.12 ± 0.09"
+    shorter = [one | {"recipe": recipe | {"epochs": 3}} for one in dense]
+    assert "| Table I: LeNet-5 and VGG | 6 | 0 | 0 | 1 | 5 |" in in_short(shorter)
+    assert "Below the paper: none." in in_short([])
 
 
 def test_types_are_compared_in_the_same_places(tmp_path):

@@ -21,8 +21,8 @@ def reproduce(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="[table1|table2|fig2|fig3|types|all]",
-            help="What to run; types: other networks in the same places, not part of all. The page has all of it.",
+            metavar="PART",
+            help="table1, table2, fig2, fig3 or all; or types: other networks in the same places, not part of all.",
             autocompletion=completion.part,
         ),
     ] = "all",
@@ -150,6 +150,12 @@ def _print(jobs: list[Job], chosen: list[Job], budget: float) -> None:
     console = out()
     if chosen:
         console.print(table)
+    if chosen and chosen[0].minutes / chosen[0].epochs > budget > 0:
+        console.print(
+            f"An epoch of the first takes about {chosen[0].minutes / chosen[0].epochs:,.0f} minutes here, and a run is "
+            "gone on with from its last whole epoch: this budget gains nothing.",
+            soft_wrap=True,
+        )
     total = sum(job.minutes for job in jobs)
     console.print(
         f"{len(jobs)} runs are missing, about {total:,.0f} minutes here; {len(chosen)} of them are begun in a budget "

@@ -50,7 +50,8 @@ DIFFERENCES = (
         "test_selection",
         _ALL,
         "The accuracy reported is the best over training on the test set, which serves as validation set too.",
-        "The last epoch and the best test epoch are both reported, and named.",
+        "Images held out of training choose the epoch; --paper-selection does as the paper. The last epoch and the "
+        "best test epoch are reported too, and named.",
     ),
     _point(
         "fc2_bias",

@@ -94,10 +94,10 @@ def draw(folder: Path, runs: Sequence[Run], structure: Structure) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     everything = points("all", runs, structure)
     wanted: list[tuple[str, list[Point], Callable[[Figure, list[Point]], None], tuple[float, float]]] = [
-        ("fig2", points("fig2", runs, structure), _fig2, (6.4, 4.4)),
-        ("fig3", points("fig3", runs, structure), _fig3, (6.4, 4.4)),
-        ("cost", [p for p in everything if p.row.data == "mnist"], _cost, (11.0, 4.0)),
-        ("cifar", [p for p in everything if p.row.data == "cifar10"], _cifar, (11.0, 4.0)),
+        ("fig2", points("fig2", runs, structure), _fig2, (8.6, 5.4)),
+        ("fig3", points("fig3", runs, structure), _fig3, (8.6, 5.0)),
+        ("cost", [p for p in everything if p.row.data == "mnist"], _cost, (11.0, 4.8)),
+        ("cifar", [p for p in everything if p.row.data == "cifar10"], _cifar, (11.0, 5.2)),
     ]
     with matplotlib.rc_context({"svg.hashsalt": "tnlayers", "svg.fonttype": "none", "font.size": 10}):
         for part, measured, draw_part, size in wanted:
@@ -138,7 +138,7 @@ def _fig2(figure: Figure, measured: list[Point]) -> None:
     ratio.set_ylim(0, 0.2)
     axes.set_xlabel("bond of the first layer")
     axes.set_xticks([row.at for row in paper])
-    _finish(axes)
+    _finish(figure, axes)
 
 
 def _fig3(figure: Figure, measured: list[Point]) -> None:
@@ -155,26 +155,27 @@ def _fig3(figure: Figure, measured: list[Point]) -> None:
     if not measured:
         axes.text(0.02, 0.94, "nothing measured yet", transform=axes.transAxes, color=GREY)
     axes.set_xlabel("depth")
-    _finish(axes)
+    _finish(figure, axes)
 
 
 def _cost(figure: Figure, measured: list[Point]) -> None:
     panels = figure.subplots(1, 3, sharey=True)
     names = {"fc2": "FC2", "lenet5": "LeNet-5"}
     for model, colour in (("fc2", ORANGE), ("lenet5", BLUE)):
-        recipe, line = next(iter(series([p for p in measured if p.row.model == model]).items()), ("", []))
-        for form, filled in (("mpo", True), ("dense", False)):
-            ours = [p for p in line if p.row.network.startswith(form)]
-            label = f"{names[model]}, {'MPO' if filled else 'dense'} ({recipe})"
-            places = [
-                [(p.row.at, p) for p in ours if p.row.at],
-                [(p.weights, p) for p in ours],
-                [(p.flops, p) for p in ours],
-            ]
-            for axes, pairs in zip(panels, places, strict=True):
-                if pairs:
-                    style = "o-" if len(pairs) > 1 else "o"
-                    _errorbar(axes, [(x, p.mean, p.std) for x, p in pairs], colour, label, style, filled=filled)
+        lines = series([p for p in measured if p.row.model == model])
+        for (recipe, line), (mark, dash) in zip(lines.items(), (("o", "-"), ("s", "--")), strict=False):
+            for form, filled in (("mpo", True), ("dense", False)):
+                ours = [p for p in line if p.row.network.startswith(form)]
+                label = f"{names[model]}, {'MPO' if filled else 'dense'} ({recipe})"
+                places = [
+                    [(p.row.at, p) for p in ours if p.row.at],
+                    [(p.weights, p) for p in ours],
+                    [(p.flops, p) for p in ours],
+                ]
+                for axes, pairs in zip(panels, places, strict=True):
+                    if pairs:
+                        style = f"{mark}{dash}" if len(pairs) > 1 else mark
+                        _errorbar(axes, [(x, p.mean, p.std) for x, p in pairs], colour, label, style, filled=filled)
     against = ("bond of FC2's first layer", "weights of the model", "flops of one image")
     for axes, words in zip(panels, against, strict=True):
         axes.set_xlabel(words)
@@ -185,13 +186,12 @@ def _cost(figure: Figure, measured: list[Point]) -> None:
         axes.set_xticks(ticks, [f"{tick / 1000:g} k" for tick in ticks])
         axes.minorticks_off()
     panels[0].set_ylabel("best test accuracy, %")
-    if measured:
-        panels[1].legend(frameon=False)
+    _legend(figure, panels[1])
 
 
 def _cifar(figure: Figure, measured: list[Point]) -> None:
-    """Every model and recipe of which two forms were run; the third panel is for the words."""
-    weights, flops, words = figure.subplots(1, 3)
+    """Every model and recipe of which two forms were run."""
+    weights, flops = figure.subplots(1, 2, sharey=True)
     colours = (ORANGE, BLUE, GREEN, PURPLE, GREY)
     models = dict.fromkeys(point.row.model for point in measured)
     for number, model in enumerate(models):
@@ -204,7 +204,7 @@ def _cifar(figure: Figure, measured: list[Point]) -> None:
                     filled = point.row.network != "dense"
                     _errorbar(axes, place, colours[number % len(colours)], label, marker, filled=filled)
     for axes, against, ticks in (
-        (weights, "million weights of the model", (1, 2, 5, 10, 20)),
+        (weights, "million weights of the model", (1, 2, 5, 10, 20, 30)),
         (flops, "million flops of one image", (300, 1000, 3000, 10_000)),
     ):
         axes.set_xlabel(against)
@@ -215,9 +215,7 @@ def _cifar(figure: Figure, measured: list[Point]) -> None:
         axes.margins(y=0.2)
         axes.grid(alpha=0.25)
     weights.set_ylabel("best test accuracy, %")
-    words.axis("off")
-    if measured:
-        words.legend(*weights.get_legend_handles_labels(), frameon=False, fontsize=7, loc="center")
+    _legend(figure, weights)
 
 
 def _errorbar(
@@ -228,10 +226,17 @@ def _errorbar(
     axes.errorbar(x, mean, yerr=std, fmt=style, capsize=3, linewidth=1.2, label=label, **look)
 
 
-def _finish(axes: Axes) -> None:
+def _finish(figure: Figure, axes: Axes) -> None:
     axes.set_ylabel("best test accuracy, %")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, loc="lower right", fontsize=8)
+    _legend(figure, axes)
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Below the panels, where names of recipes of any length cover nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        figure.legend(handles, labels, frameon=False, fontsize=8, ncols=2, loc="outside lower center")
 
 
 def _seeds(point: Point) -> str:

@@ -9,7 +9,7 @@ from tnlayers.reproduce.cells import Structure, seconds
 from tnlayers.reproduce.cost import EPOCHS, SEEDS, gpu_hours, gpu_ratio, hours
 from tnlayers.reproduce.paper import ROWS, Row
 from tnlayers.reproduce.store import of, same
-from tnlayers.reproduce.told import SELECTION, Run, accelerated, told
+from tnlayers.reproduce.told import Run, accelerated, in_full
 
 _BEGIN = """## What was not run, and what it would cost
 
@@ -45,7 +45,7 @@ Ratios = Mapping[tuple[str, str], float]
 def missing(row: Row, runs: Sequence[Run]) -> int:
     """How many of the paper's five runs of a row were not made, by its recipe and to its end."""
     groups = of(runs, row.model, row.network, row.data)
-    plain = [run for group in groups if told(group[0]) in ("paper", f"paper, {SELECTION}") for run in group]
+    plain = [run for group in groups if in_full(group[0]) for run in group]
     return max(0, SEEDS - len({run["seed"] for run in plain}))
 
 

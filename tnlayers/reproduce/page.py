@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tnlayers.models.differences import DIFFERENCES
 from tnlayers.reproduce.cells import MEASURED, Structure, measured, rho
+from tnlayers.reproduce.met import difference, in_short
 from tnlayers.reproduce.missing import not_run
 from tnlayers.reproduce.others import others
 from tnlayers.reproduce.paper import PARTS, ROWS, TITLES, Row, rows
@@ -59,7 +60,7 @@ def page(runs: Sequence[Run], structure: Structure, steps: Structure) -> str:
         structure: Of the store: by model and network.
         steps: Of the store, alike: the times of a step.
     """
-    parts = [_BEGIN, _STRUCTURE, _structure(structure)]
+    parts = [_BEGIN, in_short(runs), _STRUCTURE, _structure(structure)]
     for part in PARTS:
         parts += [f"## {TITLES[part]}\n", *_picture(part), _accuracies(rows(part), runs, structure)]
     parts += [twins(runs), "## Accuracy against bond, parameters and work\n", *_picture("cost"), *_picture("cifar")]
@@ -93,7 +94,7 @@ def _picture(part: str) -> list[str]:
     words = {
         "fig2": "Accuracy of FC2 against the bond of its first layer, the paper's curve and the measured points",
         "fig3": "Accuracy of ResNet against depth, dense and with an MPO classifier, the paper's and measured",
-        "cost": "Accuracy of the MNIST networks against bond, weights and flops",
+        "cost": "Accuracy of the MNIST networks against bond, weights and flops, dense hollow and MPO filled",
         "cifar": "Accuracy of the CIFAR-10 networks against weights and flops, dense hollow and MPO filled",
     }
     return [f"![{words[part]}](img/paper-{part}.svg)\n"] if part in words else []
@@ -102,15 +103,17 @@ def _picture(part: str) -> list[str]:
 def _accuracies(wanted: Sequence[Row], runs: Sequence[Run], structure: Structure) -> str:
     """One line per row and recipe; a row without runs has one with empty cells."""
     lines = [
-        f"| model | network | weights in place | paper, best % | {MEASURED} |",
-        f"|{' --- |' * 12}",
+        f"| model | network | weights in place | paper, best % | best - paper | {MEASURED} |",
+        f"|{' --- |' * 13}",
     ]
     for row in wanted:
         paper = "" if row.accuracy is None else f"{row.accuracy[0]:.2f} ± {row.accuracy[1]:.2f}"
         weights = structure[row.model][row.network]["replaced"]
         begin = f"| {row.model} | `{row.network}` | {weights:,} | {paper} |"
         groups = of(runs, row.model, row.network, row.data)
-        lines += [f"{begin} {measured(group)} |" for group in groups] or [f"{begin}{'  |' * 8}"]
+        lines += [f"{begin} {difference(group, row)} | {measured(group)} |" for group in groups] or [
+            f"{begin}{'  |' * 9}"
+        ]
     return "\n".join([*lines, ""])
 
 

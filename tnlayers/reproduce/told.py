@@ -52,6 +52,11 @@ def told(run: Run) -> str:
     return ", ".join([name, *(_change(key, value) for key, value in changed.items())])
 
 
+def in_full(run: Run) -> bool:
+    """Whether a run is by the paper's recipe to its end, with the paper's selection or with images held out."""
+    return told(run) in ("paper", f"paper, {SELECTION}")
+
+
 def accelerated(run: Run) -> bool:
     """Whether a run was on an accelerator: processors are stored with the number of their cores.
 
