@@ -38,8 +38,7 @@ class TorchOps:
         """Add `left @ right` to `total`, summed over the stack where `total` is one matrix."""
         # One product over the stack and the sum: in half precision, and on a GPU, where addbmm_ is a call per matrix.
         if total.ndim < left.ndim and (left.is_cuda or total.dtype != left.dtype):
-            left = left.transpose(0, 1).reshape(len(total), -1)  # (rows, stack * summed)
-            right = right.reshape(-1, total.shape[1])
+            left, right = _merged(left.mT).mT, _merged(right)
         if total.dtype != left.dtype:  # half precision is added up in single
             return total.add_(self.matmul(left, right))
         if left.ndim == 2:
@@ -100,11 +99,29 @@ class TorchOps:
         return array.to(kind)
 
 
+def _merged(stack: Tensor) -> Tensor:
+    """A stack (stack, summed, columns) as one matrix (stack * summed, columns), at most copied along its memory."""
+    if stack.stride(-1) == 1:
+        return stack.reshape(-1, stack.shape[-1])
+    return stack.permute(2, 0, 1).reshape(stack.shape[-1], -1).T
+
+
 def _stacks(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Both operands as stacks: a single matrix is repeated by a stride of zero, which copies nothing."""
+    """Both operands as stacks of equally many matrices."""
     if left.ndim == 2:
-        return left.expand(right.shape[0], -1, -1), right
-    return left, right.expand(left.shape[0], -1, -1) if right.ndim == 2 else right
+        return _repeated(left, len(right)), right
+    return left, _repeated(right, len(left)) if right.ndim == 2 else right
+
+
+def _repeated(matrix: Tensor, count: int) -> Tensor:
+    """A matrix as a stack of equal ones, by a stride of zero.
+
+    Half precision on a processor is the exception: there torch writes each of them out, row by row, which takes four
+    times as long where it has to gather the rows; so that is done once before.
+    """
+    if matrix.dtype in (torch.float16, torch.bfloat16) and not matrix.is_cuda:
+        matrix = matrix.contiguous()
+    return matrix.expand(count, -1, -1)
 
 
 OPS = TorchOps()
