@@ -33,3 +33,21 @@ def _one_thread(request):
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Run one command of the command line; return its exit status, standard output and error output."""
+    from tnlayers.__main__ import main
+
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("TNLAYERS_DEBUG", raising=False)
+
+    def run(*words):
+        with pytest.raises(SystemExit) as exit_:
+            main(words)
+        shown = capsys.readouterr()
+        absent.skip_if_told(shown.out + shown.err)
+        return int(exit_.value.code or 0), shown.out, shown.err
+
+    return run

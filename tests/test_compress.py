@@ -1,12 +1,12 @@
-"""Whole models: the budget is met, the model stays the user's, and the report tells what is there."""
+"""Whole models: every kind of layer, the model stays the user's, and the report tells what is there."""
 
 from __future__ import annotations
 
 import json
-import warnings
 from copy import deepcopy
 
 import pytest
+from small_models import Net, count, mlp, same, state
 
 import tnlayers as tnl
 from tnlayers.compress.report import HEADINGS
@@ -16,97 +16,10 @@ torch = pytest.importorskip("torch")
 nn = torch.nn
 
 
-class Conv1D(nn.Module):
-    """A stand-in for Hugging Face's: a linear layer with its weight (in_features, out_features)."""
-
-    def __init__(self, nf, nx):
-        super().__init__()
-        self.nf = nf
-        self.weight = nn.Parameter(torch.randn(nx, nf) / nx**0.5)
-        self.bias = nn.Parameter(torch.randn(nf))
-
-    def forward(self, x):
-        return torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight).reshape(*x.shape[:-1], self.nf)
-
-
-class Net(nn.Module):
-    """One layer of every kind."""
-
-    def __init__(self):
-        super().__init__()
-        self.table = nn.Embedding(200, 32)
-        self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
-        self.turned = Conv1D(64, 32)
-        self.conv = nn.Conv1d(64, 64, 3, padding=1)
-        self.cell = nn.GRUCell(64, 32)
-        self.norm = nn.BatchNorm1d(64)
-        self.head = nn.Linear(32, 200, bias=False)
-        self.lstm = nn.LSTM(32, 8)
-
-    def forward(self, ids):
-        x = self.table(ids)
-        x = x + self.attention(x, x, x, need_weights=False)[0]
-        x = self.norm(self.conv(self.turned(x).mT)).mT
-        state = torch.zeros(len(ids), 32, dtype=x.dtype)
-        for step in x.unbind(1):
-            state = self.cell(step, state)
-        return self.head(state)
-
-
-def mlp(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(300, 320), nn.ReLU(), nn.Linear(320, 128), nn.ReLU(), nn.Linear(128, 10))
-
-
-def count(model):
-    return sum(p.numel() for p in model.parameters())
-
-
-def state(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
 @pytest.fixture(scope="module")
 def net():
     torch.manual_seed(0)
     return Net().eval()
-
-
-@pytest.mark.parametrize("ratio", [0.5, 0.2, 0.1, 0.05])
-def test_a_ratio_is_met_within_two_percent(ratio):
-    model = mlp()
-    result = tnl.compress(model, ratio=ratio)
-    assert 0.98 * ratio < count(result.model) / count(model) <= ratio
-    assert result.report.after.parameters == count(result.model)
-    assert result.report.ratio == count(result.model) / count(model)
-
-
-def test_max_params_counts_the_same_way():
-    assert 19_600 < count(tnl.compress(mlp(), max_params=20_000, network=["mpo(cores=3)", "lowrank"]).model) <= 20_000
-
-
-def test_of_the_replaced_layers_alone():
-    model = nn.Sequential(nn.Embedding(1000, 64), nn.Linear(64, 512), nn.Linear(512, 256))
-    result = tnl.compress(model, ratio=0.3, ratio_of="replaced", rules={"0": None}, network="lowrank")
-    assert 0.98 * 0.3 < count(result.model[1:]) / count(model[1:]) <= 0.3
-    assert result.model[0].weight.equal(model[0].weight)
-
-
-def test_error_bounds_every_layer():
-    result = tnl.compress(mlp(), error=0.5, network="lowrank")
-    assert all(layer.error <= 0.5 for layer in result.report.layers)
-    assert result.report.ratio < 1
-
-
-def test_max_flops():
-    result = tnl.compress(mlp(), max_flops=100_000, network=["mpo(cores=2)", "lowrank"])
-    assert result.report.after.flops <= 100_000 < result.report.before.flops
-    with pytest.raises(tnl.TNLayersError, match="size of its images"):
-        tnl.compress(nn.Sequential(nn.Conv2d(8, 8, 3)), max_flops=100)
 
 
 def test_every_kind_of_layer(net):
@@ -231,17 +144,6 @@ def test_rules():
         rules_for([["fc1"]], ["mpo"], {"fc1": {"ratio": 0.1, "error": 0.1}})
 
 
-def test_exactly_one_budget():
-    with pytest.raises(tnl.TNLayersError, match=r"ratio=0\.5, error=0\.1 given"):
-        tnl.compress(mlp(), ratio=0.5, error=0.1)
-    with pytest.raises(tnl.TNLayersError, match="exactly one of"):
-        tnl.compress(mlp())
-    with pytest.raises(tnl.TNLayersError, match="single Linear"):
-        tnl.compress(nn.Linear(9, 9), ratio=0.5)
-    with pytest.raises(tnl.TNLayersError, match="no layer"):
-        tnl.compress(nn.ReLU(), ratio=0.5)
-
-
 def on_meta():
     with torch.device("meta"):
         return mlp()
@@ -282,77 +184,12 @@ def test_half_precision_stays(dtype):
     assert made.report.after.bytes == 2 * made.report.after.parameters
 
 
-def test_a_coarse_model_is_told_or_refused():
-    model = nn.Sequential(nn.Linear(12, 12, bias=False))
-    with pytest.warns(tnl.TNLayersWarning, match="nearest below is 120, the next above 144"):
-        tnl.compress(model, max_params=143, network="lowrank")
-    with pytest.raises(tnl.TNLayersError, match="nearest below is 120"):
-        tnl.compress(model, max_params=143, network="lowrank", strict=True)
-
-
 def test_a_broken_weight_is_refused():
     model = mlp()
     with torch.no_grad():
         model[0].weight[3, 4] = float("nan")
     with pytest.raises(tnl.TNLayersError, match="1 of the 96000 entries of 0 are NaN"):
         tnl.compress(model, ratio=0.5)
-
-
-@pytest.mark.parametrize("sampled", [False, True])
-def test_the_cache_gives_the_same_without_the_work(tmp_path, monkeypatch, sampled):
-    model = mlp()
-    sample = torch.randn(64, next(model.parameters()).shape[1]) if sampled else None
-    first = tnl.compress(model, ratio=0.2, sample=sample, cache=tmp_path)
-    from tnlayers_backends.torch.surgery import candidates, watch
-
-    monkeypatch.setattr(candidates, "curve", None)  # would fail if it were called
-    monkeypatch.setattr(candidates.TNLinear, "from_linear", None)
-    monkeypatch.setattr(watch, "_sensitivity", None)
-    again = tnl.compress(model, ratio=0.2, sample=sample, cache=tmp_path)
-    assert same(state(first.model), state(again.model))
-    assert again.report == first.report
-
-
-def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
-    model, from_linear, called = mlp(), tnl.nn.TNLinear.from_linear, []
-
-    def stops(dense, spec, **more):
-        called.append(spec)
-        if len(called) == 2:
-            raise KeyboardInterrupt
-        return from_linear(dense, spec, **more)
-
-    monkeypatch.setattr(tnl.nn.TNLinear, "from_linear", stops)
-    with pytest.raises(KeyboardInterrupt):
-        tnl.compress(model, ratio=0.1, cache=tmp_path)
-    again = tnl.compress(model, ratio=0.1, cache=tmp_path)
-    assert len(called) == 3  # the layer that was finished is not made again
-    monkeypatch.undo()
-    whole = tnl.compress(model, ratio=0.1)
-    assert same(state(again.model), state(whole.model))
-    assert again.report == whole.report
-
-
-def test_saved_and_loaded(tmp_path):
-    model = nn.Sequential(nn.Embedding(100, 32), nn.Linear(32, 200), nn.ReLU(), nn.Linear(200, 100))
-    made = tnl.compress(model, ratio=0.3).model
-    tnl.save(made, tmp_path / "small.safetensors")
-    loaded = tnl.load(tmp_path / "small.safetensors", into=deepcopy(model))
-    assert same(state(made), state(loaded))
-    ids = torch.arange(100)
-    assert torch.equal(made(ids), loaded(ids))
-
-
-def test_the_networks_of_transposed_layers_are_loaded_in_their_place(tmp_path):
-    model = nn.Sequential(Conv1D(64, 48), nn.ReLU(), Conv1D(48, 64))
-    made = tnl.compress(model, max_params=3024, network="lowrank").model
-    tnl.save(made, tmp_path / "turned.safetensors")
-    loaded = tnl.load(tmp_path / "turned.safetensors", into=deepcopy(model))
-    x = torch.randn(3, 48)
-    assert torch.equal(made(x), loaded(x))
-    assert (made[0].nf, loaded[0].nf) == (64, 64)
-    with pytest.raises(tnl.TNLayersError, match=r"= \(48, 64\), but the module there has \(64, 48\)"):
-        tnl.load(tmp_path / "turned.safetensors", into=nn.Sequential(Conv1D(48, 64), nn.ReLU(), Conv1D(64, 48)))
 
 
 def test_the_report_as_text_json_and_html():
@@ -366,23 +203,3 @@ def test_the_report_as_text_json_and_html():
     assert page.startswith("<!doctype html>")
     assert "http" not in page
     assert report._repr_html_() in page
-
-
-def test_one_of_two_equal_layers_stays_dense_where_that_leaves_less_error():
-    """Dense beside a size that steps of falling gain have passed is the best of all ranks, by 19 % in error."""
-    values = torch.cat([torch.full((8,), 4.0), torch.arange(1.0, 57.0) ** -0.2])
-    model = nn.Sequential(nn.Linear(64, 64, bias=False), nn.ReLU(), nn.Linear(64, 64, bias=False))
-    for layer in (model[0], model[2]):
-        layer.weight = nn.Parameter(values.diag())
-    layers = tnl.compress(model, ratio=0.65, network="lowrank").report.layers
-    losses = {r * 128: float((values[r:] ** 2).sum() / (values**2).sum()) for r in range(1, 32)} | {4096: 0.0}
-    best = min(losses[a] + losses[b] for a in losses for b in losses if a + b <= 0.65 * 8192)
-    assert sum(layer.error**2 for layer in layers) == pytest.approx(best, rel=1e-4)
-    assert sorted(layer.after.parameters for layer in layers) == [1152, 4096]
-
-
-def test_no_warning_where_the_budget_is_met():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        report = tnl.compress(mlp(), ratio=0.35).report
-    assert 0.98 * 0.35 < report.ratio <= 0.35

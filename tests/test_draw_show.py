@@ -8,24 +8,8 @@ from specs import SUMS
 from test_draw import SVG
 
 import tnlayers as tnl
-from tnlayers import __main__ as command_line
 
 SPEC = "mpo(in=4x7, out=2x5, bond=3)"
-
-
-@pytest.fixture
-def call(capsys, monkeypatch):
-    """Run one command; return its exit status, standard output and error output."""
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.delenv("TNLAYERS_DEBUG", raising=False)
-
-    def run(*words):
-        with pytest.raises(SystemExit) as exit_:
-            command_line.main(words)
-        shown = capsys.readouterr()
-        return int(exit_.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 @pytest.mark.parametrize(

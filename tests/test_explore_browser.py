@@ -2,12 +2,12 @@
 
 import json
 import random
-import time
 import warnings
 
 import chromium
 import numpy as np
 import pytest
+from explorer_page import FIELDS, OUTSIDE, contract, counts, names, position, saved, shown
 from oracle import assert_close, oracle_forward
 from specs import MARKET
 from test_explore import random_path
@@ -29,7 +29,6 @@ pytestmark = [
 
 SPEC = "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)"
 LARGE = "mpo(in=2x2x2x2x2x2x2x2x2x2x2x2, out=2x2x2x2x2x2x2x2x2x2x2x2, bond=4)"
-FIELDS = ("flops", "bytes", "largest", "memory")
 
 
 @pytest.fixture(scope="module")
@@ -56,31 +55,6 @@ def page(browser, file):
     yield browser
     assert browser.errors == []
     assert {url.partition(":")[0] for url in browser.requests} <= {"file", "blob"}
-
-
-def shown(page, column):
-    """One column of the table of prices, to the last digit: 1 is the order on view, 2 the planner's."""
-    rows = "[...document.querySelectorAll('#totals tr')].slice(1)"
-    texts = page.ask(f"{rows}.map(row => [row.dataset.field, row.children[{column}].title])")
-    return {field: int(text) for field, text in texts}
-
-
-def counts(price):
-    return {field: getattr(price, field) for field in FIELDS}
-
-
-def names(page):
-    return page.ask("[...document.querySelectorAll('#diagram .operand')].map(node => node.dataset.name)")
-
-
-def contract(page, *pairs):
-    for pair in pairs:
-        for name in pair:
-            page.click(f"[data-name='{name}']")
-
-
-def position(page):
-    return page.ask("document.getElementById('position').textContent")
 
 
 def test_prices_of_random_orders_are_pythons(page):
@@ -172,15 +146,6 @@ def test_an_order_picked_by_clicks_is_priced_saved_and_read_by_a_layer(page):
     layer.use_plan(read)
     x = np.random.default_rng(0).standard_normal((5, 784)).astype(np.float32)
     assert_close(layer(x), oracle_forward(layer.spec, list(layer.cores.values()), x), dtype="float32")
-
-
-def saved(page, name):
-    """The text of a downloaded file."""
-    file, end = page.downloads / name, time.monotonic() + 10
-    while not file.exists() or not file.stat().st_size:
-        assert time.monotonic() < end, "nothing was saved"
-        page.ask("1")
-    return file.read_text()
 
 
 def test_undo_walking_back_and_another_way(page):
@@ -292,10 +257,3 @@ def test_its_looks(browser, tmp_path, text, dark):
     assert paper == ("rgb(22, 27, 34)" if dark else "rgb(255, 255, 255)")
     browser.choose("theme", "light" if dark else "dark")
     assert browser.ask("getComputedStyle(document.body).backgroundColor") != paper
-
-
-# Texts and discs that stick out of the picture.
-OUTSIDE = """(picture => [...document.querySelectorAll('#diagram text, #diagram .disc')].filter(thing => {
-    const box = thing.getBoundingClientRect();
-    return box.left < picture.left || box.right > picture.right || box.top < picture.top || box.bottom > picture.bottom;
-}).map(thing => thing.outerHTML))(document.getElementById('diagram').getBoundingClientRect())"""

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
+from jax_cases import normal, on_two_devices, run, tangents, values, x64
 from oracle import assert_close, oracle_forward, oracle_gradients
 from specs import MARKET, SUMS
-from test_jax import normal, on_two_devices, run, tangents, values, x64
 
 import tnlayers as tnl
 

@@ -34,27 +34,27 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
     "same cores of the same seed": (
         "test_layers::test_numpy_and_torch_draw_the_same_cores",
         "test_layers::test_numpy_and_torch_draw_the_same_cores",
-        "test_jax::test_the_same_seed_gives_the_same_cores",
+        "test_jax_layer::test_the_same_seed_gives_the_same_cores",
     ),
     "the framework's own generator": (
-        "test_jax::test_without_a_seed_each_layer_is_another",
+        "test_jax_layer::test_without_a_seed_each_layer_is_another",
         "test_torch_layer::test_seeds",
-        "test_jax::test_init_draws_parameters_of_the_layers_own_kind",
+        "test_jax_layer::test_init_draws_parameters_of_the_layers_own_kind",
     ),
     "jit / compile": (
         NO_TRACE,
         "test_torch_compile::test_compiles_with_inductor",
-        "test_jax::test_jit_with_a_changing_batch",
+        "test_jax_transforms::test_jit_with_a_changing_batch",
     ),
     "compilations over changing batch sizes": (
         NO_TRACE,
         "test_torch_compile::test_compiles_once_for_all_batch_sizes",
-        "test_jax::test_equal_layers_share_structure_and_compiled_code",
+        "test_jax_layer::test_equal_layers_share_structure_and_compiled_code",
     ),
     "export with an open batch": (
         NO_TRACE,
         "test_torch_compile::test_exports_with_a_dynamic_batch",
-        "test_jax::test_export_with_a_symbolic_batch",
+        "test_jax_transforms::test_export_with_a_symbolic_batch",
     ),
     "ONNX at another batch size": (
         NO_TRACE,
@@ -64,33 +64,33 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
     "functional gradients": (
         NO_GRADIENTS,
         "test_torch_func::test_grad_and_gradients_per_sample",
-        "test_jax::test_a_layer_of_gradients_trains",
+        "test_jax_transforms::test_a_layer_of_gradients_trains",
     ),
     "gradients per sample": (
         NO_GRADIENTS,
         "test_torch_func::test_grad_and_gradients_per_sample",
-        "test_jax::test_gradients_per_example",
+        "test_jax_transforms::test_gradients_per_example",
     ),
     "vmap": (
         "leading axes: test_layers::test_forward",
         "test_torch_func::test_vmap_over_the_batch, test_torch_func::test_vmap_over_stacked_cores",
-        "test_jax::test_vmap_over_inputs_and_over_layers",
+        "test_jax_transforms::test_vmap_over_inputs_and_over_layers",
     ),
     "forward mode (jvp)": (
         NO_GRADIENTS,
         "test_torch_func::test_jvp_and_jacrev",
-        "test_jax::test_jvp, test_jax_planned::test_forward_mode_is_asked_for",
+        "test_jax_transforms::test_jvp, test_jax_planned::test_forward_mode_is_asked_for",
     ),
     "second order": (
         NO_GRADIENTS,
         "test_torch_func::test_hessian_vector_products_over_the_cores, "
         "test_torch_func::test_gradcheck_and_gradgradcheck",
-        "test_jax::test_hessian_times_vector",
+        "test_jax_transforms::test_hessian_times_vector",
     ),
     "activation checkpointing": (
         NO_GRADIENTS,
         "test_torch_parallel::test_activation_checkpointing",
-        "test_jax::test_checkpoint_changes_no_gradient",
+        "test_jax_transforms::test_checkpoint_changes_no_gradient",
     ),
     "the same plans": (("test_jax_planned::test_all_backends_plan_alike",) * 3),
     "the batch in chunks, with a planned backward pass": (
@@ -128,18 +128,18 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
     "deferred initialisation": (
         "arrays are made when a layer is built",
         "test_torch_lifecycle::test_meta_device_and_deferred_initialisation",
-        "test_jax::test_init_draws_parameters_of_the_layers_own_kind",
+        "test_jax_layer::test_init_draws_parameters_of_the_layers_own_kind",
     ),
     "several devices": (
         "numpy has one",
         "test_torch_parallel::test_ddp_gradients_are_those_of_one_process, "
         "test_torch_parallel::test_a_step_under_fully_shard_is_that_of_one_process",
-        "test_jax::test_two_devices_with_sharded_data",
+        "test_jax_transforms::test_two_devices_with_sharded_data",
     ),
     "buffers given back (donation)": (
         "numpy frees by reference: test_numpy::test_memory_is_what_the_plan_states",
         "torch frees by reference",
-        "test_jax::test_donated_layers_are_reused",
+        "test_jax_transforms::test_donated_layers_are_reused",
     ),
     "quantisation": (
         "numpy has none",
@@ -155,12 +155,12 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
     "copy and pickle": (
         "plain Python objects",
         "test_torch_lifecycle::test_copies_and_pickles",
-        "test_jax::test_equal_layers_share_structure_and_compiled_code",
+        "test_jax_layer::test_equal_layers_share_structure_and_compiled_code",
     ),
     "a plan of one's own": (
         "test_layers::test_every_plan_gives_the_same",
         "test_torch_layer::test_plans_are_chosen_by_batch_unless_one_is_pinned",
-        "test_jax::test_use_plan_gives_another_layer",
+        "test_jax_layer::test_use_plan_gives_another_layer",
     ),
     "save and load": (
         ("io/test_layers::test_saved_on_one_backend_loads_on_every_other_without_the_declaring_code",) * 3
@@ -174,7 +174,7 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
     "loads no other framework": (
         "test_numpy::test_nothing_else_is_loaded",
         "test_structure::test_importing_the_package_loads_no_framework",
-        "test_backends::test_a_framework_that_is_absent_is_named_with_its_extra",
+        "test_backends_foreign::test_a_framework_that_is_absent_is_named_with_its_extra",
     ),
 }
 
