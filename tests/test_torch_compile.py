@@ -181,16 +181,20 @@ def test_onnx_runs_at_other_batch_sizes(name, axes):
         assert_forward(layer, y, x)
 
 
+@pytest.mark.parametrize("gradients", [True, False])
 @pytest.mark.parametrize("name", FEW)
-def test_older_tracers_keep_the_batch_open(name):
+def test_older_tracers_keep_the_batch_open(name, gradients):
     """`torch.jit.trace` and `make_fx` with symbolic shapes look at one batch, and record no loop over it."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
     layer = built(name).requires_grad_(False)
     example = vectors(layer, 3)
-    with pytest.warns(torch.jit.TracerWarning, match="Converting a tensor to a Python boolean"):
-        scripted = torch.jit.trace(layer, (example,))
-    graph = make_fx(layer, tracing_mode="symbolic", _allow_non_fake_inputs=True)(example)
+    with torch.set_grad_enabled(gradients):
+        for _ in range(2):  # what inference keeps is not what is traced
+            layer(example)
+        with pytest.warns(torch.jit.TracerWarning, match="Converting a tensor to a Python boolean"):
+            scripted = torch.jit.trace(layer, (example,))
+        graph = make_fx(layer, tracing_mode="symbolic", _allow_non_fake_inputs=True)(example)
     for batch in (5, 64):
         x = vectors(layer, batch)
         assert_forward(layer, scripted(x), x)

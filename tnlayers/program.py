@@ -63,6 +63,7 @@ class View:
         swap: Whether the last two axes are exchanged at the end, which never copies.
         copies: Whether the permuted axes are copied, at the planned batch size, rather than viewed.
         stretch: Entries that a copy takes at even distances in the old order, one after the other in the new one.
+        moves: All of it one after the other: whether axes are permuted, and their order, or else the shape.
     """
 
     axes: Shape | None
@@ -71,18 +72,25 @@ class View:
     swap: bool = False
     copies: bool = False
     stretch: int = field(default=STRETCH, compare=False)  # at the planned batch size, while views are right at any
+    moves: tuple[tuple[bool, Shape], ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        moves: list[tuple[bool, Shape]] = []
+        if self.axes is not None and self.order is not None:
+            moves += [(False, self.axes), (True, self.order)]
+        n = len(self.shape)
+        if self.copies and n > 1:
+            # One axis cannot be a view of permuted ones, so this is the copy, here and nowhere later.
+            moves.append((False, (-1,)))
+        moves.append((False, self.shape))
+        if self.swap:
+            moves.append((True, (*range(n - 2), n - 1, n - 2)))
+        object.__setattr__(self, "moves", tuple(moves))  # run at every call
 
     def apply(self, ops: Primitives, array: Array) -> Array:
         """The register in the form the step wants."""
-        if self.axes is not None and self.order is not None:
-            array = ops.permute(ops.reshape(array, self.axes), self.order)
-        if self.copies and len(self.shape) > 1:
-            # One axis cannot be a view of permuted ones, so this is the copy, here and nowhere later.
-            array = ops.reshape(array, (-1,))
-        array = ops.reshape(array, self.shape)
-        if self.swap:
-            n = len(self.shape)
-            array = ops.permute(array, (*range(n - 2), n - 1, n - 2))
+        for permutes, sizes in self.moves:
+            array = ops.permute(array, sizes) if permutes else ops.reshape(array, sizes)
         return array
 
 

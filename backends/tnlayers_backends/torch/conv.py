@@ -171,9 +171,8 @@ class TNConv(DenseConv):
 
     def _forward_flat(self, x: Tensor) -> Tensor:
         out_size = self._window.out_sizes(self.in_size or ())
-        y = self._apply_map(x.movedim(1, -1).reshape(x.shape[0], -1))  # (batch, *positions, channels) as one vector
-        if self.bias is not None:
-            y = y + self.bias.to(y.dtype)
+        vectors = x.movedim(1, -1).reshape(x.shape[0], -1)  # (batch, *positions, channels) as one vector
+        y = self._apply_map(vectors, self.bias)
         return y.reshape(x.shape[0], *out_size, self.out_channels).movedim(-1, 1)
 
     def _check_input(self, shape: Sequence[int]) -> None:

@@ -135,7 +135,7 @@ class TNEmbedding(DenseEmbedding):
         Args:
             h: Vectors of shape (..., embedding_dim).
         """
-        scores = self._apply_map(h, self._decoder)
+        scores = self._apply_map(h, linear=self._decoder)
         if self.padding_idx is None:
             return scores
         rows = torch.arange(self.num_embeddings, device=scores.device)

@@ -18,6 +18,7 @@ from tnlayers_backends.torch.from_dense import check_kind, decomposed, divided, 
 from tnlayers_backends.torch.module import TNModule
 from tnlayers_backends.torch.moments import Sample, linear_moment
 from tnlayers_backends.torch.orders import reordered, set_orders, unordered
+from tnlayers_backends.torch.walk import like
 
 
 class TNLinear(TNModule):
@@ -100,6 +101,7 @@ class TNLinear(TNModule):
         Raises:
             TNLayersError: If a plan is pinned, or the cache folder cannot be written to.
         """
+        self.invalidate()  # of the plan so far
         return self._map.tune(batch, objective)
 
     def use_plan(self, plan: AnyPlan | None) -> None:
@@ -194,11 +196,11 @@ class TNLinear(TNModule):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to vectors of shape (..., in_features)."""
         orders = self._buffers  # not by attribute, which takes longer
-        y = reordered(self._apply_map(reordered(x, orders["in_order"])), orders["out_place"])
-        bias = self.bias
-        if bias is None:
-            return y
-        return y + (bias if bias.dtype is y.dtype else bias.to(y.dtype))  # under autocast y is narrower, as nn.Linear's
+        x, place = reordered(x, orders["in_order"]), orders["out_place"]
+        if place is None:
+            return self._apply_map(x, self.bias)
+        y = reordered(self._apply_map(x), place)
+        return y if self.bias is None else y + like(y, self.bias)
 
 
 class MPOLinear(TNLinear):

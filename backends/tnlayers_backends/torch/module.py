@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from tnlayers.compress.spectra import spectra
 from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
-from tnlayers.layer import LinearMap
+from tnlayers.layer import LinearMap, Runner
 from tnlayers.plan import Plan
 from tnlayers.prune import Pruned, pruned
 from tnlayers.spec import Spec
@@ -21,6 +21,7 @@ from tnlayers.sweep import balanced_terms, canonical_terms
 from tnlayers_backends.torch import planned
 from tnlayers_backends.torch.held import TRACED_BATCH, HeldCores
 from tnlayers_backends.torch.ops import OPS
+from tnlayers_backends.torch.walk import Walk, like, walk
 
 if TYPE_CHECKING:
     from tnlayers.draw.picture import Picture
@@ -162,23 +163,43 @@ class TNModule(HeldCores):
                 "model to less, which keeps ties, or let this layer go its own way first: layer.untie_()."
             )
 
-    def _apply_map(self, x: Tensor, linear: LinearMap | None = None) -> Tensor:
-        """A linear map of the cores, without bias, on vectors (..., in_features) by the plan for their number.
+    def _apply_map(self, x: Tensor, bias: Tensor | None = None, linear: LinearMap | None = None) -> Tensor:
+        """A linear map of the cores on vectors (..., in_features) by the plan for their number.
 
         Args:
             x: The vectors.
+            bias: What is added.
             linear: The map; the layer's own if None.
         """
         own = self._map if linear is None else linear
+        if not (torch.is_grad_enabled() or torch.compiler.is_dynamo_compiling()) and type(x) is Tensor:
+            again = self._walk(own, x)
+            if again is not None:
+                return again(x, bias)
+        run: Runner = planned.run
         if is_recorded(x):  # one finished program for every batch size: traced code never plans
             plan = own.plan_for(TRACED_BATCH)
-            return self._contract(lambda x, cores: own.apply(OPS, x, cores, plan, planned.run), x)
-        batch = x.numel() // max(x.shape[-1], 1) if x.ndim else 1
-        if torch.is_grad_enabled() or is_captured(x):
-            plan = own.plan_for(batch, "training" if torch.is_grad_enabled() else "forward")
-            return self._contract(lambda x, cores: own.apply(OPS, x, cores, plan, planned.run), x)
-        plan = own.plan_for(batch, "inference")
-        return self._contract(lambda x, cores: own.apply(OPS, x, cores, plan, self._run_prepared), x)
+        else:
+            batch = x.numel() // max(x.shape[-1], 1) if x.ndim else 1
+            if torch.is_grad_enabled() or is_captured(x):
+                plan = own.plan_for(batch, "training" if torch.is_grad_enabled() else "forward")
+            else:
+                plan, run = own.plan_for(batch, "inference"), self._run_prepared
+        y = self._contract(lambda x, cores: own.apply(OPS, x, cores, plan, run), x)
+        return y if bias is None else y + like(y, bias)
+
+    def _walk(self, own: LinearMap, x: Tensor) -> Walk | None:
+        """What inference did with such an input before, if it can do so again: nothing has changed."""
+        if self.bond_dropout is not None:
+            return None
+        kept = self._prepared.of(self._cores())
+        if kept is None or (kept.device == "cuda" and torch.cuda.is_current_stream_capturing()):
+            return None
+        return walk(own, kept, x.shape)
+
+    def _cores(self) -> list[Tensor]:
+        own = self._parameters  # asked by name, not by attribute: at batch 1 attributes take a tenth of the call
+        return [own[name] if name in own else getattr(self, name) for name in self._names]  # type: ignore[misc]
 
     def _run_prepared(self, plan: Plan, x: Tensor, cores: Sequence[Tensor]) -> Tensor:
         return planned.run(plan, x, cores, self._prepared)
@@ -192,9 +213,7 @@ class TNModule(HeldCores):
 
     def _contract(self, run: Callable[[Tensor, list[Tensor]], Tensor], x: Tensor) -> Tensor:
         """Run a contraction of an input with the cores as training asks: bonds dropped, states kept or recomputed."""
-        own = self._parameters  # asked by name, not by attribute: at batch 1 attributes take a tenth of the call
-        found = [own[name] if name in own else getattr(self, name) for name in self._names]
-        cores = cast("list[Tensor]", found)
+        cores = self._cores()
         if self.bond_dropout is not None:
             cores = self.bond_dropout(cores)
         if self.checkpoint and torch.is_grad_enabled():

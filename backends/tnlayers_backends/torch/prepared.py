@@ -10,9 +10,8 @@ and by other processes, are not: call `layer.invalidate()` after them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import torch
@@ -23,6 +22,9 @@ from tnlayers.memory import PREPARED_LIMIT
 from tnlayers.plan import Plan
 from tnlayers_backends.torch.ops import OPS
 
+if TYPE_CHECKING:
+    from tnlayers_backends.torch.walk import Walk
+
 # Entries from which on a kept W is laid out as `nn.Linear` has it, (out, in). Measured with MKL on one thread, products
 # x @ W with W as (in, out) took 1.25 to 1.44 times the time with 32 or 128 rows of x from 2048 x 4096 upwards, 1.05 to
 # 1.26 times it with 128 rows from 1024 x 1024 on, and 0.75 to 1.0 times with 32; with 1024 rows there is no difference.
@@ -30,44 +32,58 @@ _COLUMNS_FROM = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class Kept:
     """The matrices of one network, and what they were made from.
 
     Attributes:
         plan: The plan whose matrices these are.
-        owner: The first core; its entry ends with it.
-        state: Version, address and the autocast dtype at the time.
-        cores: Aliases of the cores, so that their memory is not given to others, which would have the same address.
         matrices: The prepared matrices.
+        cores: Each core, with its address and version at the time.
+        aliases: Of the cores, so that their memory is not given to others, which would have the same address.
+        device: The type of their device, which autocast is asked for; None where there is no autocast.
+        autocast: The dtype of autocast at the time; None where it was off.
+        walks: What inference does with these matrices, by the shape of its input (`walk.py`).
     """
 
     plan: Plan
-    owner: ref[Tensor]
-    state: list[Any]
-    cores: tuple[Tensor, ...]
     matrices: list[Tensor]
+    cores: tuple[tuple[ref[Tensor], int, int], ...]
+    aliases: tuple[Tensor, ...]
+    device: str | None
+    autocast: torch.dtype | None
+    walks: dict[torch.Size, Walk] = field(default_factory=dict)
+
+    def made_of(self, cores: Sequence[Tensor]) -> bool:
+        """Whether these are the cores that the matrices were made from, as they were then."""
+        for core, (known, address, version) in zip(cores, self.cores, strict=False):
+            if known() is not core or core.data_ptr() != address or core._version != version:
+                return False
+        return len(cores) == len(self.cores) and self.autocast is _autocast(self.device)
 
 
 class Prepared:
     """The prepared matrices of one layer: one set per network. Copies and pickles of it are empty."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, _Kept] = {}
+        self._kept: dict[int, Kept] = {}
+
+    def of(self, cores: Sequence[Tensor]) -> Kept | None:
+        """What is kept of a network, if it was made from these cores as they are now."""
+        found = self._kept.get(id(cores[0]))
+        return found if found is not None and found.made_of(cores) else None
 
     def matrices(self, plan: Plan, cores: Sequence[Tensor]) -> list[Tensor]:
         """The matrices of a plan, made anew if a core has changed; kept unless they exceed `PREPARED_LIMIT` bytes."""
         assert plan.sweep is not None
-        state = _state(cores)
-        found = self._kept.get(id(cores[0]))
-        if found is not None and found.owner() is cores[0] and found.state == state and _alike(found.plan, plan):
+        found = self.of(cores)
+        if found is not None and alike(found.plan, plan):
             return found.matrices
         matrices: list[Tensor] = plan.sweep.chain.prepare(OPS, plan.program, cores)
-        self._kept = {key: kept for key, kept in self._kept.items() if kept.owner() is not None}
+        self._kept = {key: kept for key, kept in self._kept.items() if kept.cores[0][0]() is not None}
         if plan.prepared <= PREPARED_LIMIT:
             links = plan.sweep.chain.links
             matrices = [_laid_out(m, link, len(cores)) for m, link in zip(matrices, links, strict=True)]
-            aliases = tuple(core.detach() for core in cores)
-            self._kept[id(cores[0])] = _Kept(plan, ref(cores[0]), state, aliases, matrices)
+            self._kept[id(cores[0])] = _made(plan, matrices, cores)
         else:
             self._kept.pop(id(cores[0]), None)
         return matrices
@@ -101,20 +117,20 @@ def _laid_out(matrix: Tensor, link: Link, cores: int) -> Tensor:
     return matrix.T.contiguous().T
 
 
-def _state(cores: Sequence[Tensor]) -> list[Any]:
-    device = cores[0].device.type
-    autocast = None
-    if _has_autocast(device) and torch.is_autocast_enabled(device):
-        autocast = torch.get_autocast_dtype(device)
-    return [autocast, *[(core._version, core.data_ptr()) for core in cores]]
+def _made(plan: Plan, matrices: list[Tensor], cores: Sequence[Tensor]) -> Kept:
+    marks = tuple((ref(core), core.data_ptr(), core._version) for core in cores)
+    kind = cores[0].device.type
+    device = kind if torch.amp.is_autocast_available(kind) else None
+    return Kept(plan, matrices, marks, tuple(core.detach() for core in cores), device, _autocast(device))
 
 
-@cache
-def _has_autocast(device: str) -> bool:
-    return torch.amp.is_autocast_available(device)
+def _autocast(device: str | None) -> torch.dtype | None:
+    if device is not None and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return None
 
 
-def _alike(plan: Plan, other: Plan) -> bool:
+def alike(plan: Plan, other: Plan) -> bool:
     """Whether two plans prepare the same matrices: those for other batch sizes often do."""
     if plan is other:
         return True
