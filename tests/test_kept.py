@@ -71,6 +71,16 @@ def test_the_same_plan_comes_back_without_a_search(searched, spec, objective):
     assert str(again) == str(plan)
 
 
+def test_a_plan_without_stacks_comes_back(searched):
+    plan = tnl.plan("mpo(in=8x16x8, out=8x16x8, bond=16)", 1, objective="training")
+    assert not plan.stacked
+    forget()
+    again = tnl.plan("mpo(in=8x16x8, out=8x16x8, bond=16)", 1, objective="training")
+    assert again == plan
+    assert again.program == plan.program
+    assert len(searched) == 1
+
+
 def test_reading_takes_a_small_part_of_the_work(searched, monkeypatch):
     tried, product = [], _Layouts.product
     monkeypatch.setattr(_Layouts, "product", lambda self, *args: tried.append(args) or product(self, *args))
@@ -129,7 +139,7 @@ def test_layouts_of_another_path_are_not_believed(searched, tmp_path):
         forget()
         assert tnl.plan(SPECS[0], 128) == plan
     assert len(searched) == 4
-    assert follow(plan.contraction, plan.path, [()] * len(plan.path)) is None
+    assert follow(plan.contraction, plan.path, [()] * len(plan.path), stacked=True) is None
 
 
 @pytest.mark.parametrize("off", ["0", "off", "False"])

@@ -1,6 +1,7 @@
 """Plans: values that print, travel as JSON, and take every optimizer."""
 
 import dataclasses
+import json
 import time
 
 import opt_einsum
@@ -224,6 +225,19 @@ def test_a_sweep_copies_nothing_large():
         assert plan.sweep is not None
         assert [link.state.order for link in plan.sweep.chain.links] == [None] * len(plan.sweep.chain.links), str(plan)
         assert plan.sweep.chain.arrange is None
+
+
+def test_one_row_is_copied_rather_than_multiplied_in_a_stack_with_a_large_core():
+    plan = tnl.plan("mpo(in=8x16x8, out=8x16x8, bond=16)", 1, objective="training")
+    stacks = dataclasses.replace(plan, stacked=True)
+    assert [any(link.spread for link in each.sweep.chain.links) for each in (plan, stacks)] == [False, True]
+    assert plan.seconds < stacks.seconds
+    assert plan.cost.flops == stacks.cost.flops
+    assert plan.cost.copied > stacks.cost.copied == 0
+    assert tnl.Plan.from_json(plan.to_json()) == plan != stacks
+    older = json.loads(plan.to_json())
+    del older["stacked"]
+    assert tnl.Plan.from_json(json.dumps(older)) == stacks
 
 
 def test_a_rebuilt_weight_is_laid_out_in_long_stretches():

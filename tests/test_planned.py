@@ -44,20 +44,35 @@ def sweeps_of(spec):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_values_and_gradients(name):
-    spec = tnl.spec(MARKET[name])
+    for optimize in sweeps_of(tnl.spec(MARKET[name])):
+        compare(chunked(name, optimize=optimize))
+
+
+def compare(layer):
+    """The layer's values and gradients with those of the oracle."""
+    spec = layer.spec
     x, grad_y = inputs(spec, (5,), "float64"), np.random.default_rng(2).standard_normal((5, spec.out_features))
-    for optimize in sweeps_of(spec):
-        layer = chunked(name, optimize=optimize)
-        cores, bias = values(layer)
-        leaf = torch.from_numpy(x).requires_grad_()
-        y = layer(leaf)
-        y.backward(torch.from_numpy(grad_y))
-        assert_close(y, oracle_forward(spec, cores, x, bias), dtype="float64")
-        with torch.no_grad():
-            assert torch.equal(layer(leaf), y)
-        tensors = (leaf, *layer.cores.values(), *([] if bias is None else [layer.bias]))
-        for tensor, gradient in zip(tensors, oracle_gradients(spec, cores, x, grad_y), strict=False):
-            assert_close(tensor.grad, gradient, dtype="float64")
+    cores, bias = values(layer)
+    leaf = torch.from_numpy(x).requires_grad_()
+    y = layer(leaf)
+    y.backward(torch.from_numpy(grad_y))
+    assert_close(y, oracle_forward(spec, cores, x, bias), dtype="float64")
+    with torch.no_grad():
+        assert torch.equal(layer(leaf), y)
+    tensors = (leaf, *layer.cores.values(), *([] if bias is None else [layer.bias]))
+    for tensor, gradient in zip(tensors, oracle_gradients(spec, cores, x, grad_y), strict=False):
+        assert_close(tensor.grad, gradient, dtype="float64")
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_programs_without_stacks(name):
+    layer = chunked(name, optimize=[*sweeps_of(tnl.spec(MARKET[name]))][-1])
+    for chunk in (None, 2):
+        plan = replace(layer.plan_for(5), chunk=chunk, stacked=False)
+        assert not any(link.spread for link in plan.sweep.chain.links)
+        layer.use_plan(plan)
+        layer.zero_grad()
+        compare(layer)
 
 
 @pytest.mark.parametrize("name", [*FEW, "sum-bias"])

@@ -149,8 +149,11 @@ class Estimator:
             total += call * (3 if again else 2)
             moved = (3 if again else 2) * rows * (link.before + link.after) + 3 * link.matrix
             total += machine.move(moved, self.itemsize, cached=cached, fresh=False)
-            if fresh and link.spread:  # autograd makes one gradient per matrix of the stack, and adds
-                total += machine.move(sizes[0] * link.matrix, self.itemsize, cached=cached, fresh=True) + call
+            if fresh and link.spread:  # autograd makes one gradient per matrix of the stack, and adds them up
+                each = sizes[0] * link.matrix
+                near = cached and 2 * self.itemsize * each <= machine.cache_bytes
+                total += machine.move(each, self.itemsize, cached=near, fresh=True) + call
+                total += machine.move(each, self.itemsize, cached=near)
             total += machine.move(rows * link.before, self.itemsize, cached=cached and k > 0, fresh=fresh or k == 0)
             total += self._permutes(rows * link.before, link.state) if link.state.order is not None else 0.0
         if found.arrange is not None and found.arrange.copies:

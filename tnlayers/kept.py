@@ -2,8 +2,8 @@
 
 One small JSON file per plan lies in the user's cache folder, named by a digest of all that the search depends on: the
 contraction with its batch, the objective, the dtype, the memory limit, the machine's rates, and the code of the planner
-itself. It holds the path, the chunk and the order of axes of each result, from which the same program follows without
-a search; everything is checked while it is read, and a file that does not fit is as good as none.
+itself. It holds the path, the chunk, whether there are stacks, and the order of axes of each result: the same program
+follows without a search; everything is checked while it is read, and a file that does not fit is as good as none.
 
 `TNLAYERS_KEEP_PLANS=0` in the environment switches this off.
 """
@@ -87,7 +87,8 @@ def recall(file: Path, contraction: Contraction, **about: Any) -> Plan:
     orders = [tuple(map(int, order)) for order in data["orders"]]
     check_path(contraction, path)
     slices = tuple((int(index), int(parts)) for index, parts in data["slices"])
-    program = follow(piece(contraction, slices), path, orders) if len(orders) == len(path) else None
+    part, stacked = piece(contraction, slices), bool(data["stacked"])
+    program = follow(part, path, orders, stacked=stacked) if len(orders) == len(path) else None
     if program is None:
         raise ValueError("its layouts are not those of its path")
     return Plan(
@@ -95,6 +96,7 @@ def recall(file: Path, contraction: Contraction, **about: Any) -> Plan:
         path=path,
         chunk=None if data["chunk"] is None else int(data["chunk"]),
         slices=slices,
+        stacked=stacked,
         found_by=str(data["found_by"]),
         lowered=program,
         **about,
@@ -117,6 +119,7 @@ def keep(file: Path, plan: Plan) -> None:
         "orders": orders,
         "chunk": plan.chunk,
         "slices": plan.slices,
+        "stacked": plan.stacked,
     }
     write(file, data)
 

@@ -6,6 +6,10 @@ side in the array that carries the batch, the core's own axes can also take thei
 since the small core is laid out as the step wants: (before, run, after) -> (before, new, after). These choices decide
 whether the next step can view the result as a matrix or has to copy it. A beam search over the steps keeps the few
 partial programs of the least estimated time so far.
+
+In the middle one core is multiplied with each matrix of a stack. That copies nothing, but reads the core and adds to
+its gradient once per matrix: where the core is large and the batch small, copying the state for a single product takes
+less. A path is lowered with stacks or without, whichever is asked for.
 """
 
 from __future__ import annotations
@@ -46,36 +50,38 @@ class _Partial(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def assemble(contraction: Contraction, path: Path) -> Program:
+def assemble(contraction: Contraction, path: Path, *, stacked: bool = True) -> Program:
     """Lower a path to a program.
 
     Args:
         contraction: What to compute.
         path: Pairs of registers to contract; operand `k` is register `k`, each pair makes the next register.
+        stacked: Whether one core may be multiplied with each matrix of a stack that the state is viewed as.
 
     Returns:
         The program of the least estimated time that the beam search finds.
     """
-    program = _lowered(contraction, path, None)
+    program = _lowered(contraction, path, None, stacked)
     assert program is not None
     return program
 
 
-def follow(contraction: Contraction, path: Path, orders: Sequence[Indices]) -> Program | None:
+def follow(contraction: Contraction, path: Path, orders: Sequence[Indices], *, stacked: bool) -> Program | None:
     """Lower a path whose best layouts are known, without searching them.
 
     Args:
         contraction: What to compute.
         path: As for `assemble`.
         orders: The axes of each pair's result in memory order, as in `Program.indices`.
+        stacked: As for `assemble`.
 
     Returns:
         The program that `assemble` found when it chose these orders; None where they do not belong to this path.
     """
-    return _lowered(contraction, path, orders)
+    return _lowered(contraction, path, orders, stacked)
 
 
-def _lowered(contraction: Contraction, path: Path, orders: Sequence[Indices] | None) -> Program | None:
+def _lowered(contraction: Contraction, path: Path, orders: Sequence[Indices] | None, stacked: bool) -> Program | None:
     """The best program, among those whose results stand in the given orders if there are any."""
     operands = len(contraction.operands)
     reduced, start = _reduce_operands(contraction)
@@ -84,7 +90,7 @@ def _lowered(contraction: Contraction, path: Path, orders: Sequence[Indices] | N
     for number, step in enumerate(reduced):
         place[step.register] = operands + number
     beam = [_Partial((), start, 0.0)]
-    layouts = _Layouts(contraction, ends_of(contraction, start, place, path), len(path))
+    layouts = _Layouts(contraction, ends_of(contraction, start, place, path), len(path), stacked)
     alive: set[int] = set()  # results of pairs that wait for another; what follows depends on their axes alone
     readers = {register: number for number, pair in enumerate(path) for register in pair}
     for number, (a, b) in enumerate(path):
@@ -164,13 +170,15 @@ class _Layouts:
         views: What can be viewed how.
         ends: The number of the pair that sums each index; outputs follow all pairs, in their order.
         pairs: How many pairs there are.
+        stacked: As for `assemble`.
     """
 
-    def __init__(self, contraction: Contraction, ends: dict[int, int], pairs: int) -> None:
+    def __init__(self, contraction: Contraction, ends: dict[int, int], pairs: int, stacked: bool) -> None:
         self.contraction = contraction
         self.views = views(contraction)
         self.ends = ends
         self.pairs = pairs
+        self.stacked = stacked
         self._products: dict[tuple[int, Indices, Indices], list[_Product]] = {}
         self._ahead: dict[tuple[Indices, int], float] = {}
 
@@ -237,7 +245,7 @@ class _Layouts:
                 left, right = matrix(a, (), new, run), matrix(z, (), run, (*before, *after))
                 flat = (1, n, sizes[2], sizes[0] * sizes[3])
                 yield self.product((core, left), (state, right), flat, (*new, *before, *after))
-            else:
+            elif self.stacked:
                 left, right = matrix(a, (), new, run), matrix(z, before, run, after)
                 above = (sizes[0], n, sizes[2], sizes[3])
                 yield self.product((core, left), (state, right), above, (*before, *new, *after))

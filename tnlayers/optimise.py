@@ -25,6 +25,7 @@ from tnlayers.slices import next_cut, sliceable
 _SLICED = 3  # paths of which bonds are sliced
 _TIMED = 5  # plans on the shortlist for tuning
 _CHUNKS = 2  # sizes of chunks tried there for one path
+_COPYING = 1.15  # estimates of copies are rough: a program without stacks has to be better by this much
 
 
 def plan_contraction(
@@ -80,10 +81,10 @@ def _search(asked: _Question) -> Plan:
     for label, path, at_least in found_paths:
         if memory_limit is None and at_least >= least:
             continue  # it cannot win
-        for seconds, chunk in _ways(contraction, path, itemsize, objective, rates):
+        for seconds, chunk, stacked in _ways(contraction, path, itemsize, objective, rates):
             if best is not None and seconds >= least:
                 break
-            found = made(path=path, chunk=chunk or None, found_by=label)
+            found = made(path=path, chunk=chunk or None, stacked=stacked, found_by=label)
             needed = found.memory if memory_limit is not None else 0
             smallest = min(smallest, needed)
             if (memory_limit is None or needed <= memory_limit) and seconds < least:
@@ -121,10 +122,16 @@ def _in_parts(plans: Sequence[Plan], memory_limit: int, smallest: float) -> Plan
 
 def _ways(
     contraction: Contraction, path: Path, itemsize: int, objective: Objective, rates: Machine
-) -> list[tuple[float, int]]:
-    """The ways to walk the batch along a path, (seconds, rows at a time or 0), in order of seconds."""
-    estimator = Estimator(assemble(contraction, path), contraction, itemsize, objective, rates)
-    return sorted((estimator.seconds(chunk), chunk or 0) for chunk in estimator.chunk_sizes())
+) -> list[tuple[float, int, bool]]:
+    """The ways to walk the batch along a path, (seconds, rows at a time or 0, with stacks), in order of seconds."""
+    ways = []
+    for stacked in (True, False):
+        estimator = Estimator(assemble(contraction, path, stacked=stacked), contraction, itemsize, objective, rates)
+        weight = 1.0 if stacked else _COPYING
+        ways += [(weight * estimator.seconds(chunk), chunk or 0, stacked) for chunk in estimator.chunk_sizes()]
+        if estimator.chain is None or not any(link.spread for link in estimator.chain.links):
+            break  # there are no stacks to do without
+    return sorted(ways)
 
 
 def _sliced(plan: Plan, memory_limit: int) -> Plan:
@@ -157,9 +164,9 @@ def shortlist(first: Plan, memory_limit: int | None = None) -> list[Plan]:
     contraction, objective, itemsize = first.contraction, first.objective, first.itemsize
     for label, path, _ in candidates(contraction, "auto", objective=objective, itemsize=itemsize, machine=rates):
         estimated = _ways(contraction, path, itemsize, objective, rates)
-        ways += [(seconds, chunk, label, path) for seconds, chunk in estimated[:_CHUNKS]]
-    for _, chunk, label, path in sorted(ways, key=lambda way: way[0]):
-        plan = replace(first, path=path, chunk=chunk or None, slices=(), found_by=label)
+        ways += [(seconds, chunk, stacked, label, path) for seconds, chunk, stacked in estimated[:_CHUNKS]]
+    for _, chunk, stacked, label, path in sorted(ways, key=lambda way: way[0]):
+        plan = replace(first, path=path, chunk=chunk or None, slices=(), stacked=stacked, found_by=label)
         fits = memory_limit is None or plan.memory <= memory_limit
         if plan not in plans and fits and len(plans) < _TIMED:
             plans.append(plan)

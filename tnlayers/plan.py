@@ -51,6 +51,7 @@ class Plan:
             computed anew in the backward pass; None for all rows at once, states kept.
         slices: Indices that are summed in so many parts one after the other, with the states computed anew for each;
             only to keep a memory limit.
+        stacked: Whether the program may multiply one core with each matrix of a stack, instead of copying the state.
         found_by: The optimizer that proposed the path.
         device: Whose rates it was ranked by: "cpu", or "cuda" and the name of the GPU.
         title: What the plan is for, in words.
@@ -68,6 +69,7 @@ class Plan:
     dtype: str = "float32"
     chunk: int | None = None
     slices: Slices = ()
+    stacked: bool = True
     found_by: str = field(default="given", compare=False)
     device: str = field(default="cpu", compare=False)
     title: str = field(default="", compare=False)
@@ -80,7 +82,7 @@ class Plan:
 
     def __post_init__(self, lowered: Program | None) -> None:
         part = piece(self.contraction, self.slices)
-        program = assemble(part, self.path) if lowered is None else lowered
+        program = assemble(part, self.path, stacked=self.stacked) if lowered is None else lowered
         links = chain(program, part)
         if self.chunk is not None and (links is None or self.chunk < 1):
             raise TNLayersError(f"chunk={self.chunk} needs a batch to walk through, and at least one row at a time.")
@@ -201,6 +203,7 @@ class Plan:
             "path": self.path,
             "chunk": self.chunk,
             "slices": self.slices,
+            "stacked": self.stacked,
             "batch": self.batch,
             "flops": self.flops,
             "forward": _counts(total),
@@ -261,6 +264,7 @@ class Plan:
             dtype=dtype_name(data["dtype"]),
             chunk=None if data.get("chunk") is None else int(data["chunk"]),
             slices=tuple((int(index), int(parts)) for index, parts in data.get("slices", ())),
+            stacked=bool(data.get("stacked", True)),
             found_by=str(data["found_by"]),
             device=str(data.get("device", "cpu")),
             title=str(data["title"]),
