@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import tnlayers as tnl
-from tnlayers.__main__ import main
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -29,23 +28,16 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(capsys, *words):
-    with pytest.raises(SystemExit) as exit_:
-        main(["compress", *words])
-    printed = capsys.readouterr()
-    return exit_.value.code or 0, printed.out, printed.err
-
-
 def model():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(120, 160), nn.ReLU(), nn.Linear(160, 40))
 
 
-def test_a_factory_with_sample_rules_and_report(capsys, folder):
+def test_a_factory_with_sample_rules_and_report(call, folder):
     np.save("data.npy", np.random.default_rng(0).standard_normal((300, 120)))
     (folder / "rules.yaml").write_text('"0": lowrank\n"2": null\n')
     words = ["mine_to_compress:make", "--ratio", "0.5", "--sample", "data.npy", "--rules", "rules.yaml"]
-    code, out, err = run(capsys, *words, "--report", "out.html", "--out", "small.safetensors", "--json")
+    code, out, err = call("compress", *words, "--report", "out.html", "--out", "small.safetensors", "--json")
     assert code == 0, err
     data = json.loads(out)
     assert data["ratio"] <= 0.5
@@ -56,27 +48,28 @@ def test_a_factory_with_sample_rules_and_report(capsys, folder):
     assert sum(p.numel() for p in small.parameters()) == data["after"]["parameters"]
 
 
-def test_a_plain_state_dict(capsys, folder):
+def test_a_plain_state_dict(call, folder):
     safetensors = pytest.importorskip("safetensors.torch", reason="writes the file that is read")
     safetensors.save_file(model().state_dict(), "plain.safetensors")
-    code, out, err = run(
-        capsys, "plain.safetensors", "--ratio", "0.5", "--network", "lowrank", "--out", "small.safetensors"
+    code, out, err = call(
+        "compress", "plain.safetensors", "--ratio", "0.5", "--network", "lowrank", "--out", "small.safetensors"
     )
     assert code == 0, err
     assert "asked ratio=0.5" in out
     assert isinstance(tnl.load("small.safetensors", into=model())[0], tnl.nn.TNLinear)
     np.save("data.npy", np.zeros((3, 120)))
-    code, out, err = run(capsys, "plain.safetensors", "--ratio", "0.5", "--report", "out.html")  # no --out: measured
+    # Without --out, what it would be is measured.
+    code, out, err = call("compress", "plain.safetensors", "--ratio", "0.5", "--report", "out.html")
     assert code == 0, err
     assert "became" in out
-    code, _, err = run(capsys, "plain.safetensors", "--ratio", "0.5", "--sample", "data.npy")
+    code, _, err = call("compress", "plain.safetensors", "--ratio", "0.5", "--sample", "data.npy")
     assert code == 1
     assert "cannot run" in err
 
 
-def test_a_model_of_tnlayers(capsys):
+def test_a_model_of_tnlayers(call):
     tnl.save(tnl.models.build("lenet5", network="dense"), "lenet5.safetensors")
-    code, out, err = run(capsys, "lenet5.safetensors", "--ratio", "0.5", "--dry-run")
+    code, out, err = call("compress", "lenet5.safetensors", "--ratio", "0.5", "--dry-run")
     assert code == 0, err
     assert "would become" in out
 
@@ -91,7 +84,7 @@ def test_a_model_of_tnlayers(capsys):
         (["mine_to_compress:make", "--ratio", "0.5", "--rules", "absent.yaml"], "--rules absent.yaml"),
     ],
 )
-def test_refusals(capsys, words, told):
-    code, _, err = run(capsys, *words)
+def test_refusals(call, words, told):
+    code, _, err = call("compress", *words)
     assert code == 1
     assert told in err

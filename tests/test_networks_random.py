@@ -110,7 +110,10 @@ def narrowed(array, core, rng):
     return array.take([0], axis=int(rng.choice(axes)))
 
 
-def as_network(graph, rng):
+def declaration(graph):
+    """A network function for a graph: an index of two cores is a bond, one that is shared by more a copy node."""
+    named = list(enumerate(graph.cores))
+
     def declare(in_modes, out_modes):
         net = tnl.Declaration()
         nodes = [net.core(f"c{k}", **{f"a{n}": graph.sizes[i] for n, i in enumerate(core)}) for k, core in named]
@@ -132,8 +135,11 @@ def as_network(graph, rng):
             inputs=[opened["in"][i] for i in graph.inputs], outputs=[opened["out"][i] for i in graph.outputs]
         )
 
-    named = list(enumerate(graph.cores))
-    tnl.network("random_graph")(declare)
+    return declare
+
+
+def as_network(graph, rng):
+    tnl.network("random_graph")(declaration(graph))
     spec = tnl.spec(
         "random_graph",
         in_modes=tuple(graph.sizes[i] for i in graph.inputs),

@@ -7,7 +7,6 @@ import json
 import pytest
 
 import tnlayers as tnl
-from tnlayers.__main__ import main
 from tnlayers.cli import completion
 
 torch = pytest.importorskip("torch")
@@ -37,16 +36,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(capsys, *words):
-    with pytest.raises(SystemExit) as exit_:
-        main(["spectra", *words])
-    printed = capsys.readouterr()
-    return exit_.value.code or 0, printed.out, printed.err
-
-
-def test_every_layer_and_its_picture(capsys, folder):
+def test_every_layer_and_its_picture(call, folder):
     words = ("mine_to_look_at:make", "--network", "mpo(cores=2)", "--error", "0.2")
-    code, out, err = run(capsys, *words, "-o", "seen.svg", "--json")
+    code, out, err = call("spectra", *words, "-o", "seen.svg", "--json")
     assert (code, err) == (0, "")
     data = {one["layer"]: one for one in json.loads(out)}
     projections = {f"attention.{name}_proj" for name in ("q", "k", "v", "out")}
@@ -57,24 +49,24 @@ def test_every_layer_and_its_picture(capsys, folder):
     assert tuple(bond["advice"] for bond in data["small"]["bonds"]) == own.advice(0.2)
     assert tuple(bond["standing_out"] for bond in data["small"]["bonds"]) == own.standing_out() == (3, 3)
     assert "ring: a 16x16 weight cut by mpo" in (folder / "seen.svg").read_text()
-    code, table, _ = run(capsys, *words)
+    code, table, _ = call("spectra", *words)
     assert max(map(len, table.splitlines())) <= 80
     assert "attention.q_proj" in table
-    code, table, _ = run(capsys, *words, "--layer", "atten*.q*", "--layer", "last")
+    code, table, _ = call("spectra", *words, "--layer", "atten*.q*", "--layer", "last")
     assert "conv" not in table
     assert "attention.q_proj" in table
 
 
-def test_files(capsys):
+def test_files(call):
     model = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 4))
     safetensors = pytest.importorskip("safetensors.torch", reason="writes the file that is read")
     safetensors.save_file(model.state_dict(), "plain.safetensors")
-    code, out, err = run(capsys, "plain.safetensors", "--network", "lowrank", "--json")
+    code, out, err = call("spectra", "plain.safetensors", "--network", "lowrank", "--json")
     assert (code, err) == (0, "")
     values = json.loads(out)[0]["bonds"][0]["values"]
     assert values == pytest.approx(torch.linalg.svdvals(model[0].weight.detach().double()).tolist())
     tnl.save(tnl.models.build("fc2", network="mpo"), "fc2.safetensors")
-    assert run(capsys, "fc2.safetensors", "--layer", "fc1")[0] == 0
+    assert call("spectra", "fc2.safetensors", "--layer", "fc1")[0] == 0
     assert completion.trained("pl") == ["plain.safetensors"]
 
 
@@ -87,7 +79,7 @@ def test_files(capsys):
         (["mine_to_look_at:make", "--error", "2"], "error=2"),
     ],
 )
-def test_refusals(capsys, words, told):
-    code, out, err = run(capsys, *words)
+def test_refusals(call, words, told):
+    code, out, err = call("spectra", *words)
     assert (code, out) == (1, "")
     assert told in " ".join(err.split())

@@ -6,9 +6,12 @@ modes fit together is no question of a single keyword; `spec.py` asks that.
 
 from __future__ import annotations
 
+import json
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+import yaml
 
 from tnlayers.errors import TNLayersError
 from tnlayers.grammar import Value, parse, print_value, split_sum
@@ -17,6 +20,18 @@ from tnlayers.networks.registry import SHORT_NAMES, network_type
 FIELDS = ("in_modes", "out_modes", "pad_in", "pad_out", "cores", "bias")
 EXAMPLE = '{"network": "mpo", "in_modes": [4, 7, 7, 4], "out_modes": [4, 4, 4, 4], "bond_dim": 16}'
 _LONG_NAMES = {short: long for long, short in SHORT_NAMES.items()} | {"in": "in_modes", "out": "out_modes"}
+
+
+def parsed(text: str, load: Callable[[str], Any], form: str) -> Any:
+    """What a text in JSON or YAML holds; whether that is a spec is for `read` to say.
+
+    Raises:
+        TNLayersError: If it is no such text.
+    """
+    try:
+        return load(text)
+    except (json.JSONDecodeError, yaml.YAMLError, AttributeError, TypeError) as error:  # the last two: not even text
+        raise TNLayersError(f"This is not {form}: {error}. A spec is a mapping such as {EXAMPLE}.") from error
 
 
 def read(network: object) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from tnlayers.clipping import clipped, declared
 from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.grammar import Value, print_value
-from tnlayers.keywords import EXAMPLE, FIELDS, check, checked, long_names, read, split_terms
+from tnlayers.keywords import FIELDS, check, checked, long_names, parsed, read, split_terms
 from tnlayers.lower import Graph, clip
 from tnlayers.networks.registry import SHORT_NAMES, network_type
 from tnlayers.sizes import check_pads, fill
@@ -182,10 +182,7 @@ class Spec:
         Raises:
             TNLayersError: If the text is not a JSON object with the keys of a spec.
         """
-        try:
-            return spec(json.loads(text))
-        except (json.JSONDecodeError, TypeError) as error:
-            raise TNLayersError(f"This is not JSON: {error}. A spec is an object such as {EXAMPLE}.") from error
+        return spec(parsed(text, json.loads, "JSON"))
 
     @classmethod
     def from_yaml(cls, text: str) -> Spec:
@@ -194,10 +191,7 @@ class Spec:
         Raises:
             TNLayersError: If the text is not a YAML mapping with the keys of a spec.
         """
-        try:
-            return spec(yaml.safe_load(text))
-        except (yaml.YAMLError, AttributeError) as error:
-            raise TNLayersError(f"This is not YAML: {error}. A spec is a mapping such as {EXAMPLE}.") from error
+        return spec(parsed(text, yaml.safe_load, "YAML"))
 
     def __add__(self, other: Spec) -> Spec:
         """The sum of two networks: one layer with the parameters of both.

@@ -12,6 +12,7 @@ import json
 import math
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,24 @@ def measure() -> None:
 
 def record(network: str) -> dict[str, Any]:
     """Train one network and return its entropies by epoch."""
+    model = tnl.models.build("fc2", network=network, seed=SEED)
+    layer = model.fc1
+    looks = [look(layer, network)]
+
+    def after(epoch: Any) -> None:
+        looks.append(look(layer, network))
+        print(network, epoch.epoch, f"{epoch.test_accuracy:.4f}", looks[-1].entropies, flush=True)
+
+    history = trained(model, network, after)
+    return {
+        "at_most": [round(bond.bound, 4) for bond in looks[0].bonds],
+        "entropies": [[round(value, 4) for value in one.entropies] for one in looks],
+        "test_accuracy": [epoch.test_accuracy for epoch in history],
+    }
+
+
+def trained(model: Any, network: str, after: Callable[[Any], None]) -> list[Any]:
+    """Train a model as the paper does, but for fewer epochs; the history, by epoch."""
     from tnlayers.train.checkpoint import Checkpoint
     from tnlayers.train.config import TrainConfig
     from tnlayers.train.data import load
@@ -69,16 +88,8 @@ def record(network: str) -> dict[str, Any]:
         threads=1,
     )
     fabric = launch(config)
-    model = tnl.models.build("fc2", network=network, seed=SEED)
-    layer = model.fc1
-    looks = [look(layer, network)]
-
-    def after(epoch: Any) -> None:
-        looks.append(look(layer, network))
-        print(network, epoch.epoch, f"{epoch.test_accuracy:.4f}", looks[-1].entropies, flush=True)
-
     with tempfile.TemporaryDirectory() as folder:
-        history = fit(
+        return fit(
             fabric,
             model,
             DeviceData.put(load("mnist"), fabric.device, config.recipe),
@@ -89,11 +100,6 @@ def record(network: str) -> dict[str, Any]:
             progress=Silent(),
             on_epoch=after,
         )
-    return {
-        "at_most": [round(bond.bound, 4) for bond in looks[0].bonds],
-        "entropies": [[round(value, 4) for value in one.entropies] for one in looks],
-        "test_accuracy": [epoch.test_accuracy for epoch in history],
-    }
 
 
 def look(layer: Any, network: str) -> Spectra:

@@ -93,23 +93,14 @@ def tensorkrowch(cell: Cell) -> nn.Module:
     class Network(tk.TensorNetwork):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(name="mpo")
-            n = cell.cores
-            self.sites = []
+            n, self.sites = cell.cores, []
             for k in range(n):
                 axes = {"input": cell.in_modes[k], "output": cell.out_modes[k]}
-                axes = (
-                    ({"left": cell.ranks[k]} if k else {}) | axes | ({"right": cell.ranks[k + 1]} if k < n - 1 else {})
-                )
-                self.sites.append(
-                    tk.ParamNode(
-                        shape=tuple(axes.values()),
-                        axes_names=tuple(axes),
-                        name=f"core_({k})",
-                        network=self,
-                        init_method="randn",
-                        std=0.1,
-                    )
-                )
+                left, right = {"left": cell.ranks[k]} if k else {}, {"right": cell.ranks[k + 1]} if k < n - 1 else {}
+                axes = left | axes | right
+                shape = {"shape": tuple(axes.values()), "axes_names": tuple(axes)}
+                drawn = {"init_method": "randn", "std": 0.1}
+                self.sites.append(tk.ParamNode(**shape, **drawn, name=f"core_({k})", network=self))
             for a, b in pairwise(self.sites):
                 a["right"] ^ b["left"]
             names = tuple(f"site_({k})" for k in range(n))

@@ -7,7 +7,7 @@ which double precision can afford to compute for comparison, while the contender
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -109,9 +109,7 @@ def torch_subject(name: str, module: nn.Module, given: Given) -> Subject:
     """A torch module as a subject."""
     cell, x = given.cell, given.x
     parameters = cores_of(name, module, cell)
-    with torch.no_grad():
-        for core, view in parameters.items():
-            view(False).copy_(given.cores[core].reshape(view(False).shape))
+    _set_cores(parameters, given)
 
     def run(x: Tensor, grad_y: Tensor) -> Any:
         if cell.mode == "forward":
@@ -146,10 +144,16 @@ def torch_subject(name: str, module: nn.Module, given: Given) -> Subject:
         return memory(lambda: run(x, given.grad_y), [x, *module.parameters()], result=result)
 
     def part(rows: int) -> Any:
-        few = x.detach()[:rows].requires_grad_(cell.mode == "training")
-        return run(few, given.grad_y[:rows])
+        return run(x.detach()[:rows].requires_grad_(cell.mode == "training"), given.grad_y[:rows])
 
     return Subject(call=lambda: run(x, given.grad_y), answer=answer if parameters else None, memory=watched, rows=part)
+
+
+@torch.no_grad()
+def _set_cores(parameters: Mapping[str, Callable[[bool], Tensor]], given: Given) -> None:
+    """Every subject starts from the same numbers."""
+    for core, view in parameters.items():
+        view(False).copy_(given.cores[core].reshape(view(False).shape))
 
 
 def cores_of(name: str, module: nn.Module, cell: Cell) -> dict[str, Callable[[bool], Tensor]]:

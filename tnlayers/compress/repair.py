@@ -136,12 +136,7 @@ def repair(
         original = deepcopy(teacher).to(fabric.device).eval().requires_grad_(False)
         pupil = Pupil(model=runnable, teacher=original, distance=distance, fabric=fabric, step=step)
         best = Best(model, lambda: pupil.measured(chosen))
-        began, after = best.distance, None
-        if began == float("inf"):
-            raise TNLayersError(
-                "The outputs of the model or of the teacher are NaN or infinite on these batches: there is nothing to "
-                "come closer to. Look at the batches and at both models' weights."
-            )
+        began, after = _finite(best.distance), None
         fitted: dict[str, tuple[float, float]] = {}
         skipped: dict[str, str] = {}
         if sweeps:
@@ -160,6 +155,16 @@ def repair(
         kept=best.kept,
         delivered=best.distance,
     )
+
+
+def _finite(distance: float) -> float:
+    """The distance that a model begins with, which must be a number."""
+    if distance == float("inf"):
+        raise TNLayersError(
+            "The outputs of the model or of the teacher are NaN or infinite on these batches: there is nothing to "
+            "come closer to. Look at the batches and at both models' weights."
+        )
+    return distance
 
 
 @contextmanager
