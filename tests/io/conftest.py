@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+import tnlayers as tnl
+
 
 @pytest.fixture
 def fresh():
@@ -44,3 +46,12 @@ def assert_same():
             assert found[name].tobytes() == array.tobytes(), name
 
     return check
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """The bytes of a small file, its arrays, and a folder to write to."""
+    folder = tmp_path_factory.mktemp("small")
+    layer = tnl.build("mpo(in=2x2, out=2x1, bias=true, bond=2)", backend="numpy", seed=0)
+    tnl.save(layer, folder / "layer")
+    return (folder / "layer").read_bytes(), {**layer.cores, "bias": layer.bias}, folder
