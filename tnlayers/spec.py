@@ -50,6 +50,11 @@ class Spec:
         lowered: The graphs of a layer that was loaded from a file, which stand in for what its network function would
             declare; not part of equality. Empty for a spec that was written.
         notes: What was adjusted; not part of equality.
+
+    Example:
+        >>> made = spec("mpo(bond=8)", 784, 256)
+        >>> made.in_modes, made.parameters, spec(str(made)) == made
+        ((4, 7, 7, 4), 3840, True)
     """
 
     network: str

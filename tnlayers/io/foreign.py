@@ -108,6 +108,12 @@ def from_torchtt(arrays: Arrays, *, prefix: str = "", backend: str = "torch") ->
 
     Raises:
         TNLayersError: If there are no such cores, or they do not make a chain.
+
+    Example:
+        >>> import numpy as np, tnlayers as tnl
+        >>> cores = {"cores.0": np.ones((1, 2, 4, 3)), "cores.1": np.ones((3, 5, 7, 1))}
+        >>> tnl.io.from_torchtt(cores, backend="numpy")
+        NumpyLinear('mpo(in=4x7, out=2x5, bond=3)')
     """
     return _layer(TORCHTT, arrays, prefix, backend)
 
@@ -129,6 +135,12 @@ def from_torch_mpo(
 
     Raises:
         TNLayersError: If there are no such cores, or they do not fit the modes.
+
+    Example:
+        >>> import numpy as np, tnlayers as tnl
+        >>> cores = {"cores.0": np.ones((1 * 2, 3 * 4)), "cores.1": np.ones((3 * 5, 1 * 7))}
+        >>> tnl.io.from_torch_mpo(cores, (4, 7), (2, 5), backend="numpy")
+        NumpyLinear('mpo(in=4x7, out=2x5, bond=3)')
     """
     return _layer(TORCH_MPO, arrays, prefix, backend, (tuple(in_modes), tuple(out_modes)))
 
@@ -151,6 +163,12 @@ def from_deeplearning_mpo(
 
     Raises:
         TNLayersError: If there are no such cores, or they do not fit the modes.
+
+    Example:
+        >>> import numpy as np, tnlayers as tnl
+        >>> cores = {"mat_core_1": np.ones((2 * 3, 1 * 4)), "mat_core_2": np.ones((5 * 1, 3 * 7))}
+        >>> tnl.io.from_deeplearning_mpo(cores, (4, 7), (2, 5), backend="numpy")
+        NumpyLinear('mpo(in=4x7, out=2x5, bond=3)')
     """
     return _layer(DEEPLEARNING_MPO, arrays, prefix, backend, (tuple(in_modes), tuple(out_modes)))
 

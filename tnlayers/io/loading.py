@@ -61,6 +61,14 @@ def header(path: str | Path) -> Header:
 
     Raises:
         TNLayersError: As for `load`.
+
+    Example:
+        >>> import tempfile, tnlayers as tnl
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tnl.save(tnl.build("mpo(in=4x7, out=2x5, bond=3)", backend="numpy"), f"{folder}/layer.safetensors")
+        ...     found = tnl.io.header(f"{folder}/layer.safetensors")
+        >>> found.object, found.backend, str(found.layers[0].spec)
+        ('layer', 'numpy', 'mpo(in=4x7, out=2x5, bond=3)')
     """
     return _read(Path(path))[0]
 

@@ -77,6 +77,11 @@ def describe(name: str, *, network: str = "mpo") -> ModelReport:
 
     Raises:
         TNLayersError: If the model or the network is unknown.
+
+    Example:
+        >>> report = describe("fc2", network="mpo")
+        >>> report.replaced, round(report.rho, 4)
+        ({'mpo': 15584, 'dense': 203264}, 0.0767)
     """
     entry = find(name)
     kind = network_kind(network)

@@ -37,7 +37,12 @@ class Entry:
 
 
 def names() -> tuple[str, ...]:
-    """The models of the paper's tables and figures; `find` knows ResNets of other depths and widths too."""
+    """The models of the paper's tables and figures; `find` knows ResNets of other depths and widths too.
+
+    Example:
+        >>> names()[:4]
+        ('fc2', 'lenet5', 'vgg16', 'vgg19')
+    """
     depths = (f"resnet{depth}" for depth in resnet.DEPTHS)
     return ("fc2", "lenet5", "vgg16", "vgg19", *depths, "resnet56-unit", *densenet.ROWS, densenet.WITH_CONV)
 

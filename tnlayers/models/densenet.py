@@ -72,6 +72,12 @@ class DenseNet(nn.Sequential):
 
     Shape:
         Images (N, 3, 32, 32), logits (N, 10).
+
+    Example:
+        >>> with torch.device("meta"):  # nothing is drawn
+        ...     model = DenseNet("densenet40-12", "mpo")
+        >>> model.fc.spec.in_features
+        448
     """
 
     def __init__(self, name: str = "densenet40-12", network: str = "mpo") -> None:

@@ -25,6 +25,11 @@ class FC2(nn.Module):
 
     Shape:
         Images (N, 1, 28, 28), or any (N, ...) of 784 numbers each; logits (N, 10).
+
+    Example:
+        >>> model = FC2("mpo(bond=8)")
+        >>> model(torch.zeros(2, 1, 28, 28)).shape, model.fc1.spec.bond_dim
+        (torch.Size([2, 10]), 8)
     """
 
     name = "fc2"

@@ -26,6 +26,11 @@ class LeNet5(nn.Module):
 
     Shape:
         Images (N, 1, 28, 28), logits (N, 10).
+
+    Example:
+        >>> model = LeNet5("mpo")
+        >>> model(torch.zeros(2, 1, 28, 28)).shape, model.fc1.spec.in_modes
+        (torch.Size([2, 10]), (2, 5, 6, 2))
     """
 
     name = "lenet5"

@@ -104,6 +104,11 @@ class ResNet(nn.Sequential):
 
     Raises:
         TNLayersError: If the depth is none of 6n + 2, or the unit variant has another width than 4.
+
+    Example:
+        >>> model = ResNet(20, "mpo", width=1)
+        >>> len(model.stage1), model.fc.spec.in_features
+        (3, 64)
     """
 
     def __init__(self, depth: int = 20, network: str = "mpo", *, width: int = 4, unit: bool = False) -> None:
