@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.gates import MODES, State, rnn_mode
 from tnlayers_backends.torch.linear import TNLinear
 from tnlayers_backends.torch.projections import Network, networks_of, projection
+
+_Cell = TypeVar("_Cell", nn.LSTMCell, nn.GRUCell, nn.RNNCell)
 
 
 class TNRecurrentCell(nn.Module):
@@ -75,10 +78,16 @@ class TNRecurrentCell(nn.Module):
         """The bias of the hidden state's projection."""
         return self.hh.bias
 
-    def _copy_to(self, dense: nn.RNNCellBase) -> None:
-        with torch.no_grad():
-            for name, parameter in dense.named_parameters():
-                parameter.copy_(getattr(self, name))
+    def _settings(self) -> dict[str, Any]:
+        """What a cell of torch that computes the same is made with, beside its sizes."""
+        weight = self.weight_ih
+        return {"bias": self.bias, "device": weight.device, "dtype": weight.dtype}
+
+    @torch.no_grad()
+    def _copied_to(self, dense: _Cell) -> _Cell:
+        for name, parameter in dense.named_parameters():
+            parameter.copy_(getattr(self, name))
+        return dense
 
     def _step(self, x: Tensor, state: State) -> State:
         return MODES[self.mode].step(self.ih(x), self.hh(state[0]), state)
@@ -115,10 +124,7 @@ class TNLSTMCell(TNRecurrentCell):
 
     def to_cell(self) -> nn.LSTMCell:
         """An `nn.LSTMCell` that computes the same, with parameters of its own."""
-        weight = self.weight_ih
-        dense = nn.LSTMCell(self.input_size, self.hidden_size, self.bias, weight.device, weight.dtype)
-        self._copy_to(dense)
-        return dense
+        return self._copied_to(nn.LSTMCell(self.input_size, self.hidden_size, **self._settings()))
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """One step: the new hidden state and cell state, (batch, hidden_size) each.
@@ -161,10 +167,7 @@ class TNGRUCell(_HiddenState):
 
     def to_cell(self) -> nn.GRUCell:
         """An `nn.GRUCell` that computes the same, with parameters of its own."""
-        weight = self.weight_ih
-        dense = nn.GRUCell(self.input_size, self.hidden_size, self.bias, weight.device, weight.dtype)
-        self._copy_to(dense)
-        return dense
+        return self._copied_to(nn.GRUCell(self.input_size, self.hidden_size, **self._settings()))
 
 
 class TNRNNCell(_HiddenState):
@@ -200,8 +203,5 @@ class TNRNNCell(_HiddenState):
 
     def to_cell(self) -> nn.RNNCell:
         """An `nn.RNNCell` that computes the same, with parameters of its own."""
-        weight = self.weight_ih
-        sizes = (self.input_size, self.hidden_size, self.bias, self.nonlinearity)
-        dense = nn.RNNCell(*sizes, weight.device, weight.dtype)
-        self._copy_to(dense)
-        return dense
+        own = self._settings() | {"nonlinearity": self.nonlinearity}
+        return self._copied_to(nn.RNNCell(self.input_size, self.hidden_size, **own))
