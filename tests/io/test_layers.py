@@ -8,6 +8,7 @@ import pytest
 import torch
 from oracle import assert_close, oracle_forward, terms_of
 from specs import MARKET, market
+from torch import nn
 
 import tnlayers as tnl
 from tnlayers.backends import installed
@@ -206,4 +207,31 @@ def test_weights_of_a_loaded_layer_are_close_to_the_oracle(tmp_path):
 def test_what_is_no_layer_is_not_saved(tmp_path, thing):
     with pytest.raises(tnl.TNLayersError, match="Give a layer of"):
         tnl.save(thing, tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_layers_that_a_file_could_not_bring_back_are_refused(tmp_path):
+    class Mine(tnl.nn.TNLinear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    layer = Mine(12, 10, network="mpo(cores=2)")
+    for thing in (layer, nn.Sequential(layer)):
+        with pytest.raises(tnl.TNLayersError, match=r"Mine is no layer that tnlayers could put together again"):
+            tnl.save(thing, tmp_path / "x")
+    with torch.device("meta"):
+        empty = tnl.nn.TNLinear(12, 10, network="mpo(cores=2)")
+    with pytest.raises(tnl.TNLayersError, match=r"on meta .* cannot be saved"):
+        tnl.save(empty, tmp_path / "x")
+    mixed = tnl.nn.TNLinear(12, 10, network="mpo(cores=2)")
+    mixed.core_1.data = mixed.core_1.data.double()
+    with pytest.raises(tnl.TNLayersError, match="different dtypes: float32, float64"):
+        tnl.save(mixed, tmp_path / "x")
+
+    class Extra(nn.Module):
+        def get_extra_state(self):
+            return {"epoch": 3}
+
+    with pytest.raises(tnl.TNLayersError, match=r"'_extra_state' .* is a dict, not a tensor"):
+        tnl.save(Extra(), tmp_path / "x")
     assert not list(tmp_path.iterdir())

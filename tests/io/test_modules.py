@@ -266,33 +266,6 @@ def test_what_is_one_tensor_is_stored_once_and_is_one_again(tmp_path):
     assert len(list(twin.parameters())) == len(list(model.parameters()))
 
 
-def test_layers_that_a_file_could_not_bring_back_are_refused(tmp_path):
-    class Mine(tnl.nn.TNLinear):
-        def forward(self, x):
-            return 2 * super().forward(x)
-
-    layer = Mine(12, 10, network="mpo(cores=2)")
-    for thing in (layer, nn.Sequential(layer)):
-        with pytest.raises(tnl.TNLayersError, match=r"Mine is no layer that tnlayers could put together again"):
-            tnl.save(thing, tmp_path / "x")
-    with torch.device("meta"):
-        empty = tnl.nn.TNLinear(12, 10, network="mpo(cores=2)")
-    with pytest.raises(tnl.TNLayersError, match=r"on meta .* cannot be saved"):
-        tnl.save(empty, tmp_path / "x")
-    mixed = tnl.nn.TNLinear(12, 10, network="mpo(cores=2)")
-    mixed.core_1.data = mixed.core_1.data.double()
-    with pytest.raises(tnl.TNLayersError, match="different dtypes: float32, float64"):
-        tnl.save(mixed, tmp_path / "x")
-
-    class Extra(nn.Module):
-        def get_extra_state(self):
-            return {"epoch": 3}
-
-    with pytest.raises(tnl.TNLayersError, match=r"'_extra_state' .* is a dict, not a tensor"):
-        tnl.save(Extra(), tmp_path / "x")
-    assert not list(tmp_path.iterdir())
-
-
 @torch_blames_itself
 def test_of_a_compiled_model_the_model_is_saved(tmp_path):
     model = tnl.models.build("fc2", network="mpo(bond=2)", seed=0)
