@@ -68,7 +68,7 @@ def route(wiring: Wiring, places: Sequence[Point], prefix: str = "") -> Routed:
         for leg in _legs(stubs, up, places[vertex], wiring.vertices[vertex].radius, room)
     )
     sizes = {
-        k: _size_label(wire, curve, wiring, room)
+        k: _size_label(wire, curve, room)
         for k, (wire, curve) in enumerate(zip(wiring.wires, curves, strict=True))
         if not wire.hyper
     }
@@ -85,7 +85,7 @@ def _wires(wiring: Wiring, places: Sequence[Point], room: Room) -> tuple[Curve, 
         a, b = pair
         offset = (drawn[pair] - (alike[pair] - 1) / 2) * _FAN
         drawn[pair] += 1
-        curve = _loop(wiring, places, a, room) if a == b else _wire(wire, (a, b), places, offset, room)
+        curve = _loop(wiring, places, a) if a == b else _wire(wire, (a, b), places, offset, room)
         room.add_line(bezier(curve), wire_width(wire.size))
         curves.append(curve)
     return tuple(curves)
@@ -111,7 +111,7 @@ def _bent(start: Point, end: Point, bend: float) -> Curve:
     return p, (q[0] + dx, q[1] + dy), (r[0] + dx, r[1] + dy), s
 
 
-def _loop(wiring: Wiring, places: Sequence[Point], vertex: int, room: Room) -> Curve:
+def _loop(wiring: Wiring, places: Sequence[Point], vertex: int) -> Curve:
     """A wire from a core back to itself, in the widest gap between its neighbours and its open legs."""
     x, y = places[vertex]
     taken = [atan2(places[u][1] - y, places[u][0] - x) for u in wiring.neighbours[vertex]]
@@ -160,7 +160,7 @@ def _leg(stub: Stub, up: bool, lean: float, length: float, centre: Point, radius
     return Leg(stub, straight(centre, end), Text(at=beside, text=text, size=_TEXT))
 
 
-def _size_label(wire: Wire, curve: Curve, wiring: Wiring, room: Room) -> Text:
+def _size_label(wire: Wire, curve: Curve, room: Room) -> Text:
     """The size of a bond beside the part of it that is not hidden by its cores."""
     points = bezier(curve)
     ends = [room.discs[v] for v in wire.ends]

@@ -174,7 +174,7 @@ class TNMultiheadAttention(nn.Module):
         if is_causal and key_padding_mask is None and not need_weights:
             y, weights = functional.scaled_dot_product_attention(q, k, v, None, dropout, is_causal=True), None
         else:
-            mask = _mask(q, k, attn_mask, key_padding_mask)
+            mask = _mask(q, attn_mask, key_padding_mask)
             y, weights = _attend(q, k, v, mask, dropout, need_weights)
         y = self.out_proj(y.transpose(1, 2).flatten(2))  # (batch, length, embed_dim)
         if weights is not None and average_attn_weights:
@@ -191,7 +191,7 @@ class TNMultiheadAttention(nn.Module):
         return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, batch_first={self.batch_first}"
 
 
-def _mask(q: Tensor, k: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None) -> Tensor | None:
+def _mask(q: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None) -> Tensor | None:
     """What is added to the scores (batch, heads, length, source), or None."""
     batch, heads = q.shape[:2]
     total: Tensor | None = None
