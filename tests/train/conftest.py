@@ -61,16 +61,16 @@ def small_model():
 
 @pytest.fixture
 def start_training(tmp_path):
-    """A starter of training in a process of its own, which can be killed."""
+    """A starter of training in a process of its own, or by a launcher of several, which can be killed."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "CUDA_VISIBLE_DEVICES": ""}
     started = []
 
-    def start(**settings):
+    def start(*launcher, **settings):
         text = "{" + ", ".join(f"{key}: {str(value)!r}" for key, value in settings.items()) + "}"
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", str(script), text],
+            [sys.executable, "-W", "error", *launcher, str(script), text],
             env=environment,
             cwd=tmp_path,
             stdout=subprocess.PIPE,

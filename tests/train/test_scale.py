@@ -24,6 +24,7 @@ SETTINGS = {
     "threads": 1,
     "accelerator": "cpu",
 }
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
 @pytest.fixture(autouse=True)
@@ -48,11 +49,11 @@ def finish(process):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["fc2", "lenet5"])
-def test_two_processes_follow_the_curve_of_one(tmp_path, start_training, model):
+@pytest.mark.parametrize(("model", "launcher"), [("fc2", TORCHRUN), ("lenet5", ())], ids=["torchrun", "fabric"])
+def test_two_processes_follow_the_curve_of_one(tmp_path, start_training, model, launcher):
     """In 64 bits, as training amplifies rounding; the sums of the losses are in 32."""
     settings = {**SETTINGS, "model": model, "precision": "64-true", "out": tmp_path}
-    finish(start_training(**settings, name="pair", devices=2, strategy="ddp"))
+    finish(start_training(*launcher, **settings, name="pair", devices=2, strategy="ddp"))
     single = losses(start(**settings, name="single"))
     assert losses(tmp_path / "pair") == pytest.approx(single, rel=1e-6)
     assert losses(start(**settings, name="other", seed=1)) != pytest.approx(single, rel=1e-6)

@@ -158,8 +158,8 @@ def _print(jobs: list[Job], chosen: list[Job], budget: float) -> None:
         )
     total = sum(job.minutes for job in jobs)
     console.print(
-        f"{len(jobs)} runs are missing, about {total:,.0f} minutes here; {len(chosen)} of them are begun in a budget "
-        f"of {budget:,.0f} minutes.",
+        f"{len(jobs)} runs are missing, about {total:,.0f} minutes here; a budget of {budget:g} minutes begins "
+        f"{len(chosen)} of them.",
         soft_wrap=True,
     )
     if otherwise := [job for job in jobs if job.otherwise]:

@@ -22,12 +22,12 @@ run on one core here. **Estimated** are the hours on one GPU:
     hours per run    = steps per epoch x epochs x seconds per step / 3600
 
 Flops are counted (the table of the structure above), 3 stands for forward and backward. Steps per epoch are 600 on
-MNIST and 500 on CIFAR-10, epochs 500 and 325. The rate is an assumption with this source: the README of
-github.com/KellerJordan/cifar10-airbench measures a standard training of ResNet-18 on CIFAR-10 at 32.3 Pflop in 7
-minutes of one NVIDIA A100, 77 Tflop/s, and a tuned one at 0.36 Pflop in 3.8 seconds, 94 Tflop/s, both in half
-precision and large batches; a quarter of that is taken here for batches of 100 and narrower layers. 60 microseconds
-is a guess at launching a module's kernels forward, backward and in the optimizer, 1 ms at the batch, the loss and
-the rest. The sum may be off by a factor of two or three either way.
+MNIST and 500 on CIFAR-10 where nothing is held out, epochs 500 and 325. The rate is an assumption with this source:
+the README of github.com/KellerJordan/cifar10-airbench measures a standard training of ResNet-18 on CIFAR-10 at 32.3
+Pflop in 7 minutes of one NVIDIA A100, 77 Tflop/s, and a tuned one at 0.36 Pflop in 3.8 seconds, 94 Tflop/s, both in
+half precision and large batches; a quarter of that is taken here for batches of 100 and narrower layers. 60
+microseconds is a guess at launching a module's kernels forward, backward and in the optimizer, 1 ms at the batch, the
+loss and the rest. The sum may be off by a factor of two or three either way.
 """
 
 _UNMEASURED = "No run on a GPU is stored here: the hours are the estimate as it stands, nothing of them is measured.\n"
