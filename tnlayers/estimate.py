@@ -7,7 +7,7 @@ ranks programs and chunk sizes; the counts that a plan states are exact and do n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 
 from tnlayers.backward import sweep
 from tnlayers.chain import Chain, chain
@@ -87,9 +87,17 @@ class Estimator:
         registers = (*step.registers, self.program.operands + number)
         entries = [self.contraction.elements(self.program.indices[register]) for register in registers]
         cached = self.itemsize * sum(entries) <= machine.cache_bytes
-        moved = machine.move(sum(entries), self.itemsize, cached=cached, fresh=True) + machine.seconds_per_call
+        # Each pass reads two of the three arrays and writes the third, which is new.
+        move = partial(machine.move, itemsize=self.itemsize, cached=cached)
+        written = entries if passes == 3 else entries[-1:]
+        moved = passes * move(sum(entries)) + sum(move(n, fresh=True) - move(n) for n in written)
         arithmetic = machine.product(step.sizes) if isinstance(step, Multiply) else 0.0
-        return passes * (arithmetic + moved) + self._recorded + min(passes, 2) * self._copies(number, entries)
+        return (
+            passes * (arithmetic + machine.seconds_per_call)
+            + moved
+            + self._recorded
+            + min(passes, 2) * self._copies(number, entries)
+        )
 
     def _copies(self, number: int, entries: list[int]) -> float:
         step = self.program.steps[number]
