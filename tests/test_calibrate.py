@@ -96,7 +96,8 @@ def test_calls_are_measured_as_they_are_counted(monkeypatch):
     seconds = {"layer": 5e-6, "training": 3e-5, "recorded": 7e-6, "function": 4e-5, "chunk_call": 6e-6, "call": 2e-6}
     own = {f"seconds_per_{name}": value for name, value in seconds.items()}
     free = {field.name: 1e30 for field in fields(Machine) if field.name.endswith("bytes_per_second")}
-    truth = replace(Machine(), **own, **free, flops_per_second=1e30, seconds_per_matrix=1e-30, seconds_per_sum=1e-30)
+    names = ("seconds_per_product", "seconds_per_matrix", "seconds_per_sum")
+    truth = replace(Machine(), **own, **free, flops_per_second=1e30, **dict.fromkeys(names, 1e-30))
 
     def estimated(objective, like, cores, rows=1, chunk=None):
         plan = calls._layer(like, cores, rows, objective, chunk).plan_for(rows)
@@ -135,9 +136,22 @@ def test_a_processor_without_rates_in_half_precision_has_those_of_single(kept):
     single, half = (replace(Machine(), flops_per_second=rate) for rate in (1e12, 9e12))
     keep(kept, single)
     assert calibrate.machine("cpu", "bfloat16") == single
-    keep(calibrate.machine_file("cpu", "float16"), half)
+    keep(calibrate.machine_file("cpu", "bfloat16"), half)
     assert calibrate.machine("cpu", "bfloat16") == half
-    assert calibrate.machine("cpu", "float64") == single
+    assert calibrate.machine("cpu", "float64") == calibrate.machine("cpu", "float16") == single
+
+
+def test_matrices_that_are_written_out_along_a_stack_are_paid_for(kept):
+    half = calibrate.machine_file("cpu", "bfloat16")
+    asked = {"batch": 128, "objective": "training", "dtype": "bfloat16"}
+    keep(half, replace(Machine(), flops_per_second=1e12))
+    before = tnl.plan(SPEC, **asked)
+    cheap = before.seconds
+    assert any(link.spread for link in before.sweep.chain.links)
+    keep(half, replace(Machine(), flops_per_second=1e12, repeated_bytes_per_second=1e7))
+    after = tnl.plan(SPEC, **asked)
+    assert after != before
+    assert cheap < after.seconds < before.seconds
 
 
 def test_plans_for_a_gpu_make_few_large_calls(kept):

@@ -3,6 +3,8 @@
 import pytest
 import torch
 from oracle import assert_close
+from tnlayers_backends.torch.ops import OPS
+from tnlayers_backends.torch.pieces import total_like
 from torch import nn
 from torch_cases import (
     CASES,
@@ -106,3 +108,22 @@ def test_lazily_conjugated_inputs():
     x = vectors(layer, 4).conj()
     assert x.is_conj()
     assert_forward(layer, layer(x), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("swapped", [(), ("left",), ("right",), ("left", "right")])
+def test_a_matrix_and_a_stack_in_any_order_of_memory(dtype, swapped):
+    """Products and their sums over the stack, of operands as they stand in memory and transposed."""
+    random = torch.Generator().manual_seed(0)
+
+    def integers(name, *shape):  # exact in every dtype
+        shape = (*shape[:-2], shape[-1], shape[-2]) if name in swapped else shape
+        array = torch.randint(-3, 4, shape, generator=random).to(dtype)
+        return array.mT if name in swapped else array
+
+    matrix, stack, other = integers("left", 5, 4), integers("right", 3, 4, 6), integers("left", 3, 5, 4)
+    out = torch.empty(3, 5, 6, dtype=dtype)
+    for product in (OPS.matmul(matrix, stack), OPS.matmul_into(out, matrix, stack), OPS.matmul(stack.mT, matrix.mT).mT):
+        assert torch.equal(product.double(), matrix.double() @ stack.double())
+    total = total_like(torch.ones(5, 6, dtype=dtype)) + 1
+    assert torch.equal(OPS.add_product(total, other, stack).double(), 1 + (other.double() @ stack.double()).sum(0))

@@ -37,7 +37,8 @@ def machine_file(device: str = "cpu", dtype: str = "float32") -> Path:
     """
     parts = ["machine", platform.node() or "unnamed"]
     parts += [re.sub(r"[^A-Za-z0-9]+", "-", device)] if device != "cpu" else []
-    parts += ["half"] if dtype in HALVES else []
+    if dtype in HALVES:  # a GPU multiplies both at one rate, a processor one of them as single precision perhaps
+        parts.append(dtype if device == "cpu" else "half")
     return cache_folder() / f"{'-'.join(parts)}.json"
 
 

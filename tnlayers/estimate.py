@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from functools import cached_property, partial
 
 from tnlayers.backward import sweep
-from tnlayers.chain import Chain, chain
+from tnlayers.chain import Chain, Link, chain
 from tnlayers.lower import Contraction
 from tnlayers.machine import Machine
 from tnlayers.memory import KEPT_BYTES, PREPARED_LIMIT, prepared_bytes
 from tnlayers.program import Multiply, Program, View
+
+_AUTOGRAD = 4  # times as long to write out a transposed matrix: half precision under autograd alone
 
 
 class Estimator:
@@ -142,6 +144,7 @@ class Estimator:
                 rows * link.after, self.itemsize, cached=cached and k < last, fresh=fresh or k == last
             )
             total += self._permutes(rows * link.before, link.state) if link.state.copies else 0.0
+            total += self._repeats(link, batch, rows)
         if found.arrange is not None and found.arrange.copies:
             total += self._permutes(rows * found.links[-1].after, found.arrange)
         return total
@@ -162,11 +165,18 @@ class Estimator:
                 near = cached and 2 * self.itemsize * each <= machine.cache_bytes
                 total += machine.move(each, self.itemsize, cached=near, fresh=True) + call
                 total += machine.move(each, self.itemsize, cached=near)
+            elif link.spread:  # both operands are gathered, and their product is added
+                total += machine.repeat(rows * (link.before + link.after), self.itemsize)
+            total += self._repeats(link, batch, rows) * (2 if again else _AUTOGRAD if fresh else 1)
             total += machine.move(rows * link.before, self.itemsize, cached=cached and k > 0, fresh=fresh or k == 0)
             total += self._permutes(rows * link.before, link.state) if link.state.order is not None else 0.0
         if found.arrange is not None and found.arrange.copies:
             total += self._permutes(rows * found.links[-1].after, found.arrange)
         return total
+
+    def _repeats(self, link: Link, batch: int, rows: int) -> float:
+        """Writing out the matrix for each of a stack."""
+        return self.machine.repeat(link.sizes(batch, rows)[0] * link.matrix, self.itemsize) if link.spread else 0.0
 
     @property
     def _recorded(self) -> float:

@@ -19,6 +19,9 @@ Sizes: TypeAlias = tuple[int, int, int, int]
 # Entries at a stretch for which the rates of permuted copies hold; a shorter stretch takes as long as one of these.
 STRETCH = 16
 
+# Bytes a second of work that is not done.
+FREE = 1e30
+
 # The dtypes that GPUs have products of their own for.
 HALVES = ("float16", "bfloat16")
 
@@ -39,6 +42,8 @@ class Machine:
         permuted_bytes_per_second: Copying in another order of axes, bytes read and written together, `STRETCH` entries
             at a stretch.
         cached_permuted_bytes_per_second: The same within the cache.
+        repeated_bytes_per_second: Writing out what a batched product takes: a matrix repeated along the stack, a stack
+            gathered for a sum. `FREE` where strides serve.
         cache_bytes: How much one core keeps at hand.
         seconds_per_layer: Applying a layer without gradients, beside its operations.
         seconds_per_training: Applying a layer and going back through it, beside its operations.
@@ -46,6 +51,7 @@ class Machine:
         seconds_per_call: One operation of the framework, with the views around it.
         seconds_per_chunk_call: The same in a chunk, into memory that is kept.
         seconds_per_recorded: What autograd adds to an operation with a core, forward and backward together.
+        seconds_per_product: What a product takes before its arithmetic, if it is not tiny.
         seconds_per_matrix: Each matrix of a stack in a product.
         seconds_per_sum: Each matrix of a stack whose product is added to one sum.
     """
@@ -58,6 +64,7 @@ class Machine:
     fresh_bytes: int = 2**25
     permuted_bytes_per_second: float = 3.5e9
     cached_permuted_bytes_per_second: float = 14e9
+    repeated_bytes_per_second: float = FREE
     cache_bytes: int = 2**21
     seconds_per_layer: float = 1.2e-5
     seconds_per_training: float = 3e-5
@@ -65,6 +72,7 @@ class Machine:
     seconds_per_call: float = 4e-6
     seconds_per_chunk_call: float = 8e-6
     seconds_per_recorded: float = 1.5e-5
+    seconds_per_product: float = 1e-9
     seconds_per_matrix: float = 5e-8
     seconds_per_sum: float = 9e-7
 
@@ -77,7 +85,8 @@ class Machine:
         """Seconds of the arithmetic of one product of sizes (batch, rows, summed, columns)."""
         batch, rows, summed, columns = sizes
         full = 2.0 * batch * (rows + self.side) * (summed + self.side) * (columns + self.side)
-        return full / self.flops_per_second + (batch * self.seconds_per_matrix if batch > 1 else 0.0)
+        stacked = batch * self.seconds_per_matrix if batch > 1 else 0.0
+        return full / self.flops_per_second + self.seconds_per_product + stacked
 
     def summed_product(self, sizes: Sizes) -> float:
         """Seconds of a stack of products that are added up into one matrix."""
@@ -90,6 +99,11 @@ class Machine:
         cached = moved <= self.cache_bytes
         rate = self.cached_permuted_bytes_per_second if cached else self.permuted_bytes_per_second
         return moved / rate * max(1.0, STRETCH / stretch)
+
+    def repeat(self, entries: int, itemsize: int) -> float:
+        """Seconds of writing out entries for a batched product, next to none where strides serve."""
+        moved, rate = itemsize * entries, self.repeated_bytes_per_second
+        return moved / (self.fresh_bytes_per_second if rate < FREE and moved >= self.fresh_bytes else rate)
 
     def move(self, entries: int, itemsize: int, *, cached: bool, fresh: bool = False) -> float:
         """Seconds of reading or writing entries once."""

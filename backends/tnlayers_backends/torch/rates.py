@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from tnlayers.errors import TNLayersError
-from tnlayers.machine import Machine
+from tnlayers.machine import FREE, Machine
 from tnlayers_backends.torch.ops import OPS
+from tnlayers_backends.torch.pieces import total_like
 from tnlayers_backends.torch.rates_calls import with_calls
 from tnlayers_backends.torch.rates_cuda import measure_cuda
 
@@ -22,6 +23,7 @@ _LARGE = 2**24  # entries: 64 MiB of float32, beyond most caches
 _LARGEST = 2**26  # beyond one core's share of the largest caches
 _SMALL = 2**16  # entries: 256 KiB of float32, within them
 _SECONDS = 0.08  # spent on each rate
+_NOISE = 0.1  # a difference of times is none below this share
 
 
 def measure(device: torch.device | str = "cpu", dtype: str = "float32") -> Machine:
@@ -57,7 +59,8 @@ def measure_cpu(dtype: torch.dtype) -> Machine:
     tiny = ones.new_zeros(4, 4)
     call = _shortest(lambda: OPS.matmul(OPS.reshape(tiny, (2, 8)), OPS.reshape(tiny, (8, 2))))
     stack, small = 512, ones.new_zeros(512, 8, 8)
-    matrix, out, total = ones.new_zeros(8, 8), ones.new_zeros(512, 8, 8), ones.new_zeros(8, 8)
+    matrix, out = ones.new_zeros(8, 8), ones.new_zeros(512, 8, 8)
+    total = total_like(matrix)
     stacked = _shortest(lambda: OPS.matmul_into(out, matrix, small)) / stack
     summed = _shortest(lambda: OPS.add_product(total, out, small)) / stack
     machine = Machine(
@@ -68,7 +71,9 @@ def measure_cpu(dtype: torch.dtype) -> Machine:
         fresh_bytes_per_second=ones.itemsize * _LARGE / _shortest(lambda: ones.new_ones(_LARGE)),
         permuted_bytes_per_second=_permuted(ones, _LARGE // 2),
         cached_permuted_bytes_per_second=_permuted(ones, _SMALL),
+        repeated_bytes_per_second=_repeated(ones),
         seconds_per_call=call,
+        seconds_per_product=max(_product(ones, 16, 32, 16) - _product(ones, 2, 8, 2), 1e-9),
         seconds_per_matrix=stacked,
         seconds_per_sum=max(summed, stacked),
     )
@@ -104,6 +109,15 @@ def _permuted(like: Tensor, entries: int) -> float:
     array = OPS.permute(like.new_ones(16, entries // 256, 16), (2, 1, 0))
     out = like.new_ones(array.shape)
     return 2 * like.itemsize * entries / _shortest(lambda: OPS.copy_into(out, array))
+
+
+def _repeated(like: Tensor) -> float:
+    """Bytes a second of writing out a matrix for each of a stack, if that is what a product does."""
+    matrix, stack, out = like.new_ones(64, 1024), like.new_ones(16, 1024, 64), like.new_ones(16, 64, 64)
+    written = matrix.expand(16, -1, -1).contiguous()
+    apart = _shortest(lambda: OPS.matmul_into(out, written, stack))
+    extra = _shortest(lambda: OPS.matmul_into(out, matrix, stack)) - apart
+    return written.nbytes / extra if extra > _NOISE * apart else FREE
 
 
 def _shortest(run: Callable[[], object]) -> float:
