@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,31 @@ def test_network_types_hold_no_arrays(file):
 )
 def test_what_is_left_of_running_imports_no_arrays(name):
     assert not {"numpy", "tensornetwork", "torch", "jax"} & set(imports(ROOT / f"{name}.py"))
+
+
+def loaded(file, modules):
+    """The modules that a file imports as it is loaded, not when one of its functions runs."""
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in modules else node.module for name in inside)
+
+
+def test_there_are_no_cycles_of_imports():
+    """But for the package's own name: built-in network types are written as users write theirs, `import tnlayers`."""
+    bases = (ROOT.parent, ROOT.parent / "backends")
+    files = {
+        ".".join(file.relative_to(base).with_suffix("").parts).removesuffix(".__init__"): file
+        for base, name in zip(bases, ("tnlayers", "tnlayers_backends"), strict=True)
+        for file in (base / name).rglob("*.py")
+    }
+    graph = {name: set(loaded(file, files)) & (files.keys() - {"tnlayers"}) for name, file in files.items()}
+    TopologicalSorter(graph).prepare()
+    graph["tnlayers.errors"].add("tnlayers.spec")  # teeth
+    with pytest.raises(CycleError):
+        TopologicalSorter(graph).prepare()
 
 
 def test_public_names():
