@@ -222,6 +222,7 @@ def test_runs_of_one_network_are_grouped_by_recipe():
     assert names[0] == "paper, paper selection"
     assert {"fast, paper selection", "paper, clip_norm 0, paper selection"} <= set(names[1:])
     assert of(RUNS, "fc2", "mpo", "mnist") == groups  # the same network
+    assert of(RUNS, "vgg16", "mpo", "cifar10")[0][0]["recipe"]["epochs"] == 30  # and not the comparison's 3
     full = dataclasses.replace(FC2, network="mpo(bond=16)")
     assert missing(full, RUNS) == 5 - len(groups[0])
     assert missing(full, []) == 5

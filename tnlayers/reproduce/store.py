@@ -144,7 +144,8 @@ def same(run: Run) -> str:
 def of(runs: Iterable[Run], model: str, network: str, data: str) -> list[list[Run]]:
     """The runs of one network, grouped by recipe and processor or accelerator.
 
-    The closest to a named recipe come first, "paper" before others; whether images were held out says nothing there.
+    The closest to a named recipe come first, "paper" before others, then the longest; whether images were held out says
+    nothing there.
     """
     wanted = SAME.get((model, network), network)
     groups: dict[tuple[str, bool], list[Run]] = {}
@@ -154,7 +155,7 @@ def of(runs: Iterable[Run], model: str, network: str, data: str) -> list[list[Ru
 
     def nearness(key: tuple[str, bool]) -> tuple[Any, ...]:
         recipe = key[0].replace(f", {SELECTION}", "")
-        return recipe.count(","), recipe != "paper", key
+        return recipe.count(","), recipe != "paper", -groups[key][0]["recipe"]["epochs"], key
 
     return [groups[key] for key in sorted(groups, key=nearness)]
 
