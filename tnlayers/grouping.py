@@ -51,18 +51,19 @@ class Rough:
         self.on_batch = 3.0 if objective == "training" else 1.0
         # An operation that autograd records takes longer; `on_batch` and `on_cores` count it three times.
         self.call = machine.seconds_per_call + (machine.seconds_per_recorded / 3 if objective == "training" else 0.0)
-        self._elements: dict[int, int] = {}
+        self._elements: dict[int, int] = {0: 1}
         self._products: dict[tuple[int, int, int], float] = {}
 
     def elements(self, mask: int) -> int:
         """Entries of an array with these axes."""
         found = self._elements.get(mask)
         if found is None:
-            found, sizes, left = 1, self.contraction.sizes, mask
-            while left:
-                low = left & -left
-                found *= sizes[low.bit_length() - 1]
-                left ^= low
+            last = mask.bit_length() - 1
+            block = mask & -(1 << (last & ~7))  # of eight indices at most, of which few sets occur
+            if block != mask:
+                found = self.elements(block) * self.elements(mask ^ block)
+            else:
+                found = self.contraction.sizes[last] * self.elements(mask ^ 1 << last)
             self._elements[mask] = found
         return found
 

@@ -27,7 +27,8 @@ Optimizer: TypeAlias = "str | Callable[..., Sequence[tuple[int, ...]]] | Sequenc
 # products.
 _OPTIMAL_UP_TO = 5
 _DP_UP_TO = 12
-_LOWERED = 5  # lowering a path takes a few milliseconds
+_LOWERED = 5  # lowering a path takes a few milliseconds; of few operands less,
+_LOWERED_OF_FEW = 8  # and then a sweep and its mirror image, which are alike roughly, both have a place
 
 
 class Candidate(NamedTuple):
@@ -67,9 +68,10 @@ def candidates(
     found = {_tree(operands, path): (label, path) for label, path in reversed(_proposed(contraction))}
     if contraction.batch is not None:
         known = [path for _, path in reversed(found.values())]
+        most = _LOWERED_OF_FEW if operands <= _OPTIMAL_UP_TO else _LOWERED
         swept = [path for order in orders(operands, known) for path in Groups(rough, order).sweeps()]
         for path in sorted(swept, key=rough.path):
-            if len(found) < _LOWERED:
+            if len(found) < most:
                 found.setdefault(_tree(operands, path), ("groups", path))
     least = Rough(contraction, objective, itemsize, machine.at_hand())
     ranked = sorted(found.values(), key=lambda one: rough.path(one[1]))
@@ -87,8 +89,8 @@ def _auto(operands: int) -> Iterator[tuple[str, Callable[[Contraction], Path | N
     if operands <= _OPTIMAL_UP_TO:
         yield "optimal", partial(_ask, optimize="optimal")
     if operands <= _DP_UP_TO:
-        yield "dp", partial(_ask, optimize="dp")
-    yield "greedy", partial(_ask, optimize="greedy")
+        yield "dp", _dynamic
+    yield "greedy", _greedy
     yield "rebuild", _rebuild
 
 
@@ -115,7 +117,32 @@ def _rebuild(contraction: Contraction) -> Path | None:
 @lru_cache(maxsize=256)
 def _weight_path(rest: Contraction) -> Path:
     """The path of the weight alone, which is the same for every batch size."""
-    return _ask(rest, "dp" if len(rest.operands) < _DP_UP_TO else "greedy")
+    return _dynamic(rest) if len(rest.operands) < _DP_UP_TO else _ask(rest, "greedy")
+
+
+def _dynamic(contraction: Contraction) -> Path:
+    """The path of fewest flops without outer products.
+
+    The search raises the most that a path may take until one is found; what a greedy one takes is enough at once.
+    """
+    return _ask(contraction, paths.DynamicProgramming(cost_cap=_multiplications(contraction, _greedy(contraction))))
+
+
+@lru_cache(maxsize=256)
+def _greedy(contraction: Contraction) -> Path:
+    return _ask(contraction, "greedy")
+
+
+def _multiplications(contraction: Contraction, path: Path) -> int:
+    """What opt_einsum counts for a path: the sizes of all indices of a pair, summed over pairs."""
+    alive = dict(enumerate(map(set, contraction.operands)))
+    total = 0
+    for number, (a, b) in enumerate(path):
+        both = alive.pop(a) | alive.pop(b)
+        total += contraction.elements(tuple(both))
+        kept = set(contraction.output).union(*alive.values())
+        alive[len(contraction.operands) + number] = both & kept
+    return total
 
 
 def _ask(contraction: Contraction, optimize: Optimizer) -> Path:
