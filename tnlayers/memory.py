@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tnlayers.slices import copied_cores, pieces
 
 if TYPE_CHECKING:
-    from tnlayers.chain import Chain
+    from tnlayers.chain import Chain, Link
     from tnlayers.plan import Plan
 
 # A larger workspace is let go of after use: it would not stay in any cache, and nobody expects a layer to keep it.
@@ -15,6 +16,10 @@ KEPT_BYTES = 2**26
 
 # What inference keeps prepared from the cores, in bytes: a float32 weight of 4096 x 4096. More is made at every call.
 PREPARED_LIMIT = 2**26
+
+# Entries of a stack of products up to which torch makes them in one call and then adds them up: `addbmm_` is a call per
+# matrix. It took 0.9 to 2 times as long for 2**16 to 2**18 entries, 5 times for 512 products of 16 (MKL, one thread).
+APART = 2**18
 
 
 def workspace(plan: Plan) -> int:
@@ -41,25 +46,78 @@ def prepared_bytes(chain: Chain, operands: int, itemsize: int) -> int:
 
 def memory(plan: Plan) -> int:
     """Bytes that a plan uses at most, beyond input, output, cores and their gradients."""
+    return max(used for used, _ in _moments(plan))
+
+
+def peak(plan: Plan) -> int:
+    """The same with the output, which is not there while the cores are prepared."""
+    output = plan.itemsize * plan.contraction.elements(plan.contraction.output)
+    return max(used + output * there for used, there in _moments(plan))
+
+
+def _moments(plan: Plan) -> Iterator[tuple[int, bool]]:
+    """Bytes in use at the moments at which they may be most, and whether the output is there by then."""
     training = plan.objective == "training"
     links = () if plan.sweep is None else plan.sweep.chain.links
     linked = {link.step for link in links}
-    count = pieces(plan.slices)
     steps = [cost for k, cost in enumerate(plan.steps) if k not in linked]
     made = sum(cost.result for cost in steps)
-    made += plan.itemsize * sum(link.matrix for link in links if link.core[1].copies)
-    copies = sum(cost.copied // count // 2 for cost in steps)
+    laid = plan.itemsize * sum(link.matrix for link in links if link.core[1].copies)
+    copies = [cost.copied // pieces(plan.slices) // 2 for cost in steps]
     gradients = plan.itemsize * sum(link.matrix for link in links) if training else 0
-    if plan.slices:
-        cores = sum(plan.part.elements(indices) for indices in plan.contraction.operands[1:])
-        made += plan.itemsize * (copied_cores(plan) + (cores if training else 0))
-    if plan.chunk is not None:  # gradients twice: the totals of all chunks, and the sum that autograd makes
-        return made + copies + 2 * gradients + plan.workspace
+    # Autograd keeps the operands of products, and inference the matrices alone.
+    held = {"training": plan.prepared + sum(cost.kept for cost in steps), "inference": plan.prepared}
+    still = held.get(plan.objective, made + laid)
+    stacks = [(_stack(plan, link), link.matrix) for link in links if link.spread] if training else []
+    apart = plan.itemsize * max(((n + 1) * matrix for n, matrix in stacks if n * matrix <= APART), default=0)
+    if plan.slices:  # cores are cut, and prepared, while the workspace is there
+        beside = plan.workspace + plan.itemsize * copied_cores(plan)
+        own = plan.itemsize * sum(plan.part.elements(indices) for indices in plan.contraction.operands[1:])
+        yield beside + made + laid + sum(copies), True
+        yield beside + still + gradients + (max(apart, own + laid) if training else 0), True
+        return
+    yield made + max(laid, sum(copies) if training else max(copies, default=0)), False
+    if plan.chunk is not None:
+        yield still + gradients + plan.workspace + apart, True
+        return
     rows = plan.itemsize * (plan.batch or 1)
-    before = [link.before * (2 if link.state.copies else int(k > 0)) for k, link in enumerate(links)]
-    after = [link.after if k < len(links) - 1 else 0 for k, link in enumerate(links)]
+    arranged = plan.sweep is not None and plan.sweep.chain.arrange is not None
+    for used in _carried(links, arranged=arranged, keep=training):
+        yield still + rows * used, True
     if training:
-        kept = sum(n for n, link in zip(before, links, strict=True) if n)
-        # Copies made on the way to a matrix are gone when its gradient comes.
-        return made + max(copies, gradients) + rows * (kept + max(before, default=0))
-    return made + copies + rows * max((a + b for a, b in zip(before, after, strict=True)), default=0)
+        yield from ((still + used, True) for used in _carried_back(plan, links, rows))
+
+
+def _carried(links: Sequence[Link], *, arranged: bool, keep: bool) -> Iterator[int]:
+    """Entries per row while the whole batch is carried through each link, the output left out."""
+    before = 0  # kept for the backward pass
+    for k, link in enumerate(links):
+        state = link.before * ((k > 0) + link.state.copies)
+        yield before + state + (link.after if arranged or k < len(links) - 1 else 0)
+        before += _saved(k, link) if keep else 0
+
+
+def _saved(k: int, link: Link) -> int:
+    """Entries per row that autograd keeps of a link's state, which is no copy only where it is the input."""
+    return link.before if k > 0 or link.state.copies else 0
+
+
+def _carried_back(plan: Plan, links: Sequence[Link], rows: int) -> Iterator[int]:
+    """Bytes while the gradient is carried back through each link, the last one first.
+
+    In use are the states up to the link, the gradients of its result and its state, and those of all matrices so far.
+    That of a matrix which a stack shares is one for each of the stack before it is one.
+    """
+    later = 0
+    for k, link in reversed(list(enumerate(links))):
+        states = sum(_saved(j, earlier) for j, earlier in enumerate(links[: k + 1]))
+        coming = link.after if k < len(links) - 1 else 0
+        going = link.before if k > 0 or link.state.copies else 0
+        yield rows * (states + coming + going) + plan.itemsize * _stack(plan, link) * link.matrix + later
+        later += plan.itemsize * link.matrix
+
+
+def _stack(plan: Plan, link: Link) -> int:
+    """How many products of a link are added up to the gradient of its matrix."""
+    batch = plan.batch or 1
+    return link.sizes(batch, min(plan.chunk or batch, batch))[0] if link.spread else 1

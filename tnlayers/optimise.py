@@ -135,15 +135,16 @@ def _ways(
 
 
 def _sliced(plan: Plan, memory_limit: int) -> Plan:
-    """The same path with bonds summed in parts until it keeps the limit, or until parts do not help any more."""
+    """The same path with bonds summed in parts until it keeps the limit, or in those parts that need the least."""
+    least = plan
     while plan.memory > memory_limit:
         now = dict(plan.slices)
         cuts = {i: next_cut(plan.contraction.sizes[i], now.get(i, 1)) for i in sliceable(plan.contraction)}
         finer = [replace(plan, slices=tuple((now | {i: parts}).items())) for i, parts in cuts.items() if parts]
-        smaller = min(finer, key=memory, default=plan)
-        if smaller.memory >= plan.memory:
-            return plan
-        plan = smaller
+        if not finer:
+            return least
+        plan = min(finer, key=memory)  # the first cut may take more than it saves, since cut cores are copies
+        least = min(least, plan, key=memory)
     # More rows at a time, as many as fit.
     while plan.chunk and plan.chunk < (plan.batch or 1):
         wider = replace(plan, chunk=2 * plan.chunk)

@@ -1,7 +1,7 @@
 """Cost as work grows: bonds, batches and numbers of cores one after the other, beside what the plan predicts.
 
 The prediction of time is the plan's estimate with the measured rates of `tnlayers calibrate`; that of memory is the
-plan's `memory` (and y, and what a plan for inference prepares). Nothing is fitted.
+plan's `peak`. Nothing is fitted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tnlayers.bench.contenders import ours
 from tnlayers.bench.limit import best_plan
 from tnlayers.bench.measure import OURS, interval, measure
 from tnlayers.bench.subjects import Given, torch_subject
-from tnlayers.plan import ITEMSIZES
+from tnlayers.memory import peak
 
 BONDS = (4, 8, 16, 32, 64, 128, 256)
 BATCHES = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536)
@@ -60,11 +60,10 @@ def measure_point(point: Point, *, cap: float) -> dict[str, Any]:
     given = Given(cell, {name: core.detach() for name, core in layer.cores.items()})
     subject = torch_subject(OURS, layer, given)
     subject.call()
-    peak, _ = subject.memory()
+    most, _ = subject.memory()
     subject.call()
     timing = measure({OURS: subject.call}, threads=cell.threads, cap=cap)[OURS]
     plan = best_plan(cell)
-    y = cell.batch * cell.out_features * ITEMSIZES[cell.dtype]
     return {
         "along": point.along,
         "value": point.value,
@@ -72,6 +71,6 @@ def measure_point(point: Point, *, cap: float) -> dict[str, Any]:
         "cell": cell.name,
         "seconds": list(interval(timing.seconds.values())),
         "predicted_seconds": plan.seconds,
-        "peak_bytes": peak,
-        "predicted_bytes": sum(term.memory for term in plan.terms) + y,
+        "peak_bytes": most,
+        "predicted_bytes": sum(peak(term) for term in plan.terms),
     }

@@ -6,9 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Entries of a stack of products up to which they are made in one call and then added up: `addbmm_` is a call per
-# matrix. It took 0.9 to 2 times as long for 2**16 to 2**18 entries, 5 times for 512 products of 16 (MKL, one thread).
-_APART = 2**18
+from tnlayers.memory import APART
 
 
 class TorchOps:
@@ -43,7 +41,7 @@ class TorchOps:
             return total.add_(self.matmul(left, right))
         if left.ndim == 2:
             return total.addmm_(left, right)
-        if total.ndim == 2 and len(left) * total.numel() <= _APART:
+        if total.ndim == 2 and len(left) * total.numel() <= APART:
             return total.add_(torch.bmm(left, right).sum(0))
         if total.ndim == 2:
             return total.addbmm_(left, right)

@@ -39,6 +39,8 @@ def buffer(entries: int, like: Tensor) -> Tensor:
     key = (like.device, like.dtype, torch.is_inference_mode_enabled(), stream)
     found = _KEPT.buffers.get(key)
     if found is None or found.numel() < entries:
+        found = None  # the smaller one goes first: both together would be the most that a step has in use
+        _KEPT.buffers.pop(key, None)
         found = torch.empty(entries, dtype=like.dtype, device=like.device)
         if found.nbytes <= KEPT_BYTES:
             _KEPT.buffers[key] = found
