@@ -195,12 +195,11 @@ class TNLinear(TNModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to vectors of shape (..., in_features)."""
-        orders = self._buffers  # not by attribute, which takes longer
-        x, place = reordered(x, orders["in_order"]), orders["out_place"]
-        if place is None:
-            return self._apply_map(x, self.bias)
-        y = reordered(self._apply_map(x), place)
-        return y if self.bias is None else y + like(y, self.bias)
+        orders, bias = self._buffers, self.bias  # buffers not by attribute, which takes longer
+        if orders["in_order"] is None and orders["out_place"] is None:
+            return self._apply_map(x, bias)
+        y = reordered(self._apply_map(reordered(x, orders["in_order"])), orders["out_place"])
+        return y if bias is None else y + like(y, bias)
 
 
 class MPOLinear(TNLinear):

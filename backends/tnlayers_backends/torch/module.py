@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_dynamo_compiling
 from torch.utils.checkpoint import checkpoint
 
 from tnlayers.compress.spectra import spectra
@@ -172,7 +173,7 @@ class TNModule(HeldCores):
             linear: The map; the layer's own if None.
         """
         own = self._map if linear is None else linear
-        if not (torch.is_grad_enabled() or torch.compiler.is_dynamo_compiling()) and type(x) is Tensor:
+        if not (torch.is_grad_enabled() or is_dynamo_compiling()) and type(x) is Tensor:
             again = self._walk(own, x)
             if again is not None:
                 return again(x, bias)
