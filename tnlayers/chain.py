@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tnlayers.lower import Contraction
+from tnlayers.machine import Sizes
 from tnlayers.program import Arrange, Array, Multiply, Primitives, Program, Shape, View
 
 
@@ -57,11 +58,19 @@ class Link:
         """Whether one prepared matrix is used for each matrix of a stack."""
         return len(self.core[1].shape) < len(self.state.shape)
 
-    def sizes(self, batch: int, rows: int) -> tuple[int, int, int, int]:
+    def sizes(self, batch: int, rows: int) -> Sizes:
         """The product's sizes for some rows of a batch that was planned for."""
         sizes = list(self.product.sizes)
         sizes[self.batch_side] = sizes[self.batch_side] // batch * rows
         return sizes[0], sizes[1], sizes[2], sizes[3]
+
+    def back_sizes(self, sizes: Sizes) -> tuple[Sizes, Sizes]:
+        """The sizes of the products that give the gradients of the state and of the matrix, from those of this one."""
+        stack, rows, summed, columns = sizes
+        beside, below = (stack, rows, columns, summed), (stack, summed, rows, columns)
+        if not self.state_left:
+            return below, beside
+        return (stack, summed, columns, rows) if self.state.swap else beside, below
 
     def multiply(self, ops: Primitives, state: Array, matrix: Array) -> Array:
         """The product of a state, already viewed as a matrix, and the prepared matrix."""

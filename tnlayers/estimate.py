@@ -116,7 +116,9 @@ class Estimator:
         batch = contraction.sizes[contraction.batch]
         rows = batch if chunk is None else min(chunk, batch)
         training = self.objective == "training"
-        per_row = places.both if training else places.forward
+        # x and y come by as well; in training they are little beside all states and gradients.
+        forward_row = places.forward + found.links[0].before + found.links[-1].after
+        per_row = places.both if training else forward_row
         # In training the sums of the matrices' gradients are at hand too.
         matrices = (2 if training else 1) * sum(link.matrix for link in found.links)
         state_bytes = self.itemsize * (rows * per_row + matrices)
@@ -156,7 +158,9 @@ class Estimator:
         for k, link in enumerate(found.links):
             sizes = link.sizes(batch, rows)
             again = not fresh and k < len(found.links) - 1
-            total += machine.product(sizes) * (2 if again else 1) + machine.summed_product(sizes)
+            to_state, to_matrix = link.back_sizes(sizes)
+            total += machine.product(to_state) + machine.summed_product(to_matrix)
+            total += machine.product(sizes) if again else 0.0
             total += call * (3 if again else 2)
             moved = (3 if again else 2) * rows * (link.before + link.after) + 3 * link.matrix
             total += machine.move(moved, self.itemsize, cached=cached, fresh=False)
@@ -165,7 +169,8 @@ class Estimator:
                 near = cached and 2 * self.itemsize * each <= machine.cache_bytes
                 total += machine.move(each, self.itemsize, cached=near, fresh=True) + call
                 total += machine.move(each, self.itemsize, cached=near)
-            elif link.spread:  # both operands are gathered, and their product is added
+            elif link.spread:  # few at a time in the cache; in half precision both operands are gathered instead
+                total += machine.move(2 * sizes[0] * link.matrix, self.itemsize, cached=True)
                 total += machine.repeat(rows * (link.before + link.after), self.itemsize)
             total += self._repeats(link, batch, rows) * (2 if again else _AUTOGRAD if fresh else 1)
             total += machine.move(rows * link.before, self.itemsize, cached=cached and k > 0, fresh=fresh or k == 0)

@@ -81,7 +81,8 @@ class Rough:
     def priced(self, a: int, b: int, result: int) -> float:
         """The seconds of one product."""
         elements, machine = self.elements, self.machine
-        sizes = elements(a & b & result), elements(a & ~b), elements(a & b & ~result), elements(b & ~a)
+        rows, columns = sorted((elements(a & ~b), elements(b & ~a)))  # either way round, as layouts will be
+        sizes = elements(a & b & result), rows, elements(a & b & ~result), columns
         entries = elements(a) + elements(b) + elements(result)
         cached = self.itemsize * entries <= machine.cache_bytes or bool((a | b) & self.batch)
         moved = machine.move(entries, self.itemsize, cached=cached) + self.call

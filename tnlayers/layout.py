@@ -286,7 +286,7 @@ class _Layouts:
     def flat(self, axes: Indices, output: Indices) -> tuple[Form | None, float]:
         """How a result is put into the order of the output, None where it stands so already, and the seconds of it."""
         form = self.views.flat(axes, output)
-        return form, 0.0 if form is None else self.copy(form)
+        return form, 0.0 if form is None else max(self.copy(form), _MACHINE.seconds_per_call)
 
     def copy(self, form: Form) -> float:
         """The seconds that a form takes to copy its array, if it does."""

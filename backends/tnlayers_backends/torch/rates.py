@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tnlayers.errors import TNLayersError
-from tnlayers.machine import FREE, Machine
+from tnlayers.machine import FREE, LANES, Machine
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.pieces import total_like
 from tnlayers_backends.torch.rates_calls import with_calls
@@ -85,7 +85,7 @@ def _side(like: Tensor, flops_per_second: float) -> float:
     long, short = 512, 8  # operands that stay in the cache: moving them is counted by itself
     shapes = ((short, long, long), (long, short, long), (long, long, short))
     seems = [_product(like, *shape) * flops_per_second / (2 * long * long) for shape in shapes]
-    return min(max(sum(seems) / 3 - short, 1.0), 256.0)
+    return min(max((sum(seems) - 2 * short - max(short, LANES)) / 3, 1.0), 256.0)
 
 
 def _product(like: Tensor, rows: int, summed: int, columns: int) -> float:
