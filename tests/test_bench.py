@@ -12,7 +12,7 @@ from tnlayers.bench.cells import Cell, grid, named
 from tnlayers.bench.contenders import OWN
 from tnlayers.bench.equal import TYPES, template
 from tnlayers.bench.growth import measure_point, points
-from tnlayers.bench.limit import limit
+from tnlayers.bench.limit import Product, limit, page_seconds, product_seconds, products_of
 from tnlayers.bench.measure import Timing, interval, measure, ratio
 from tnlayers.bench.memory import memory
 from tnlayers.bench.peers import PEERS, installed
@@ -158,6 +158,23 @@ def test_the_limit_grows_with_the_work():
     large = Cell(in_features=1024, out_features=1024, cores=3, bond=16, batch=256, mode="training")
     assert limit(large).seconds > 10 * limit(tiny()).seconds
     assert limit(large).flops > 2.5 * limit(replace(large, mode="forward")).flops
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 2])
+@pytest.mark.parametrize("path", [[(0, 3), (0, 1), (0, 1)], [(0, 1), (0, 2), (0, 1)]], ids=["back", "forth"])
+def test_the_limit_counts_what_the_plan_computes_and_where_x_and_y_lie(path, chunk):
+    plan = replace(tnl.plan(tiny().spec, batch=8, objective="training", optimize=path), chunk=chunk)
+    products = list(products_of(plan))
+    assert sum(count * product.flops for product, count in products) == plan.cost.flops + plan.backward.flops
+    walked = {part for product, _ in products for part in product.parts}
+    assert walked == {1, 8 // (chunk or 8)}
+
+
+def test_a_product_that_walks_through_memory_and_a_new_array_take_longer():
+    sizes = (1, 512, 16, 16)
+    at_hand, walking = (product_seconds(Product(sizes, parts=(k, 1, 1)), "float32", 1) for k in (1, 2048))
+    assert walking > at_hand
+    assert page_seconds(2**24, "float32", 1) > 0
 
 
 def test_a_point_of_the_growth_has_its_prediction():

@@ -50,6 +50,7 @@ def run_cell(cell: Cell, *, cap: float) -> Result:
         "limit": {
             "seconds": found.seconds,
             "products": found.products,
+            "pages": found.pages,
             "moved": found.moved,
             "flops": found.flops,
             "bytes": found.bytes,

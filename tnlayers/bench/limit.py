@@ -2,10 +2,16 @@
 
 Each product of the plan is timed by itself, into an output that is kept, at the rate this machine reaches for exactly
 that shape. A training step has two more products per product, and those that a plan in chunks computes again. A core
-that a stack of matrices shares is read once, and its gradient is one product over the whole stack. The layer cannot be
-faster than the sum of these, nor than reading its input and its cores and writing its output at the rate of memory.
-Inference has at hand what does not depend on the input, as far as a layer keeps it (`PREPARED_LIMIT`), so its products
-are those of the batch alone.
+that a stack of matrices shares is read once, and its gradient is one product over the whole stack. Inference has at
+hand what does not depend on the input, as far as a layer keeps it (`PREPARED_LIMIT`), so its products are those of the
+batch alone.
+
+Their bytes are those that no run of the plan can do without. States may stay in the cache, and a product that is timed
+again and again finds its operands there as far as they fit. The rows of x, y and their gradients cannot: a plan in
+chunks comes by each of them once, so the product that reads or writes them walks through all of them, as they lie. And
+y and the gradient of x are new arrays at every call, of which large ones are pages that the system has yet to hand out.
+The layer cannot be faster than the sum of these, nor than reading its input and its cores and writing its output at the
+rate of memory.
 """
 
 from __future__ import annotations
@@ -13,12 +19,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import cycle
+from math import prod
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from tnlayers.bench.cells import Cell
 from tnlayers.bench.measure import clock_for
 from tnlayers.chain import Link
+from tnlayers.machine import Sizes
 from tnlayers.memory import PREPARED_LIMIT
 from tnlayers.plan import Plan
 from tnlayers.planning import AnyPlan, plan
@@ -28,7 +39,24 @@ _LEAST_SECONDS = 4e-3
 _REPEATS = 4
 _LARGEST = 8e9  # flops; a larger product is timed with fewer rows, and its time taken in proportion
 
-Product = tuple[int, int, int, int, bool]  # stack, rows, summed, columns, and whether the stack shares the right one
+
+class Product(NamedTuple):
+    """One product of a plan.
+
+    Attributes:
+        sizes: Its stack, rows, summed, columns.
+        shared: Whether the stack shares the right operand.
+        parts: Of how many arrays of the size that it takes the left and the right operand and the result are one.
+    """
+
+    sizes: tuple[int, int, int, int]
+    shared: bool = False
+    parts: tuple[int, int, int] = (1, 1, 1)
+
+    @property
+    def flops(self) -> int:
+        """Its arithmetic."""
+        return 2 * prod(self.sizes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,20 +65,22 @@ class Limit:
 
     Attributes:
         products: Seconds of the plan's products.
+        pages: Seconds that the system takes to hand out memory for the results.
         moved: Seconds of the compulsory bytes.
         flops: Flops of these products.
         bytes: The compulsory bytes.
     """
 
     products: float
+    pages: float
     moved: float
     flops: int
     bytes: int
 
     @property
     def seconds(self) -> float:
-        """The larger of the two."""
-        return max(self.products, self.moved)
+        """Products and pages, or the compulsory bytes where these take longer."""
+        return max(self.products + self.pages, self.moved)
 
 
 def best_plan(cell: Cell) -> AnyPlan:
@@ -64,18 +94,21 @@ def limit(cell: Cell) -> Limit:
     products = [each for term in best_plan(cell).terms for each in products_of(term)]
     entries = cell.batch * (cell.in_features + cell.out_features) + cell.spec.parameters
     moved: int = (1 if cell.mode == "forward" else 2) * entries * getattr(torch, cell.dtype).itemsize
+    made = [cell.out_features, *([cell.in_features] if cell.mode == "training" else [])]
     return Limit(
-        products=sum(count * product_seconds(*sizes, cell.dtype, cell.threads) for sizes, count in products),
+        products=sum(count * product_seconds(product, cell.dtype, cell.threads) for product, count in products),
+        pages=sum(page_seconds(cell.batch * features, cell.dtype, cell.threads) for features in made),
         moved=moved / read_rate(cell.threads),
-        flops=sum(count * 2 * a * b * c * d for (a, b, c, d, _), count in products),
+        flops=sum(count * product.flops for product, count in products),
         bytes=moved,
     )
 
 
 def products_of(plan: Plan) -> Iterator[tuple[Product, int]]:
-    """The sizes of all products of a plan, each with how often it is computed."""
+    """All products of a plan, each with how often it is computed."""
     links = {} if plan.sweep is None else {link.step: link for link in plan.sweep.chain.links}
-    last = max(links, default=None)
+    first, last = min(links, default=None), max(links, default=None)
+    arranged = plan.sweep is not None and plan.sweep.chain.arrange is not None
     ready = plan.objective == "inference" and plan.prepared <= PREPARED_LIMIT
     for number, step in enumerate(plan.program.steps):
         if not isinstance(step, Multiply) or (ready and number not in links):
@@ -84,54 +117,97 @@ def products_of(plan: Plan) -> Iterator[tuple[Product, int]]:
         rows = batch if plan.chunk is None else min(plan.chunk, batch)
         sizes = step.sizes if link is None else link.sizes(batch, rows)
         count = 1 if link is None else -(-batch // rows)
-        yield from _with_backward(sizes, count, link, plan, again=plan.chunk is not None and number != last)
+        if link is None:
+            yield from _core_products(sizes, plan)
+        else:
+            from_x, to_y = number == first and not link.state.copies, number == last and not arranged
+            at_ends = (count if from_x else 1, count if to_y else 1)
+            again = plan.chunk is not None and number != last
+            yield from _link_products(sizes, count, link, plan, at_ends, again=again)
 
 
-def _with_backward(
-    sizes: tuple[int, int, int, int], count: int, link: Link | None, plan: Plan, *, again: bool
-) -> Iterator[tuple[Product, int]]:
-    """One product with those that the backward pass makes of it; a shared core always stands on the right here."""
+def _core_products(sizes: Sizes, plan: Plan) -> Iterator[tuple[Product, int]]:
+    """A product of cores alone, with those that the backward pass makes of it."""
     stack, rows, summed, columns = sizes
-    shared = link is not None and link.spread and stack > 1
-    if shared and link is not None and not link.state_left:
-        rows, columns = columns, rows
-    recomputed = again and link is not None and plan.objective == "training"
-    yield (stack, rows, summed, columns, shared), count * (2 if recomputed else 1)
+    yield Product(sizes), 1
     if plan.objective == "training":
-        yield (stack, rows, columns, summed, shared), count
-        yield (1, summed, stack * rows, columns, False) if shared else (stack, summed, rows, columns, False), count
+        yield Product((stack, rows, columns, summed)), 1
+        yield Product((stack, summed, rows, columns)), 1
+
+
+def _link_products(
+    sizes: Sizes, count: int, link: Link, plan: Plan, ends: tuple[int, int], *, again: bool
+) -> Iterator[tuple[Product, int]]:
+    """A product of the chain with those that the backward pass makes of it; what a stack shares stands on the right.
+
+    Args:
+        sizes: As the program has them.
+        count: In how many chunks.
+        link: The link.
+        plan: The plan.
+        ends: How many parts the state is walked in, 1 unless it is x as it lies, and the result, 1 unless it is y.
+        again: Whether training computes it twice.
+    """
+    stack, rows, summed, columns = sizes
+    shared = link.spread and stack > 1
+    if shared and not link.state_left:
+        rows, columns = columns, rows
+    state, result = ends
+    on_left = shared or link.state_left
+    forward = Product((stack, rows, summed, columns), shared, (state, 1, result) if on_left else (1, state, result))
+    yield forward, count * (2 if again and plan.objective == "training" else 1)
+    if plan.objective != "training":
+        return
+    # The gradient of the matrix comes first and reads that of the result; the rows of x have just been read again.
+    beside, below = (stack, rows, columns, summed), (stack, summed, rows, columns)
+    if on_left:
+        yield Product((1, summed, stack * rows, columns) if shared else below, False, (1, result, 1)), count
+        yield Product(beside, shared, (1, 1, state)), count
+    else:
+        yield Product(beside, False, (result, 1, 1)), count
+        yield Product(below, False, (1, 1, state)), count
 
 
 @lru_cache(maxsize=8192)
-def product_seconds(stack: int, rows: int, summed: int, columns: int, shared: bool, dtype: str, threads: int) -> float:
-    """The best time of a product of these sizes on contiguous operands and a kept output.
+def product_seconds(product: Product, dtype: str, threads: int) -> float:
+    """The best time of a product on contiguous operands and a kept output.
 
     Args:
-        stack: Number of products.
-        rows: Rows of each left operand.
-        summed: Size of the index that is summed.
-        columns: Columns of each right operand.
-        shared: Whether all products have the same right operand.
+        product: Its sizes, and where its operands lie.
         dtype: Name of the dtype.
         threads: Threads to compute with.
     """
-    sides = [stack, rows, summed, columns]
-    part = 1.0
-    while 2.0 * sides[0] * sides[1] * sides[2] * sides[3] > _LARGEST:
+    sides, share = list(product.sizes), 1.0
+    while 2.0 * prod(sides) > _LARGEST:
         largest = max(range(4), key=lambda k: sides[k])
-        part, sides[largest] = part * sides[largest] / (half := sides[largest] // 2), half
+        share, sides[largest] = share * sides[largest] / (half := sides[largest] // 2), half
     stack, rows, summed, columns = sides
     torch.set_num_threads(threads)
     kind = getattr(torch, dtype)
-    left, right = (
-        torch.randn(stack, rows, summed).to(kind),
-        torch.randn(1 if shared else stack, summed, columns).to(kind),
-    )
-    out = torch.empty(stack, rows, columns, dtype=kind)
+    lefts, rights, outs = product.parts
+    left = torch.randn(lefts, stack, rows, summed).to(kind)
+    right = torch.randn(rights, 1 if product.shared else stack, summed, columns).to(kind).expand(-1, stack, -1, -1)
+    out = torch.empty(outs, stack, rows, columns, dtype=kind)
+    run: Callable[..., Tensor] = torch.bmm
     if stack == 1:
-        return part * _best(lambda: torch.mm(left[0], right[0], out=out[0]), threads)
-    right = right.expand(stack, -1, -1)
-    return part * _best(lambda: torch.bmm(left, right, out=out), threads)
+        left, right, out, run = left[:, 0], right[:, 0], out[:, 0], torch.mm
+    walk = cycle(range(max(product.parts)))
+    operands = [(left[k % lefts], right[k % rights], out[k % outs]) for k in range(max(product.parts))]
+
+    def once() -> None:
+        a, b, c = operands[next(walk)]
+        run(a, b, out=c)
+
+    return share * _best(once, threads)
+
+
+@lru_cache(maxsize=256)
+def page_seconds(entries: int, dtype: str, threads: int) -> float:
+    """What writing to a new array takes beyond writing to one in use: large ones are asked of the system every time."""
+    torch.set_num_threads(threads)
+    kept = torch.empty(entries, dtype=getattr(torch, dtype))
+    new = _best(lambda: torch.empty_like(kept).fill_(1), threads)
+    return max(new - _best(lambda: kept.fill_(1), threads), 0.0)
 
 
 @lru_cache(maxsize=8)
@@ -145,7 +221,7 @@ def read_rate(threads: int) -> float:
 @lru_cache(maxsize=8)
 def peak_rate(dtype: str, threads: int) -> float:
     """Flops per second of a large product."""
-    return 2.0 * 1024**3 / product_seconds(1, 1024, 1024, 1024, False, dtype, threads)
+    return 2.0 * 1024**3 / product_seconds(Product((1, 1024, 1024, 1024)), dtype, threads)
 
 
 def _best(run: Callable[[], object], threads: int) -> float:

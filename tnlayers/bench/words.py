@@ -20,8 +20,13 @@ METHOD = """\
 - **Peers** are tensorly-torch (in both its modes), torch-mpo, torchtt, tednet and tensorkrowch, as they come, with
   equal modes and bonds. torchtt's bias cannot be left out.
 - **Limit.** Each product of our plan is timed by itself at exactly its sizes, into an output that is kept, those that
-  are computed again included; the limit is their sum, or the time of reading input and cores and writing the output
-  (twice for training) at the rate of memory, whichever is longer. The layer cannot be faster than that.
+  are computed again included. Done again and again on the same operands, it finds them in the cache as far as they fit;
+  but where a plan takes the batch in chunks, the products that read x or the gradient of y, or write y or the gradient
+  of x, walk through these arrays as they lie, since no run of the plan finds them at hand. Added to the products is
+  what the system takes to hand out pages for y and the gradient of x, new arrays at every call (it shows from 32 MiB
+  on). The limit is this sum, or the time of reading input and cores and writing the output (twice for training) at the
+  rate of memory, whichever is longer. The layer cannot be faster than that. States that do not stay in the cache
+  between two products, copies and calls are not part of it.
 - **Memory.** Torch's profiler tells every allocation of a call. Peak is the most that was alive at once, parameters,
   inputs and gradients of parameters and inputs left out, y included; kept is what is alive where the backward pass
   begins, y left out. Before, our kept buffers and rebuilt weights are thrown away, so that they count.
@@ -70,3 +75,7 @@ def about(data: Mapping[str, Any], old: set[str]) -> Iterator[str]:
     if old:
         yield ""
         yield f"† {len(old)} results are of another commit, machine or version than the last run."
+    before = sum("pages" not in result["limit"] for result in data["cells"].values())
+    if before:
+        yield ""
+        yield f"In {before} results the limit takes all operands to be at hand, and leaves out pages: they are older."
