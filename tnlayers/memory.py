@@ -17,9 +17,21 @@ KEPT_BYTES = 2**26
 # What inference keeps prepared from the cores, in bytes: a float32 weight of 4096 x 4096. More is made at every call.
 PREPARED_LIMIT = 2**26
 
-# Entries of a stack of products up to which torch makes them in one call and then adds them up: `addbmm_` is a call per
-# matrix. It took 0.9 to 2 times as long for 2**16 to 2**18 entries, 5 times for 512 products of 16 (MKL, one thread).
-APART = 2**18
+# `addbmm_` is a call per matrix of a stack. On torch, matrices of up to `_SMALL` entries are made in one call instead,
+# as many at a time as have `_AT_A_TIME` entries, and then added up. Measured with MKL on one thread, a training step
+# took 0.91 times as long so for matrices of 32 x 56, and as long for 64 x 28, but 1.05 to 1.14 times as long for 128 x
+# 32, whose stack drives states out of the cache.
+_SMALL, _AT_A_TIME = 2**11, 2**17
+
+
+def made_apart(stack: int, entries: int) -> int:
+    """How many products of a stack torch makes in one call before it adds them up; 0 where it adds each by itself.
+
+    Args:
+        stack: Number of products.
+        entries: Entries of each.
+    """
+    return min(stack, _AT_A_TIME // max(entries, 1)) if entries <= _SMALL else 0
 
 
 def workspace(plan: Plan) -> int:
@@ -69,7 +81,8 @@ def _moments(plan: Plan) -> Iterator[tuple[int, bool]]:
     held = {"training": plan.prepared + sum(cost.kept for cost in steps), "inference": plan.prepared}
     still = held.get(plan.objective, made + laid)
     stacks = [(_stack(plan, link), link.matrix) for link in links if link.spread] if training else []
-    apart = plan.itemsize * max(((n + 1) * matrix for n, matrix in stacks if n * matrix <= APART), default=0)
+    at_once = [(made_apart(n, matrix), matrix) for n, matrix in stacks]
+    apart = plan.itemsize * max(((n + 1) * matrix for n, matrix in at_once if n), default=0)
     if plan.slices:  # cores are cut, and prepared, while the workspace is there
         beside = plan.workspace + plan.itemsize * copied_cores(plan)
         own = plan.itemsize * sum(plan.part.elements(indices) for indices in plan.contraction.operands[1:])

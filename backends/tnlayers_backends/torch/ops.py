@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tnlayers.memory import APART
+from tnlayers.memory import made_apart
 
 
 class TorchOps:
@@ -41,10 +41,15 @@ class TorchOps:
             return total.add_(self.matmul(left, right))
         if left.ndim == 2:
             return total.addmm_(left, right)
-        if total.ndim == 2 and len(left) * total.numel() <= APART:
-            return total.add_(torch.bmm(left, right).sum(0))
         if total.ndim == 2:
-            return total.addbmm_(left, right)
+            count = made_apart(len(left), total.numel())
+            if not count:
+                return total.addbmm_(left, right)
+            if count == len(left):
+                return total.add_(torch.bmm(left, right).sum(0))
+            for start in range(0, len(left), count):
+                self.add_product(total, left[start : start + count], right[start : start + count])
+            return total
         return total.baddbmm_(left, right)
 
     def copy_into(self, out: Tensor, array: Tensor) -> Tensor:
