@@ -112,8 +112,8 @@ def _merged(stack: Tensor) -> Tensor:
 def _stacks(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Both operands as stacks of equally many matrices."""
     if left.ndim == 2:
-        return _repeated(left, len(right)), right
-    return left, _repeated(right, len(left)) if right.ndim == 2 else right
+        return _repeated(left, right.shape[0]), right  # not `len`, which would freeze a symbolic batch
+    return left, _repeated(right, left.shape[0]) if right.ndim == 2 else right
 
 
 def _repeated(matrix: Tensor, count: int) -> Tensor:
