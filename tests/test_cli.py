@@ -24,6 +24,14 @@ def test_plan_prints_the_tree_and_json_reads_back(call: Call) -> None:
     assert call(*words) == (0, f"{expected}\n", "")
 
 
+def test_plan_for_a_gpu_makes_fewer_calls(call: Call) -> None:
+    words = ("plan", "mpo(in=8x8x8x8, out=8x8x8x8, bond=16)", "--batch", "128", "--objective", "training", "--json")
+    here, there = (json.loads(call(*words, "--device", device)[1]) for device in ("cpu", "cuda"))
+    assert (there["device"], there["chunk"]) == ("cuda", None)
+    assert here["chunk"] is not None
+    assert call(*words, "--device", "cuda", "--tune")[0] != 0
+
+
 def test_plan_keeps_a_memory_limit_or_names_the_least(call: Call) -> None:
     words = ("plan", SPEC, "--batch", "128", "--objective", "training", "--json")
     free = json.loads(call(*words)[1])["memory"]

@@ -45,6 +45,9 @@ def plan(
         ),
     ] = None,
     tune: Annotated[bool, typer.Option("--tune", help="Time the few best with torch and keep the fastest.")] = False,
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", help="Whose rates rank plans: cpu, or cuda and a GPU's name.")
+    ] = "cpu",
     load: LoadOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,5 +75,6 @@ def plan(
         dtype=dtype,
         memory_limit=memory_limit,
         tune=tune,
+        device=device,
     )
     print(found.to_json() if as_json else found)
