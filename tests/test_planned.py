@@ -256,7 +256,7 @@ def test_memory_is_used_again_and_nothing_leaks():
 
     steps(3)
     held, before = workspace.buffer(1, x).data_ptr(), tensors()
-    steps(1000)
+    steps(10_000)
     assert workspace.buffer(1, x).data_ptr() == held
     assert tensors() <= before
     layer.use_plan(in_chunks(layer.plan_for(5), 4))
