@@ -106,7 +106,7 @@ class Estimator:
         if not isinstance(step, Multiply):
             return 0.0
         views = zip(entries, (step.left, step.right), strict=False)
-        return sum(self._permutes(n, view) + self._recorded / 2 for n, (_, view) in views if view.copies)
+        return sum(self._laid(n, view) + self._recorded / 2 for n, (_, view) in views if view.copies)
 
     def _carried(self, chunk: int | None) -> float:
         """The chain over the whole batch."""
@@ -129,7 +129,7 @@ class Estimator:
         # Matrices laid out for the chain: copied once, unless at hand.
         laid = [(link.matrix, link.core[1]) for link in found.links if link.core[1].copies]
         passes = 2 if training else int(self.objective == "forward" or not self._is_kept)
-        copies = sum(self._permutes(n, view) for n, view in laid)
+        copies = sum(self._laid(n, view) for n, view in laid)
         plain = [*(link.state for link in found.links), *([] if found.arrange is None else [found.arrange])]
         recorded = len(found.links) + len(laid) + sum(view.copies for view in plain if fresh)
         return -(-batch // rows) * (forward + backward) + passes * copies + recorded * self._recorded
@@ -191,5 +191,11 @@ class Estimator:
     def _call(self, *, fresh: bool) -> float:
         return self.machine.seconds_per_call if fresh else self.machine.seconds_per_chunk_call
 
+    def _laid(self, entries: int, view: View) -> float:
+        """A copy of what comes from the cores, into new memory."""
+        move = partial(self.machine.move, entries, self.itemsize, cached=False)
+        return self._permutes(entries, view) + move(fresh=True) - move()
+
     def _permutes(self, entries: int, view: View) -> float:
-        return self.machine.copy(entries, self.itemsize, view.stretch) + self.machine.seconds_per_call
+        copied = self.machine.copy(entries, self.itemsize, view.stretch, view.near)
+        return copied + self.machine.seconds_per_call

@@ -278,9 +278,8 @@ class _Layouts:
             summed = [self.ends[i] == reader for i in lasting]
             scattered = sum(a != b for a, b in pairwise(summed)) > 1 and self.contraction.batch not in axes
             last = [i for i, ends in zip(lasting, summed, strict=True) if ends == summed[-1]]
-            entries = self.views.entries(axes)
-            found = _MACHINE.copy(entries, stretch=self.views.stretch(last, lasting)) if scattered else 0.0
-            self._ahead[axes, reader] = found
+            copied = _MACHINE.copy(self.views.entries(axes), stretch=self.views.stretch(last, lasting))
+            found = self._ahead[axes, reader] = copied if scattered else 0.0
         return found
 
     def flat(self, axes: Indices, output: Indices) -> tuple[Form | None, float]:
@@ -293,8 +292,9 @@ class _Layouts:
         if not form.copies:
             return 0.0
         carried = _CARRIED if self.contraction.batch in form.axes else 1
-        copied = _MACHINE.copy(self.views.entries(form.axes), stretch=form.stretch)
-        return carried * (copied + _MACHINE.seconds_per_call)
+        return carried * (
+            _MACHINE.copy(self.views.entries(form.axes), stretch=form.stretch) + _MACHINE.seconds_per_call
+        )
 
     def sizes(self, *groups: Indices) -> Sizes:
         """The planned size of each of four groups."""

@@ -45,8 +45,10 @@ class Machine:
         fresh_bytes_per_second: Writing into memory that was never touched.
         fresh_bytes: From this size on an allocation is such memory; smaller ones are likely to come back from a free.
         permuted_bytes_per_second: Copying in another order of axes, bytes read and written together, `STRETCH` entries
-            at a stretch.
+            at a stretch that lie apart.
         cached_permuted_bytes_per_second: The same within the cache.
+        runs_bytes_per_second: The same with `STRETCH` entries at a stretch that lie side by side.
+        cached_runs_bytes_per_second: The same within the cache.
         repeated_bytes_per_second: Writing out what a batched product takes: a matrix repeated along the stack, a stack
             gathered for a sum. `FREE` where strides serve.
         cache_bytes: How much one core keeps at hand.
@@ -69,6 +71,8 @@ class Machine:
     fresh_bytes: int = 2**25
     permuted_bytes_per_second: float = 3.5e9
     cached_permuted_bytes_per_second: float = 14e9
+    runs_bytes_per_second: float = 7e9
+    cached_runs_bytes_per_second: float = 40e9
     repeated_bytes_per_second: float = FREE
     cache_bytes: int = 2**21
     seconds_per_layer: float = 1.2e-5
@@ -99,11 +103,14 @@ class Machine:
         extra = self.seconds_per_sum - self.seconds_per_matrix
         return self.product(sizes) + (sizes[0] * extra if sizes[0] > 1 else 0.0)
 
-    def copy(self, entries: int, itemsize: int = 4, stretch: int = STRETCH) -> float:
-        """Seconds of copying entries in another order, so many of which follow each other at even distances."""
+    def copy(self, entries: int, itemsize: int = 4, stretch: int = STRETCH, near: bool = False) -> float:
+        """Seconds of copying entries in another order, `stretch` at a time, near to each other or apart."""
         moved = 2 * itemsize * entries
         cached = moved <= self.cache_bytes
-        rate = self.cached_permuted_bytes_per_second if cached else self.permuted_bytes_per_second
+        if near:
+            rate = self.cached_runs_bytes_per_second if cached else self.runs_bytes_per_second
+        else:
+            rate = self.cached_permuted_bytes_per_second if cached else self.permuted_bytes_per_second
         return moved / rate * max(1.0, STRETCH / stretch)
 
     def repeat(self, entries: int, itemsize: int) -> float:
@@ -130,6 +137,8 @@ GPU = Machine(
     fresh_bytes_per_second=2e12,
     permuted_bytes_per_second=1.5e12,
     cached_permuted_bytes_per_second=3e12,
+    runs_bytes_per_second=2e12,
+    cached_runs_bytes_per_second=4e12,
     cache_bytes=2**25,
     seconds_per_call=7e-6,
     seconds_per_matrix=2e-9,

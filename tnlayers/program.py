@@ -63,6 +63,7 @@ class View:
         swap: Whether the last two axes are exchanged at the end, which never copies.
         copies: Whether the permuted axes are copied, at the planned batch size, rather than viewed.
         stretch: Entries that a copy takes at even distances in the old order, one after the other in the new one.
+        near: Whether they are neighbours in the old order too.
         moves: All of it one after the other: whether axes are permuted, and their order, or else the shape.
     """
 
@@ -72,6 +73,7 @@ class View:
     swap: bool = False
     copies: bool = False
     stretch: int = field(default=STRETCH, compare=False)  # at the planned batch size, while views are right at any
+    near: bool = field(default=False, compare=False)
     moves: tuple[tuple[bool, Shape], ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -153,7 +153,9 @@ class Views:
         contraction = self.contraction
         every = tuple(-1 if i == contraction.batch else contraction.sizes[i] for i in form.axes)
         order = tuple(form.axes.index(i) for i in wanted)
-        return View(every, order, shape, form.swap, form.copies, self.stretch(wanted, form.axes))
+        large = self._large
+        near = [i for i in wanted if large[i]][-1:] == [i for i in form.axes if large[i]][-1:]
+        return View(every, order, shape, form.swap, form.copies, self.stretch(wanted, form.axes), near)
 
 
 @lru_cache(maxsize=32)

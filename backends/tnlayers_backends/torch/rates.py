@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tnlayers.errors import TNLayersError
-from tnlayers.machine import FREE, LANES, Machine
+from tnlayers.machine import FREE, LANES, STRETCH, Machine
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.pieces import total_like
 from tnlayers_backends.torch.rates_calls import with_calls
@@ -69,8 +69,10 @@ def measure_cpu(dtype: torch.dtype) -> Machine:
         cached_bytes_per_second=_copied(ones, _SMALL),
         bytes_per_second=_read(_LARGEST),
         fresh_bytes_per_second=ones.itemsize * _LARGE / _shortest(lambda: ones.new_ones(_LARGE)),
-        permuted_bytes_per_second=_permuted(ones, _LARGE // 2),
-        cached_permuted_bytes_per_second=_permuted(ones, _SMALL),
+        permuted_bytes_per_second=_permuted(ones, _LARGE // 2, (2, 1, 0)),
+        cached_permuted_bytes_per_second=_permuted(ones, _SMALL, (2, 1, 0)),
+        runs_bytes_per_second=_permuted(ones, _LARGE // 2, (1, 0, 2)),
+        cached_runs_bytes_per_second=_permuted(ones, _SMALL, (1, 0, 2)),
         repeated_bytes_per_second=_repeated(ones),
         seconds_per_call=call,
         seconds_per_product=max(_product(ones, 16, 32, 16) - _product(ones, 2, 8, 2), 1e-9),
@@ -105,8 +107,8 @@ def _read(entries: int) -> float:
     return array.nbytes / _shortest(array.sum)
 
 
-def _permuted(like: Tensor, entries: int) -> float:
-    array = OPS.permute(like.new_ones(16, entries // 256, 16), (2, 1, 0))
+def _permuted(like: Tensor, entries: int, order: tuple[int, int, int]) -> float:
+    array = OPS.permute(like.new_ones(STRETCH, entries // STRETCH**2, STRETCH), order)
     out = like.new_ones(array.shape)
     return 2 * like.itemsize * entries / _shortest(lambda: OPS.copy_into(out, array))
 

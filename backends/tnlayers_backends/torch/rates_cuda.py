@@ -14,7 +14,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from tnlayers.machine import GPU, Machine
+from tnlayers.machine import GPU, STRETCH, Machine
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.rates_calls import with_calls
 
@@ -48,8 +48,10 @@ def measure_cuda(device: torch.device, dtype: torch.dtype) -> Machine:
         cached_bytes_per_second=max(_copied(ones, _SMALL), large),
         bytes_per_second=large,
         fresh_bytes_per_second=large,
-        permuted_bytes_per_second=_permuted(ones, _LARGE // 2),
-        cached_permuted_bytes_per_second=_permuted(ones, _SMALL),
+        permuted_bytes_per_second=_permuted(ones, _LARGE // 2, (2, 1, 0)),
+        cached_permuted_bytes_per_second=_permuted(ones, _SMALL, (2, 1, 0)),
+        runs_bytes_per_second=_permuted(ones, _LARGE // 2, (1, 0, 2)),
+        cached_runs_bytes_per_second=_permuted(ones, _SMALL, (1, 0, 2)),
         cache_bytes=torch.cuda.get_device_properties(device).L2_cache_size // 2,
         seconds_per_call=_called(lambda: OPS.matmul(OPS.reshape(tiny, (2, 8)), OPS.reshape(tiny, (8, 2)))),
         seconds_per_matrix=stacked,
@@ -79,8 +81,8 @@ def _copied(like: Tensor, entries: int) -> float:
     return 2 * array.nbytes / _captured(lambda: OPS.copy_into(out, array), 20)
 
 
-def _permuted(like: Tensor, entries: int) -> float:
-    array = OPS.permute(like.new_ones(16, entries // 256, 16), (2, 1, 0))
+def _permuted(like: Tensor, entries: int, order: tuple[int, int, int]) -> float:
+    array = OPS.permute(like.new_ones(STRETCH, entries // STRETCH**2, STRETCH), order)
     out = like.new_empty(array.shape)
     return 2 * array.nbytes / _captured(lambda: OPS.copy_into(out, array), 20)
 
