@@ -117,7 +117,7 @@ class Estimator:
         rows = batch if chunk is None else min(chunk, batch)
         training = self.objective == "training"
         # x and y come by as well; in training they are little beside all states and gradients.
-        forward_row = places.forward + found.links[0].before + found.links[-1].after
+        forward_row = places.forward + (found.links[0].before + found.links[-1].after if found.links else 0)
         per_row = places.both if training else forward_row
         # In training the sums of the matrices' gradients are at hand too.
         matrices = (2 if training else 1) * sum(link.matrix for link in found.links)
@@ -141,7 +141,8 @@ class Estimator:
         for k, link in enumerate(found.links):
             at_hand = cached and k > 0
             total += machine.product(link.sizes(batch, rows)) + call
-            total += machine.move(rows * link.before + link.matrix, self.itemsize, cached=at_hand)
+            total += machine.move(rows * link.before, self.itemsize, cached=at_hand)
+            total += machine.move(link.matrix, self.itemsize, cached=cached)
             total += machine.move(
                 rows * link.after, self.itemsize, cached=cached and k < last, fresh=fresh or k == last
             )

@@ -145,7 +145,7 @@ class TNModule(HeldCores):
             >>> import tnlayers as tnl
             >>> model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Tanh(), torch.nn.Linear(64, 64))
             >>> model[2].weight = model[0].weight
-            >>> small = tnl.compress(model, ratio=0.5, network="lowrank").model
+            >>> small = tnl.compress(model, max_params=2048, network="lowrank").model
             >>> small[2].untie_()
             >>> small[2].round_(bond_dim=4)
             >>> small[0].tied, small[2].tied
