@@ -52,7 +52,7 @@ class Estimator:
         if self.contraction.batch is None:
             return 0.0
         if self.objective != "training":
-            return machine.seconds_per_layer
+            return machine.seconds_per_layer + (0.0 if chunk is None else machine.seconds_per_entry)
         return machine.seconds_per_training + (0.0 if chunk is None else machine.seconds_per_function)
 
     @cached_property

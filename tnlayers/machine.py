@@ -55,6 +55,7 @@ class Machine:
         seconds_per_layer: Applying a layer without gradients, beside its operations.
         seconds_per_training: Applying a layer and going back through it, beside its operations.
         seconds_per_function: Entering a sweep in chunks, forward and backward together.
+        seconds_per_entry: Entering chunks without gradients.
         seconds_per_call: One operation of the framework, with the views around it.
         seconds_per_chunk_call: The same in a chunk, into memory that is kept.
         seconds_per_recorded: What autograd adds to an operation with a core, forward and backward together.
@@ -78,6 +79,7 @@ class Machine:
     seconds_per_layer: float = 1.2e-5
     seconds_per_training: float = 3e-5
     seconds_per_function: float = 7e-5
+    seconds_per_entry: float = 1.5e-5
     seconds_per_call: float = 4e-6
     seconds_per_chunk_call: float = 8e-6
     seconds_per_recorded: float = 1.5e-5
@@ -127,8 +129,8 @@ class Machine:
 
 
 # A GPU of a data centre: about two thirds of the peaks in NVIDIA's data sheet of the H100 SXM (67 TFLOP/s in float32,
-# 989 in bfloat16, 3.35 TB/s, 50 MB of L2). A call from Python takes as long as 300 MFLOP; no memory is fresh, since
-# torch's allocator gives out again what it has.
+# 989 in bfloat16, 3.35 TB/s, 50 MB of L2). A call from Python takes as long as 300 MFLOP, what goes on around chunks
+# more, as measured on an H100. No memory is fresh, since torch's allocator gives out again what it has.
 GPU = Machine(
     flops_per_second=45e12,
     side=32.0,
@@ -140,6 +142,8 @@ GPU = Machine(
     runs_bytes_per_second=2e12,
     cached_runs_bytes_per_second=4e12,
     cache_bytes=2**25,
+    seconds_per_function=4e-4,
+    seconds_per_entry=2e-4,
     seconds_per_call=7e-6,
     seconds_per_matrix=2e-9,
     seconds_per_sum=4e-9,

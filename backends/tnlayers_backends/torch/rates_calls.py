@@ -3,6 +3,7 @@
 With n products, one for each core, and all rows in one chunk or in c of them, a call of a layer takes
 
     layer + n call                                                     for inference,
+    layer + entry + c n chunk_call                                     for inference in chunks,
     training + n (4 call + recorded) - call                            for a training step,
     training + function + n recorded + c (4 n - 1) chunk_call          for a training step in chunks
 
@@ -42,24 +43,27 @@ def with_calls(machine: Machine, like: Tensor, timed: Timer) -> Machine:
         timed: Gives the seconds of a function.
     """
     call = machine.seconds_per_call
-    layer = timed(_inference(like, _FEW)) - _FEW * call
+    layer = timed(_inference(like, _FEW, chunk=None)) - _FEW * call
     few, many = (timed(_training(like, cores, rows=1, chunk=None)) for cores in (_FEW, _MANY))
     operation = (many - few) / (_MANY - _FEW)
     training, recorded = few - _FEW * operation + call, operation - 4 * call
     one, chunks = (timed(_training(like, _FEW, rows=rows, chunk=1)) for rows in (1, _CHUNKS))
     in_chunk = (chunks - one) / (_CHUNKS - 1)
+    chunk_call = max(in_chunk / (4 * _FEW - 1), _LEAST)
+    entry = timed(_inference(like, _FEW, chunk=1)) - layer - _FEW * chunk_call
     return replace(
         machine,
         seconds_per_layer=max(layer, _LEAST),
         seconds_per_training=max(training, _LEAST),
         seconds_per_recorded=max(recorded, _LEAST),
         seconds_per_function=max(one - training - _FEW * recorded - in_chunk, _LEAST),
-        seconds_per_chunk_call=max(in_chunk / (4 * _FEW - 1), _LEAST),
+        seconds_per_entry=max(entry, _LEAST),
+        seconds_per_chunk_call=chunk_call,
     )
 
 
-def _inference(like: Tensor, cores: int) -> Callable[[], object]:
-    layer = _layer(like, cores, 1, "inference", None)
+def _inference(like: Tensor, cores: int, *, chunk: int | None) -> Callable[[], object]:
+    layer = _layer(like, cores, 1, "inference", chunk)
     x = like.new_ones(1, layer.in_features)
     return torch.no_grad()(lambda: layer(x))
 
