@@ -45,7 +45,12 @@ def train(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(metavar="DATA", show_default=False, help="digits (default; no download), mnist, cifar10, ..."),
+        typer.Option(
+            "--data",  # typer 0.27 would call it --DATA, after the metavar
+            metavar="DATA",
+            show_default=False,
+            help="digits (default; no download), mnist, cifar10, ...",
+        ),
     ] = None,
     config: Annotated[
         Path | None,
