@@ -116,13 +116,13 @@ class Estimator:
         batch = contraction.sizes[contraction.batch]
         rows = batch if chunk is None else min(chunk, batch)
         training = self.objective == "training"
-        # x and y come by as well; in training they are little beside all states and gradients.
-        forward_row = places.forward + (found.links[0].before + found.links[-1].after if found.links else 0)
-        per_row = places.both if training else forward_row
+        # x and y come by as well, and in training their gradients.
+        ends = found.links[0].before + found.links[-1].after if found.links else 0
+        per_row = places.both + 2 * ends if training else places.forward + ends
         # In training the sums of the matrices' gradients are at hand too.
         matrices = (2 if training else 1) * sum(link.matrix for link in found.links)
         state_bytes = self.itemsize * (rows * per_row + matrices)
-        cached = state_bytes <= self.machine.cache_bytes
+        cached = self.machine.share_at_hand(state_bytes)
         fresh = chunk is None
         forward = self._pass(found, batch, rows, cached=cached, fresh=fresh)
         backward = self._back(found, batch, rows, cached=cached, fresh=fresh) if training else 0.0
@@ -134,17 +134,17 @@ class Estimator:
         recorded = len(found.links) + len(laid) + sum(view.copies for view in plain if fresh)
         return -(-batch // rows) * (forward + backward) + passes * copies + recorded * self._recorded
 
-    def _pass(self, found: Chain, batch: int, rows: int, *, cached: bool, fresh: bool) -> float:
+    def _pass(self, found: Chain, batch: int, rows: int, *, cached: float, fresh: bool) -> float:
         """Some rows through the chain once; the result goes to new memory."""
         machine, last, call = self.machine, len(found.links) - 1, self._call(fresh=fresh)
         total = 0.0
         for k, link in enumerate(found.links):
-            at_hand = cached and k > 0
+            at_hand = cached if k > 0 else 0.0
             total += machine.product(link.sizes(batch, rows)) + call
             total += machine.move(rows * link.before, self.itemsize, cached=at_hand)
             total += machine.move(link.matrix, self.itemsize, cached=cached)
             total += machine.move(
-                rows * link.after, self.itemsize, cached=cached and k < last, fresh=fresh or k == last
+                rows * link.after, self.itemsize, cached=cached if k < last else 0.0, fresh=fresh or k == last
             )
             total += self._permutes(rows * link.before, link.state) if link.state.copies else 0.0
             total += self._repeats(link, batch, rows)
@@ -152,7 +152,7 @@ class Estimator:
             total += self._permutes(rows * found.links[-1].after, found.arrange)
         return total
 
-    def _back(self, found: Chain, batch: int, rows: int, *, cached: bool, fresh: bool) -> float:
+    def _back(self, found: Chain, batch: int, rows: int, *, cached: float, fresh: bool) -> float:
         """Some rows back, with the states computed again unless the pass was fresh."""
         machine, call = self.machine, self._call(fresh=fresh)
         total = 0.0
@@ -167,14 +167,16 @@ class Estimator:
             total += machine.move(moved, self.itemsize, cached=cached, fresh=False)
             if fresh and link.spread:  # autograd makes one gradient per matrix of the stack, and adds them up
                 each = sizes[0] * link.matrix
-                near = cached and 2 * self.itemsize * each <= machine.cache_bytes
+                near = cached if 2 * self.itemsize * each <= machine.cache_bytes else 0.0
                 total += machine.move(each, self.itemsize, cached=near, fresh=True) + call
                 total += machine.move(each, self.itemsize, cached=near)
             elif link.spread:  # few at a time in the cache; in half precision both operands are gathered instead
                 total += machine.move(2 * sizes[0] * link.matrix, self.itemsize, cached=True)
                 total += machine.repeat(rows * (link.before + link.after), self.itemsize)
             total += self._repeats(link, batch, rows) * (2 if again else _AUTOGRAD if fresh else 1)
-            total += machine.move(rows * link.before, self.itemsize, cached=cached and k > 0, fresh=fresh or k == 0)
+            total += machine.move(
+                rows * link.before, self.itemsize, cached=cached if k > 0 else 0.0, fresh=fresh or k == 0
+            )
             total += self._permutes(rows * link.before, link.state) if link.state.order is not None else 0.0
         if found.arrange is not None and found.arrange.copies:
             total += self._permutes(rows * found.links[-1].after, found.arrange)

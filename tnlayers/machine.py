@@ -120,12 +120,16 @@ class Machine:
         moved, rate = itemsize * entries, self.repeated_bytes_per_second
         return moved / (self.fresh_bytes_per_second if rate < FREE and moved >= self.fresh_bytes else rate)
 
-    def move(self, entries: int, itemsize: int, *, cached: bool, fresh: bool = False) -> float:
-        """Seconds of reading or writing entries once."""
+    def share_at_hand(self, used: int) -> float:
+        """The share of its data that a loop over so many bytes finds in the cache when it comes by again."""
+        return min(1.0, max(0.0, 2.0 - used / self.cache_bytes))
+
+    def move(self, entries: int, itemsize: int, *, cached: float, fresh: bool = False) -> float:
+        """Seconds of reading or writing entries once, this share of them within the cache."""
         moved = entries * itemsize
         if fresh and moved >= self.fresh_bytes:
             return moved / self.fresh_bytes_per_second
-        return moved / (self.cached_bytes_per_second if cached else self.bytes_per_second)
+        return moved * (cached / self.cached_bytes_per_second + (1 - cached) / self.bytes_per_second)
 
 
 # A GPU of a data centre: about two thirds of the peaks in NVIDIA's data sheet of the H100 SXM (67 TFLOP/s in float32,
