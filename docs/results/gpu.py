@@ -210,6 +210,18 @@ def environment(device: torch.device) -> Row:
     return found | {"cuda": torch.version.cuda, "tf32": False, "rates": rates}
 
 
+def text(store: Row) -> str:
+    """The file: figures to five digits, a row a line."""
+    rows = ",\n".join(json.dumps({name: _short(value) for name, value in row.items()}) for row in store["rows"])
+    return f'{{"environment": {json.dumps(store["environment"])},\n "rows": [\n{rows}\n]}}\n'
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_short(each) for each in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
 def run(todo: Iterable[tuple[Cell, str]], device: torch.device, seconds: float, out: Path) -> list[Row]:
     """Measure cells until the seconds are over, and write the file now and then, and at the end."""
     gc.disable()  # a collection would disturb timings, and may free memory while a graph is captured
@@ -222,10 +234,10 @@ def run(todo: Iterable[tuple[Cell, str]], device: torch.device, seconds: float, 
         count += 1
         if time.monotonic() - written > 2.0:
             written = time.monotonic()
-            write_text(out, json.dumps(store) + "\n")
+            write_text(out, text(store))
             gc.collect()
     store["environment"] |= {"seconds": round(time.monotonic() - begin, 1), "cells": count}
-    write_text(out, json.dumps(store) + "\n")
+    write_text(out, text(store))
     return rows
 
 

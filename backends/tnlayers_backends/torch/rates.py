@@ -23,6 +23,7 @@ _LARGE = 2**24  # entries: 64 MiB of float32, beyond most caches
 _LARGEST = 2**26  # beyond one core's share of the largest caches
 _SMALL = 2**16  # entries: 256 KiB of float32, within them
 _SECONDS = 0.08  # spent on each rate
+_TRIES = 10  # of new memory, which a host may have to find for its guest the first times
 _NOISE = 0.1  # a difference of times is none below this share
 
 
@@ -68,7 +69,7 @@ def measure_cpu(dtype: torch.dtype) -> Machine:
         side=_side(ones, flops_per_second),
         cached_bytes_per_second=_copied(ones, _SMALL),
         bytes_per_second=_read(_LARGEST),
-        fresh_bytes_per_second=ones.itemsize * _LARGE / _shortest(lambda: ones.new_ones(_LARGE)),
+        fresh_bytes_per_second=ones.itemsize * _LARGE / _shortest(lambda: ones.new_ones(_LARGE), least=_TRIES),
         permuted_bytes_per_second=_permuted(ones, _LARGE // 2, (2, 1, 0)),
         cached_permuted_bytes_per_second=_permuted(ones, _SMALL, (2, 1, 0)),
         runs_bytes_per_second=_permuted(ones, _LARGE // 2, (1, 0, 2)),
@@ -122,14 +123,15 @@ def _repeated(like: Tensor) -> float:
     return written.nbytes / extra if extra > _NOISE * apart else FREE
 
 
-def _shortest(run: Callable[[], object]) -> float:
-    """The shortest time of a call, over repetitions that last a while."""
+def _shortest(run: Callable[[], object], least: int = 1) -> float:
+    """The shortest time of a call, over repetitions that last a while, and at least so many."""
     run()
     begin = process_time()
     run()
     repeats = max(1, int(2e-3 / max(process_time() - begin, 1e-7)))
-    best, end = float("inf"), process_time() + _SECONDS
-    while process_time() < end:
+    best, end, done = float("inf"), process_time() + _SECONDS, 0
+    while process_time() < end or done < least:
+        done += 1
         begin = process_time()
         for _ in range(repeats):
             run()
