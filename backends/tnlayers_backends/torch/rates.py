@@ -7,6 +7,7 @@ so that the rates are those of one core, and the shortest of several runs counts
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import sqrt
 from time import process_time
 
 import torch
@@ -21,6 +22,7 @@ from tnlayers_backends.torch.rates_cuda import measure_cuda
 
 _LARGE = 2**24  # entries: 64 MiB of float32, beyond most caches
 _LARGEST = 2**26  # beyond one core's share of the largest caches
+_MIDDLE = 2**22  # 16 MiB, beyond those of one core
 _SMALL = 2**16  # entries: 256 KiB of float32, within them
 _SECONDS = 0.08  # spent on each rate
 _TRIES = 10  # of new memory, which a host may have to find for its guest the first times
@@ -68,7 +70,8 @@ def measure_cpu(dtype: torch.dtype) -> Machine:
         flops_per_second=flops_per_second,
         side=_side(ones, flops_per_second),
         cached_bytes_per_second=_copied(ones, _SMALL),
-        bytes_per_second=_read(_LARGEST),
+        # States of a batch may stay in a cache that cores share, large weights do not: one rate in between for both.
+        bytes_per_second=sqrt(_read(_MIDDLE) * _read(_LARGEST)),
         fresh_bytes_per_second=ones.itemsize * _LARGE / _shortest(lambda: ones.new_ones(_LARGE), least=_TRIES),
         permuted_bytes_per_second=_permuted(ones, _LARGE // 2, (2, 1, 0)),
         cached_permuted_bytes_per_second=_permuted(ones, _SMALL, (2, 1, 0)),
