@@ -93,7 +93,8 @@ def test_calls_are_measured_as_they_are_counted(monkeypatch):
     """Where all else is free, the constants found from the estimates of a few layers are those that made them."""
     torch = pytest.importorskip("torch")
     calls = pytest.importorskip("tnlayers_backends.torch.rates_calls")
-    seconds = {"layer": 5e-6, "training": 3e-5, "recorded": 7e-6, "function": 4e-5, "chunk_call": 6e-6, "call": 2e-6}
+    seconds = {"layer": 5e-6, "training": 3e-5, "recorded": 7e-6, "function": 4e-5, "entry": 9e-6}
+    seconds |= {"chunk_call": 6e-6, "call": 2e-6}
     own = {f"seconds_per_{name}": value for name, value in seconds.items()}
     free = {field.name: 1e30 for field in fields(Machine) if field.name.endswith("bytes_per_second")}
     names = ("seconds_per_product", "seconds_per_matrix", "seconds_per_sum")
@@ -152,6 +153,19 @@ def test_matrices_that_are_written_out_along_a_stack_are_paid_for(kept):
     after = tnl.plan(SPEC, **asked)
     assert after != before
     assert cheap < after.seconds < before.seconds
+
+
+def test_entering_chunks_is_paid_for_in_inference(kept):
+    assert tnl.plan(SPEC, 128, objective="inference").chunk is not None
+    keep(kept, replace(Machine(), seconds_per_entry=1.0))
+    assert tnl.plan(SPEC, 128, objective="inference").chunk is None
+
+
+def test_what_is_a_little_too_large_for_the_cache_is_found_there_in_part():
+    rates = Machine(cache_bytes=1000, cached_bytes_per_second=80.0, bytes_per_second=20.0)
+    assert [rates.share_at_hand(used) for used in (0, 1000, 1500, 2000, 9000)] == [1.0, 1.0, 0.5, 0.0, 0.0]
+    all_near, half, all_far = (rates.move(20, 4, cached=share) for share in (1.0, 0.5, 0.0))
+    assert (all_near, half, all_far) == pytest.approx((1.0, 2.5, 4.0))
 
 
 def test_plans_for_a_gpu_make_few_large_calls(kept):

@@ -41,7 +41,8 @@ class Machine:
         flops_per_second: The rate of a large product of matrices.
         side: The length at which a side of a product halves its rate.
         cached_bytes_per_second: Reading and writing within the cache.
-        bytes_per_second: Reading from memory, and writing into memory in use.
+        bytes_per_second: Reading from beyond that cache, and writing into memory in use; `tnlayers calibrate` takes the
+            geometric mean of a shared cache and of memory, since states lie in the one and large weights in the other.
         fresh_bytes_per_second: Writing into memory that was never touched.
         fresh_bytes: From this size on an allocation is such memory; smaller ones are likely to come back from a free.
         permuted_bytes_per_second: Copying in another order of axes, bytes read and written together, `STRETCH` entries
