@@ -27,9 +27,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tnlayers.bench.bars import bars
 from tnlayers.bench.cells import Cell, grid
-from tnlayers.bench.contenders import OWN
+from tnlayers.bench.contenders import OWN, ours
 from tnlayers.bench.limit import limit
 from tnlayers.bench.measure import DENSE, OURS, measure
+from tnlayers.bench.subjects import Given, torch_subject
 from tnlayers.calibrate import machine_file
 from tnlayers.origin import commit, cpu_name
 
@@ -87,34 +88,22 @@ def _shortest(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float
     return best
 
 
-def step(cell: Cell, name: str) -> Call:
-    """One call of a contender as the benchmark makes it."""
+def steps(cell: Cell) -> dict[str, Call]:
+    """Calls of our layer and of the dense one, as the benchmark makes them."""
     torch.manual_seed(0)
-    module, training = OWN[name](cell), cell.mode == "training"
-    x, grad_y = torch.randn(cell.batch, cell.in_features), torch.randn(cell.batch, cell.out_features)
-    x.requires_grad_(training)
-
-    def run() -> None:
-        if not training:
-            with torch.no_grad():
-                module(x)
-            return
-        x.grad = None
-        module.zero_grad(set_to_none=True)
-        module(x).backward(grad_y)
-
-    return run
+    given = Given(cell, {name: core.detach() for name, core in ours(cell).cores.items()})
+    return {name: torch_subject(name, OWN[name](cell), given).call for name in (OURS, DENSE)}
 
 
 def row(cell: Cell, seconds: float) -> str:
     """One cell as a row of the table."""
-    ours, recorder = step(cell, OURS), Recorder()
+    calls, recorder = steps(cell), Recorder()
     for _ in range(3):
-        ours()
+        calls[OURS]()
     with recorder:
-        ours()
+        calls[OURS]()
     (products, multiply), (moves, move) = recorder.again(PRODUCTS), recorder.again(MOVES)
-    calls = {OURS: ours, DENSE: step(cell, DENSE), "products": multiply, "moves": move}
+    calls |= {"products": multiply, "moves": move}
     times = {name: 1e3 * found.median for name, found in measure(calls, threads=1, cap=seconds).items()}
     least = 1e3 * limit(cell).seconds
     rest = times[OURS] - times["products"] - times["moves"]
