@@ -32,7 +32,9 @@ _LAZY = {
     "SpectraRecorder": "tnlayers.compress.spectra",
     "build": "tnlayers.layer",
     "draw_weights": "tnlayers.draw.weights",
+    "freeze": "tnlayers_backends.torch.freezing",
     "from_einsum": "tnlayers.einsum",
+    "frozen": "tnlayers_backends.torch.freezing",
     "io": "",
     "load": "tnlayers.io",
     "load_dense": "tnlayers_backends.torch.load_dense",
@@ -42,6 +44,7 @@ _LAZY = {
     "repair": "tnlayers.compress.repair",
     "save": "tnlayers.io",
     "spectra": "tnlayers.compress.spectra",
+    "thaw": "tnlayers_backends.torch.freezing",
     "to_backend": "tnlayers.convert",
 }
 
@@ -60,7 +63,9 @@ __all__ = [
     "draw_weights",
     "explore",
     "factorise",
+    "freeze",
     "from_einsum",
+    "frozen",
     "io",
     "load",
     "load_dense",
@@ -73,10 +78,12 @@ __all__ = [
     "save",
     "spec",
     "spectra",
+    "thaw",
     "to_backend",
 ]
 
 if TYPE_CHECKING:
+    from tnlayers_backends.torch.freezing import freeze, frozen, thaw
     from tnlayers_backends.torch.load_dense import load_dense
 
     from tnlayers import io, models, nn

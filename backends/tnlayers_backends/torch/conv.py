@@ -9,7 +9,7 @@ Two ways to see a convolution as a layer of this library, both by name:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -28,7 +28,8 @@ from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
 from tnlayers.window import window
 from tnlayers_backends.torch.conv_dense import DenseConv, Sizes, View
-from tnlayers_backends.torch.conv_program import convolve, pad_ahead, run_routes
+from tnlayers_backends.torch.conv_program import convolve, kernels, pad_ahead, run_routes
+from tnlayers_backends.torch.frozen import Frozen
 from tnlayers_backends.torch.module import is_recorded
 from tnlayers_backends.torch.ops import OPS
 
@@ -142,6 +143,7 @@ class TNConv(DenseConv):
         Raises:
             TNLayersError: If the plan was made for another layer.
         """
+        self.thaw()
         if self._conv is None:
             self._map = self._map.with_plan(plan)
         else:
@@ -155,19 +157,41 @@ class TNConv(DenseConv):
         return self._forward_flat(x) if self._conv is None else self._forward_kernel(x, self._conv)
 
     def _forward_kernel(self, x: Tensor, conv: ConvMap) -> Tensor:
+        ready: Sequence[Tensor] | None = None  # what is frozen of the kernel
         if is_recorded(x):  # traced code never plans
-            plan = conv.traced
+            plan, ready = conv.traced, self._compiled()
         else:
             objective: Objective = "training" if torch.is_grad_enabled() else "forward"
             plan = conv.plan_for(x.shape[0], tuple(x.shape[2:]), objective)
+            frozen = self._serving(x)
+            if frozen is not None:
+                ready = frozen.once(_key(plan), lambda: self._kernels(plan, frozen.cores()))
         x = pad_ahead(x, self._window)
-        if not plan.routes:
-            return self._contract(lambda x, cores: self._rebuilt(x, self._map.weight(OPS, cores)), x)
-        y = self._contract(lambda x, cores: run_routes(plan, x, list(self._map.split(cores))), x)
-        return y if self.bias is None else y + self.bias.to(y.dtype).reshape(-1, *[1] * self.dims)
+        if ready is not None:
+            y = self._convolved(plan, x, ready)
+        else:
+            y = self._contract(lambda x, cores: self._convolved(plan, x, self._kernels(plan, cores)), x)
+        return y if self.bias is None or not plan.routes else y + self.bias.to(y.dtype).reshape(-1, *[1] * self.dims)
 
-    def _rebuilt(self, x: Tensor, matrix: Tensor) -> Tensor:
-        return convolve(x, self._shaped(matrix), self.bias, self._window, self.groups)
+    def _kernels(self, plan: ConvPlan, cores: Sequence[Tensor]) -> Iterable[Tensor]:
+        """What a plan makes of the cores: the kernels of its steps, or the whole one."""
+        if plan.routes:
+            return kernels(plan, list(self._map.split(cores)))
+        return [self._shaped(self._map.weight(OPS, cores))]
+
+    def _convolved(self, plan: ConvPlan, x: Tensor, made: Iterable[Tensor]) -> Tensor:
+        if plan.routes:
+            return run_routes(plan, x, made)
+        (kernel,) = made
+        return convolve(x, kernel, self.bias, self._window, self.groups)
+
+    def _prepare_frozen(self, frozen: Frozen) -> None:
+        if self._conv is None:
+            super()._prepare_frozen(frozen)
+            return
+        plan = self._conv.traced
+        made = frozen.once(_key(plan), lambda: self._kernels(plan, frozen.cores()))
+        frozen.compiled = made if frozen.has(_key(plan)) else None
 
     def _forward_flat(self, x: Tensor) -> Tensor:
         out_size = self._window.out_sizes(self.in_size or ())
@@ -193,6 +217,11 @@ class TNConv(DenseConv):
         if self.in_size is None:
             return text
         return f"{text}, view=flat (no weights shared over positions), in_size={self.in_size}"
+
+
+def _key(plan: ConvPlan) -> Any:
+    """What tells the kernels of a plan from those of others."""
+    return tuple(tuple(step.cores for step in route.steps) for route in plan.routes)
 
 
 class TNConv1d(TNConv):

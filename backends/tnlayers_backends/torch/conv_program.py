@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 
 import torch
@@ -30,25 +30,36 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, window: Window, gro
     return function(x, weight, bias, window.stride, window.within, window.dilation, groups)
 
 
-def run_routes(plan: ConvPlan, x: Tensor, cores: Sequence[Sequence[Tensor]]) -> Tensor:
+def kernels(plan: ConvPlan, cores: Sequence[Sequence[Tensor]]) -> Iterator[Tensor]:
+    """The small kernels of all routes' steps, in order, each made of some cores.
+
+    Args:
+        plan: A plan with routes.
+        cores: The cores of each network.
+    """
+    for route, own in zip(plan.routes, cores, strict=True):
+        yield from (step.kernel.program.run(OPS, [own[k] for k in step.cores]) for step in route.steps)
+
+
+def run_routes(plan: ConvPlan, x: Tensor, made: Iterable[Tensor]) -> Tensor:
     """The sum of all networks' results, each by its own steps.
 
     Args:
         plan: A plan with routes.
         x: The input, (batch, channels, *positions), padded ahead already.
-        cores: The cores of each network.
+        made: What `kernels` makes for the plan.
     """
-    window = plan.convolution.window
-    results = [_run_route(route, x, own, window) for route, own in zip(plan.routes, cores, strict=True)]
+    window, rest = plan.convolution.window, iter(made)
+    results = [_run_route(route, x, rest, window) for route in plan.routes]
     total = results[0]
     for result in results[1:]:
         total = total + result
     return total
 
 
-def _run_route(route: Route, x: Tensor, cores: Sequence[Tensor], window: Window) -> Tensor:
+def _run_route(route: Route, x: Tensor, rest: Iterator[Tensor], window: Window) -> Tensor:
     for step in route.steps:
-        kernel = step.kernel.program.run(OPS, [cores[k] for k in step.cores])
+        kernel = next(rest)
         x = _permuted(x, step.axes, step.order)
         x = _move(step, x, kernel, window) if step.dims else _product(step, x, kernel)
     return _permuted(x, route.axes, route.order)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from tnlayers.errors import TNLayersError
 from tnlayers.layer import LinearMap
@@ -17,10 +18,13 @@ from tnlayers.program import Array
 from tnlayers.spec import Spec
 from tnlayers.spec import spec as make_spec
 from tnlayers_backends.torch.embedding_dense import DenseEmbedding, check_options
+from tnlayers_backends.torch.frozen import Frozen
 from tnlayers_backends.torch.held import TRACED_BATCH
 from tnlayers_backends.torch.module import is_recorded
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.rows import check_range, operands
+
+_TABLE = "table"
 
 
 class TNEmbedding(DenseEmbedding):
@@ -143,6 +147,9 @@ class TNEmbedding(DenseEmbedding):
 
     def _rows(self, ids: Tensor, recorded: bool) -> Tensor:
         """Rows for a vector of ids."""
+        table = self._table(ids, recorded)
+        if table is not None:
+            return functional.embedding(ids, table)
         if recorded:
             plans = self._lookup.plans_for(TRACED_BATCH)
         else:
@@ -151,6 +158,20 @@ class TNEmbedding(DenseEmbedding):
         if self.padding_idx is None:
             return rows
         return rows.masked_fill((ids == self.padding_idx)[:, None], 0.0)
+
+    def _table(self, ids: Tensor, recorded: bool) -> Tensor | None:
+        """The whole table, where the layer is frozen and may keep it."""
+        if recorded:
+            compiled = self._compiled()
+            return None if compiled is None else compiled[0]
+        frozen = self._serving(ids)
+        return frozen.once(_TABLE, list)[0] if frozen is not None and frozen.has(_TABLE) else None
+
+    def _prepare_frozen(self, frozen: Frozen) -> None:
+        frozen.linear(self._decoder).prepare_compiled(self._decoder.plan_for(TRACED_BATCH))
+        core = frozen.cores()[0]
+        if self.num_embeddings * self.embedding_dim * core.itemsize <= frozen.budget.left:
+            frozen.compiled = frozen.once(_TABLE, lambda: (self.to_dense(),))
 
     def _look_up(self, ids: Tensor, cores: Sequence[Tensor], plans: Sequence[Plan]) -> Tensor:
         total: Tensor | None = None

@@ -18,6 +18,7 @@ from tnlayers.norm import norm2
 from tnlayers.spec import Spec
 from tnlayers_backends.torch.device import device_name
 from tnlayers_backends.torch.dropout import BondDropout
+from tnlayers_backends.torch.frozen import Frozen
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.prepared import Prepared
 
@@ -47,6 +48,7 @@ class HeldCores(nn.Module):
     bond_dropout: BondDropout | None  # set by `tnl.nn.bond_dropout`
     delivered: Decomposition | None = None  # what `from_linear` and its kin made of the dense weight
     tied: bool = False  # whether another layer holds the same cores, as `tnl.compress` and `tnl.load` leave them
+    _frozen: Frozen | None = None  # what `freeze` has prepared
     checkpoint: bool  # whether backward recomputes what the contraction would keep; set by `tnl.nn.checkpointed`
 
     def __init__(
@@ -161,10 +163,12 @@ class HeldCores(nn.Module):
                 f"{f'{prefix}weight'!r} is a dense weight, but the layer there is {self.spec}, which holds cores. "
                 "tnl.load_dense(model, state_dict) loads a dense checkpoint and decomposes such weights."
             )
+        self.thaw()
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """As torch's, which all moves go through; then plans are those of the device that the cores are on."""
+        self.thaw()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         here = self._map.on(device_name(next(self.parameters()).device))
         if here is not self._map:
@@ -173,7 +177,29 @@ class HeldCores(nn.Module):
 
     def _set_map(self, changed: LinearMap) -> None:
         """Go on as another network of the same sizes, or on another device; what a layer kind derives is renewed."""
+        self.thaw()
         self._map = changed
+
+    def thaw(self) -> Self:
+        """End what `freeze` began; nothing happens to a layer that is not frozen.
+
+        Returns:
+            The layer.
+        """
+        if self._frozen is not None:
+            self._frozen.budget.give_back(self._frozen.nbytes)
+        self._frozen = None
+        return self
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """As torch's, which assignments go through too; another core in a frozen layer is noticed at the next call."""
+        if self._frozen is not None and name in self._names:
+            self._frozen.replaced(name)
+        super().register_parameter(name, param)
+
+    def _cores(self) -> list[Tensor]:
+        own = self._parameters  # asked by name, not by attribute: at batch 1 attributes take a tenth of the call
+        return [own[name] if name in own else getattr(self, name) for name in self._names]  # type: ignore[misc]
 
     def _single(self) -> list[Tensor]:
         """The cores in at least single precision, which factorisations need."""

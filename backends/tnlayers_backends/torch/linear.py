@@ -101,6 +101,7 @@ class TNLinear(TNModule):
         Raises:
             TNLayersError: If a plan is pinned, or the cache folder cannot be written to.
         """
+        self.thaw()
         self.invalidate()  # of the plan so far
         return self._map.tune(batch, objective)
 
@@ -110,6 +111,7 @@ class TNLinear(TNModule):
         Raises:
             TNLayersError: If the plan was made for another network.
         """
+        self.thaw()
         self._map = self._map.with_plan(plan)
 
     def to_dense(self) -> Tensor:

@@ -20,7 +20,9 @@ from tnlayers.spec import Spec
 from tnlayers.spectrum import Spectra
 from tnlayers.sweep import balanced_terms, canonical_terms
 from tnlayers_backends.torch import planned
-from tnlayers_backends.torch.held import TRACED_BATCH, HeldCores
+from tnlayers_backends.torch.freezable import Freezable, is_captured
+from tnlayers_backends.torch.frozen import Frozen, wants_gradients
+from tnlayers_backends.torch.held import TRACED_BATCH
 from tnlayers_backends.torch.ops import OPS
 from tnlayers_backends.torch.walk import Walk, like, walk
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from tnlayers.draw.picture import Picture
 
 
-class TNModule(HeldCores):
+class TNModule(Freezable):
     """A module whose weight is a tensor network; abstract: a layer kind adds `forward` and the shape of its weight.
 
     Made as `HeldCores`.
@@ -173,6 +175,10 @@ class TNModule(HeldCores):
             linear: The map; the layer's own if None.
         """
         own = self._map if linear is None else linear
+        if self._frozen is not None:
+            done = self._apply_frozen(self._frozen, own, x, bias)
+            if done is not None:
+                return done
         if not (torch.is_grad_enabled() or is_dynamo_compiling()) and type(x) is Tensor:
             again = self._walk(own, x)
             if again is not None:
@@ -182,33 +188,41 @@ class TNModule(HeldCores):
             plan = own.plan_for(TRACED_BATCH)
         else:
             batch = x.numel() // max(x.shape[-1], 1) if x.ndim else 1
-            if torch.is_grad_enabled() or is_captured(x):
-                plan = own.plan_for(batch, "training" if torch.is_grad_enabled() else "forward")
+            if torch.is_grad_enabled():
+                self._prepared.clear()  # training follows, which changes the cores
+                plan = own.plan_for(batch, "training")
+            elif is_captured(x):
+                plan = own.plan_for(batch)
             else:
-                plan, run = own.plan_for(batch, "inference"), self._run_prepared
+                plan = own.guarded_plan(batch)
+                run = planned.run if plan.objective == "forward" else self._run_prepared
         y = self._contract(lambda x, cores: own.apply(OPS, x, cores, plan, run), x)
         return y if bias is None else y + like(y, bias)
+
+    def _apply_frozen(self, frozen: Frozen, own: LinearMap, x: Tensor, bias: Tensor | None) -> Tensor | None:
+        """The same with what `freeze` has prepared; None where the cores themselves are asked for."""
+        prepared = frozen.linear(own)
+        if is_dynamo_compiling() or is_recorded(x):
+            wanted = wants_gradients(self._cores())
+            return None if wanted else prepared.traced(own.plan_for(TRACED_BATCH), x, bias)
+        if is_captured(x) and not prepared.has(x.shape):
+            return None  # what is prepared during a capture belongs to the graph
+        return prepared(x, bias) if frozen.serves(self._parameters) else None
 
     def _walk(self, own: LinearMap, x: Tensor) -> Walk | None:
         """What inference did with such an input before, if it can do so again: nothing has changed."""
         if self.bond_dropout is not None:
             return None
-        kept = self._prepared.of(self._cores())
-        if kept is None or (kept.device == "cuda" and torch.cuda.is_current_stream_capturing()):
-            return None
-        return walk(own, kept, x.shape)
-
-    def _cores(self) -> list[Tensor]:
-        own = self._parameters  # asked by name, not by attribute: at batch 1 attributes take a tenth of the call
-        return [own[name] if name in own else getattr(self, name) for name in self._names]  # type: ignore[misc]
+        kept = self._prepared.only(self._cores())
+        return None if kept is None else walk(own, kept, x.shape)
 
     def _run_prepared(self, plan: Plan, x: Tensor, cores: Sequence[Tensor]) -> Tensor:
         return planned.run(plan, x, cores, self._prepared)
 
     def invalidate(self) -> None:
-        """Forget what inference has prepared from the cores and kept.
+        """Free what inference has prepared from the cores and cached; a frozen layer stays frozen.
 
-        Needed only after changes that torch does not count: through `.data` in the same memory, or by other processes.
+        Results do not depend on it: every call compares the cores with those that the cache was made from.
         """
         self._prepared.clear()
 
@@ -241,13 +255,8 @@ class TNModule(HeldCores):
         rho = parameters / self.spec.dense_parameters
         return (
             f"{self._sizes_repr()}, bias={self.bias is not None}, network={self.spec}, parameters={parameters}, "
-            f"rho={rho:.4g}"
+            f"rho={rho:.4g}" + ("" if self._frozen is None else f", frozen={self._frozen.nbytes:,} bytes")
         )
-
-
-def is_captured(x: Tensor) -> bool:
-    """Whether a CUDA graph records this call: what it prepares from the cores must be prepared at every replay."""
-    return x.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def is_recorded(x: Tensor) -> bool:

@@ -1,10 +1,12 @@
-"""What inference keeps: matrices prepared from the cores, as long as the cores have not changed.
+"""What inference caches: matrices prepared from the cores, valid exactly as long as the cores have the same contents.
 
-A plan for inference takes it that everything that does not depend on the input is at hand: cores merged and laid out,
-or the whole weight where that is fastest. It is made at the first call and kept while every core is the same tensor in
-the same memory with the same version, which torch counts up with every change in place: optimizer steps,
-`load_state_dict`, `copy_`, moves to another device or dtype are all seen. Changes through `.data` in the same memory,
-and by other processes, are not: call `layer.invalidate()` after them.
+A plan for inference expects everything that does not depend on the input to be there: cores merged and laid out, or the
+whole weight where that is fastest. It is prepared at the first call, from a copy of the cores (`snapshot.py`), and used
+while the cores equal that copy byte by byte. Since the matrices belong to the copy and not to the cores, a write by
+another thread in the middle of preparing cannot leave wrong matrices behind.
+
+Only cores on a processor are compared. On a GPU nothing is cached implicitly; `layer.freeze()` caches there, and saves
+the comparison here (`frozen.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from tnlayers.chain import Link
 from tnlayers.memory import PREPARED_LIMIT
 from tnlayers.plan import Plan
 from tnlayers_backends.torch.ops import OPS
+from tnlayers_backends.torch.snapshot import Snapshot, aliases, snapshot
 
 if TYPE_CHECKING:
     from tnlayers_backends.torch.walk import Walk
@@ -38,59 +40,50 @@ class Kept:
     Attributes:
         plan: The plan whose matrices these are.
         matrices: The prepared matrices.
-        cores: Each core, with its address and version at the time.
-        aliases: Of the cores, so that their memory is not given to others, which would have the same address.
-        device: The type of their device, which autocast is asked for; None where there is no autocast.
+        source: The cores as they were; None where a promise takes the place of the comparison (`frozen.py`).
         autocast: The dtype of autocast at the time; None where it was off.
         walks: What inference does with these matrices, by the shape of its input (`walk.py`).
     """
 
     plan: Plan
     matrices: list[Tensor]
-    cores: tuple[tuple[ref[Tensor], int, int], ...]
-    aliases: tuple[Tensor, ...]
-    device: str | None
+    source: Snapshot | None
     autocast: torch.dtype | None
     walks: dict[torch.Size, Walk] = field(default_factory=dict)
 
     def made_of(self, cores: Sequence[Tensor]) -> bool:
-        """Whether these are the cores that the matrices were made from, as they were then."""
-        for core, (known, address, version) in zip(cores, self.cores, strict=False):
-            if known() is not core or core.data_ptr() != address or core._version != version:
-                return False
-        return len(cores) == len(self.cores) and self.autocast is _autocast(self.device)
+        """Whether these are the matrices of the cores as they are now, under autocast as it is now."""
+        return self.source is not None and self.source.of(cores) and self.autocast is autocast_of(cores[0])
 
 
 class Prepared:
     """The prepared matrices of one layer: one set per network. Copies and pickles of it are empty."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, Kept] = {}
+        self._kept: dict[tuple[str, ...], Kept] = {}
 
-    def of(self, cores: Sequence[Tensor]) -> Kept | None:
-        """What is kept of a network, if it was made from these cores as they are now."""
-        found = self._kept.get(id(cores[0]))
+    def only(self, cores: Sequence[Tensor]) -> Kept | None:
+        """What is cached of the one network that a layer has, if it was made from these cores as they are now."""
+        found = next(iter(self._kept.values()), None)
         return found if found is not None and found.made_of(cores) else None
 
     def matrices(self, plan: Plan, cores: Sequence[Tensor]) -> list[Tensor]:
-        """The matrices of a plan, made anew if a core has changed; kept unless they exceed `PREPARED_LIMIT` bytes."""
-        assert plan.sweep is not None
-        found = self.of(cores)
-        if found is not None and alike(found.plan, plan):
+        """The matrices of a plan, made anew if a core has changed; cached unless they exceed `PREPARED_LIMIT` bytes."""
+        name = plan.contraction.names
+        found = self._kept.get(name)
+        if found is not None and alike(found.plan, plan) and found.made_of(cores):
             return found.matrices
-        matrices: list[Tensor] = plan.sweep.chain.prepare(OPS, plan.program, cores)
-        self._kept = {key: kept for key, kept in self._kept.items() if kept.cores[0][0]() is not None}
-        if plan.prepared <= PREPARED_LIMIT:
-            links = plan.sweep.chain.links
-            matrices = [_laid_out(m, link, len(cores)) for m, link in zip(matrices, links, strict=True)]
-            self._kept[id(cores[0])] = _made(plan, matrices, cores)
-        else:
-            self._kept.pop(id(cores[0]), None)
-        return matrices
+        source = _source(plan, cores)
+        if source is None:
+            self._kept.pop(name, None)
+            return prepare(plan, cores)
+        made = Kept(plan, laid_out(plan, prepare(plan, source.cores)), source, autocast_of(cores[0]))
+        self._kept = {**self._kept, name: made}  # a new dictionary: other threads read the old one
+        return made.matrices
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all matrices kept at the moment, views of cores not counted."""
+        """Bytes of all matrices cached at the moment, views of cores not counted."""
         return sum(kept.plan.prepared for kept in self._kept.values())
 
     def clear(self) -> None:
@@ -104,28 +97,42 @@ class Prepared:
         return Prepared, ()
 
 
+def _source(plan: Plan, cores: Sequence[Tensor]) -> Snapshot | None:
+    """What a plan's matrices are made from if they are cached: copies, unless they are views of the cores."""
+    if plan.prepared == 0:
+        return aliases(cores)
+    return snapshot(cores) if plan.prepared <= PREPARED_LIMIT else None
+
+
 def keepable(cores: Sequence[Tensor]) -> bool:
     """Whether these are a layer's own parameters, not stand-ins of a functional call or a parametrisation."""
-    return {*map(type, cores)} == {nn.Parameter} and not any(map(Tensor.is_inference, cores))
+    return {*map(type, cores)} == {nn.Parameter}
 
 
-def _laid_out(matrix: Tensor, link: Link, cores: int) -> Tensor:
-    """A matrix that is kept, with its columns in a row where products with it are faster so; cores stay as they are."""
-    is_core = link.core[0] <= cores
+def prepare(plan: Plan, cores: Sequence[Tensor]) -> list[Tensor]:
+    """The matrices of a plan, from its cores."""
+    assert plan.sweep is not None
+    return plan.sweep.chain.prepare(OPS, plan.program, cores)
+
+
+def laid_out(plan: Plan, matrices: Sequence[Tensor]) -> list[Tensor]:
+    """Matrices that are cached, with their columns in a row where products with them are faster so."""
+    assert plan.sweep is not None
+    operands = plan.program.operands
+    return [_columns(m, link, operands) for m, link in zip(matrices, plan.sweep.chain.links, strict=True)]
+
+
+def _columns(matrix: Tensor, link: Link, operands: int) -> Tensor:
+    is_core = link.core[0] < operands
     if is_core or not link.state_left or matrix.dim() != 2 or matrix.numel() < _COLUMNS_FROM or matrix.is_cuda:
         return matrix
     return matrix.T.contiguous().T
 
 
-def _made(plan: Plan, matrices: list[Tensor], cores: Sequence[Tensor]) -> Kept:
-    marks = tuple((ref(core), core.data_ptr(), core._version) for core in cores)
-    kind = cores[0].device.type
-    device = kind if torch.amp.is_autocast_available(kind) else None
-    return Kept(plan, matrices, marks, tuple(core.detach() for core in cores), device, _autocast(device))
-
-
-def _autocast(device: str | None) -> torch.dtype | None:
-    if device is not None and torch.is_autocast_enabled(device):
+def autocast_of(tensor: Tensor) -> torch.dtype | None:
+    """The dtype that autocast has on a tensor's device at the moment; None where it is off, or there is none."""
+    device = tensor.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
     return None
 
@@ -136,10 +143,11 @@ def alike(plan: Plan, other: Plan) -> bool:
         return True
     if plan.sweep is None or other.sweep is None or len(plan.sweep.chain.links) != len(other.sweep.chain.links):
         return False
-    return _recipe(plan) == _recipe(other)
+    return recipe(plan) == recipe(other)
 
 
-def _recipe(plan: Plan) -> tuple[Any, ...]:
+def recipe(plan: Plan) -> tuple[Any, ...]:
+    """What a plan makes of the cores before any input is there: steps without a batch, and views of their results."""
     assert plan.sweep is not None
     chain = plan.sweep.chain
     return tuple(plan.program.steps[k] for k in chain.prepared), tuple(link.core for link in chain.links)
