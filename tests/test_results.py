@@ -12,7 +12,7 @@ from tnlayers.train.recipes import find_recipe
 ROOT = Path(__file__).resolve().parent.parent
 
 
-collect, entropies, fast = script("collect"), script("entropies"), script("fast")
+collect, entropies, fast, frozen = script("collect"), script("entropies"), script("fast"), script("frozen")
 RUNS = json.loads(collect.STORE.read_text())["runs"]
 
 
@@ -20,6 +20,10 @@ def test_pages_show_the_stored_runs():
     for page in collect.PAGES:
         assert collect.summary(RUNS) in page.read_text(), f"run python docs/results/collect.py: {page.name} is stale"
     assert collect.every_run(RUNS) in (ROOT / "docs" / "mnist.md").read_text()
+
+
+def test_the_table_of_frozen_layers_is_of_the_stored_times():
+    assert frozen.table(json.loads(frozen.FILE.read_text())) in (ROOT / "docs" / "plans.md").read_text()
 
 
 def test_the_table_of_entropies_is_of_the_stored_ones():

@@ -28,7 +28,9 @@ PUBLIC = {
     "draw_weights",
     "explore",
     "factorise",
+    "freeze",
     "from_einsum",
+    "frozen",
     "io",
     "load",
     "load_dense",
@@ -41,6 +43,7 @@ PUBLIC = {
     "save",
     "spec",
     "spectra",
+    "thaw",
     "to_backend",
 }
 

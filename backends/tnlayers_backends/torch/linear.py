@@ -197,9 +197,11 @@ class TNLinear(TNModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to vectors of shape (..., in_features)."""
-        orders, bias = self._buffers, self.bias  # buffers not by attribute, which takes longer
+        orders = self._buffers  # not by attribute, which takes longer
         if orders["in_order"] is None and orders["out_place"] is None:
-            return self._apply_map(x, bias)
+            again = None if self._frozen is None else self._frozen.again(x, self._parameters)
+            return self._apply_map(x, self.bias) if again is None else again
+        bias = self.bias
         y = reordered(self._apply_map(reordered(x, orders["in_order"])), orders["out_place"])
         return y if bias is None else y + like(y, bias)
 
