@@ -8,9 +8,9 @@ import pytest
 
 import tnlayers as tnl
 from tnlayers import __main__ as command_line
-from tnlayers import calibrate
-from tnlayers.estimate import Estimator
-from tnlayers.machine import GPU, GPU_HALF, Machine, default_machine
+from tnlayers.machine import calibration as calibrate
+from tnlayers.machine.rates import GPU, GPU_HALF, Machine, default_machine
+from tnlayers.pricing.seconds import Estimator
 
 SPEC = "mpo(in=8x8x8x8, out=8x8x8x8, bond=16)"
 
@@ -68,7 +68,7 @@ def test_where_they_are_kept(monkeypatch, tmp_path):
 
 
 def test_the_command_measures_and_keeps(kept, monkeypatch, capsys):
-    rates = pytest.importorskip("tnlayers_backends.torch.rates")
+    rates = pytest.importorskip("tnlayers_backends.torch.measure.rates")
     monkeypatch.setattr(rates, "_SECONDS", 0.002)
     monkeypatch.setattr(rates, "_LARGE", 2**18)
     monkeypatch.setattr(rates, "_LARGEST", 2**18)
@@ -92,7 +92,7 @@ def test_the_command_measures_and_keeps(kept, monkeypatch, capsys):
 def test_calls_are_measured_as_they_are_counted(monkeypatch):
     """Where all else is free, the constants found from the estimates of a few layers are those that made them."""
     torch = pytest.importorskip("torch")
-    calls = pytest.importorskip("tnlayers_backends.torch.rates_calls")
+    calls = pytest.importorskip("tnlayers_backends.torch.measure.calls")
     seconds = {"layer": 5e-6, "training": 3e-5, "recorded": 7e-6, "function": 4e-5, "entry": 9e-6}
     seconds |= {"chunk_call": 6e-6, "call": 2e-6}
     own = {f"seconds_per_{name}": value for name, value in seconds.items()}
@@ -112,7 +112,7 @@ def test_calls_are_measured_as_they_are_counted(monkeypatch):
 
 
 def test_a_folder_that_cannot_be_made_is_refused(monkeypatch, tmp_path):
-    rates = pytest.importorskip("tnlayers_backends.torch.rates")
+    rates = pytest.importorskip("tnlayers_backends.torch.measure.rates")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TNLAYERS_CACHE", str(tmp_path / "file" / "below"))
     monkeypatch.setattr(rates, "measure", lambda device, dtype: Machine())
@@ -188,7 +188,7 @@ def test_a_device_that_is_not_there_is_refused(kept, device):
 
 def test_a_layer_that_moves_plans_anew(kept, monkeypatch):
     pytest.importorskip("torch")
-    from tnlayers_backends.torch import held
+    from tnlayers_backends.torch.layers import cores as held
 
     layer = tnl.build(SPEC)
     before = layer.plan_for(1)

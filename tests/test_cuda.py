@@ -13,11 +13,12 @@ if not torch.cuda.is_available():
 from oracle import assert_close, oracle_forward, oracle_gradients  # noqa: E402
 from specs import MARKET  # noqa: E402
 from test_layers import inputs, values  # noqa: E402
-from tnlayers_backends.torch import rates_cuda, workspace  # noqa: E402
-from tnlayers_backends.torch.device import device_name  # noqa: E402
+from tnlayers_backends.torch.measure import cuda as rates_cuda  # noqa: E402
+from tnlayers_backends.torch.run import workspace  # noqa: E402
+from tnlayers_backends.torch.run.device import device_name  # noqa: E402
 
 import tnlayers as tnl  # noqa: E402
-from tnlayers import calibrate  # noqa: E402
+from tnlayers.machine import calibration as calibrate  # noqa: E402
 
 FEW = ["mpo-4", "mpo-padded", "ring", "cp", "monarch", "traced"]
 WIDE = "mpo(in=4x4x4x4, out=4x4x4x4, bond=8)"

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
-from tnlayers.planning import AnyPlan
-from tnlayers.program import Array, Primitives
-from tnlayers.spec import Spec
+from tnlayers.planning.planner import AnyPlan
+from tnlayers.program.program import Array, Primitives
 
 
 class Parts(NamedTuple):

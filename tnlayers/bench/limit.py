@@ -28,12 +28,12 @@ from torch import Tensor
 
 from tnlayers.bench.cells import Cell
 from tnlayers.bench.measure import clock_for
-from tnlayers.chain import Link
-from tnlayers.machine import Sizes
-from tnlayers.memory import PREPARED_LIMIT
-from tnlayers.plan import Plan
-from tnlayers.planning import AnyPlan, plan
-from tnlayers.program import Multiply
+from tnlayers.machine.rates import Sizes
+from tnlayers.planning.memory import PREPARED_LIMIT
+from tnlayers.planning.plan import Plan
+from tnlayers.planning.planner import AnyPlan, plan
+from tnlayers.program.chain import Link
+from tnlayers.program.program import Multiply
 
 _LEAST_SECONDS = 4e-3
 _REPEATS = 4

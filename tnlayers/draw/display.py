@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from tnlayers.draw.panels import picture
 from tnlayers.draw.steps import byte_text
-from tnlayers.tree import amount
+from tnlayers.planning.text import amount
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
-    from tnlayers.planning import AnyPlan
-    from tnlayers.spec import Spec
+    from tnlayers.declare.graph import Graph
+    from tnlayers.declare.spec import Spec
+    from tnlayers.planning.planner import AnyPlan
 
 _CELL = 'style="text-align:left;padding:2px 10px"'
 

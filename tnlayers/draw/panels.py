@@ -7,6 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tnlayers.cores.spectrum import Spectra
+from tnlayers.declare.graph import Graph
+from tnlayers.declare.spec import Spec
+from tnlayers.declare.spec import spec as make_spec
 from tnlayers.draw.contraction import contraction
 from tnlayers.draw.network import network
 from tnlayers.draw.passes import longest, passes
@@ -16,13 +20,9 @@ from tnlayers.draw.steps import byte_text
 from tnlayers.draw.theme import Theme, check_theme
 from tnlayers.draw.timeline import HEIGHT, highest, timeline
 from tnlayers.errors import TNLayersError
-from tnlayers.lower import Graph
-from tnlayers.plan import Plan
-from tnlayers.planning import AnyPlan, SumPlan
-from tnlayers.spec import Spec
-from tnlayers.spec import spec as make_spec
-from tnlayers.spectrum import Spectra
-from tnlayers.tree import amount
+from tnlayers.planning.plan import Plan
+from tnlayers.planning.planner import AnyPlan, SumPlan
+from tnlayers.planning.text import amount
 
 _MARGIN = 20.0
 _BETWEEN = 44.0

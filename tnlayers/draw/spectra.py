@@ -12,8 +12,8 @@ from tnlayers.draw.scene import Group
 from tnlayers.errors import TNLayersError
 
 if TYPE_CHECKING:
+    from tnlayers.cores.spectrum import Spectra
     from tnlayers.draw.picture import Picture
-    from tnlayers.spectrum import Spectra
 
 _AT_ONCE = len(ROLES)  # bonds in one frame
 

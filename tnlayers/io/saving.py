@@ -13,7 +13,7 @@ from tnlayers.errors import TNLayersError
 from tnlayers.io.arrays import pack
 from tnlayers.io.container import Stored, write
 from tnlayers.io.header import Header, LayerRecord, check_names
-from tnlayers.io.known import model_name
+from tnlayers.io.model_registry import model_name
 
 if TYPE_CHECKING:
     from tnlayers_backends.base import Backend, Parts
@@ -80,8 +80,8 @@ def _take_apart(
     """What it is, its layers, its arrays, and the names that are the same array as another."""
     if framework.name != "torch":
         return _one_layer(framework.storage.take_apart(obj))
-    from tnlayers_backends.torch.module import TNModule
-    from tnlayers_backends.torch.modules import layers_of, state_of
+    from tnlayers_backends.torch.layers.module import TNModule
+    from tnlayers_backends.torch.modules.saved import layers_of, state_of
 
     if isinstance(obj, TNModule):
         return _one_layer(framework.storage.take_apart(obj))

@@ -1,5 +1,6 @@
 """Network types: one file each, and the registry that knows them by name."""
 
+from tnlayers.declare.registry import NetworkType, network, network_type, network_types
 from tnlayers.networks import (  # noqa: F401  each registers its type
     block_term,
     blockdiag,
@@ -15,6 +16,5 @@ from tnlayers.networks import (  # noqa: F401  each registers its type
     tree,
     tucker,
 )
-from tnlayers.networks.registry import NetworkType, network, network_type, network_types
 
 __all__ = ["NetworkType", "network", "network_type", "network_types"]

@@ -16,11 +16,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import tnlayers as tnl
+from tnlayers.declare.registry import network
 from tnlayers.networks.legs import site_count
-from tnlayers.networks.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 @network("block_term", cores=3)

@@ -14,11 +14,11 @@ from math import gcd
 from typing import TYPE_CHECKING
 
 import tnlayers as tnl
-from tnlayers.modes import Modes
-from tnlayers.networks.registry import network
+from tnlayers.declare.modes import Modes
+from tnlayers.declare.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 _DEFAULT = 4  # as many blocks as sizes allow, up to this, where their number is not given
 

@@ -17,11 +17,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import tnlayers as tnl
+from tnlayers.declare.registry import network
 from tnlayers.networks.legs import site_count
-from tnlayers.networks.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 @network("btt", cores=2)

@@ -17,11 +17,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import tnlayers as tnl
+from tnlayers.declare.registry import network
 from tnlayers.networks.legs import linear, named_modes, one_core_per_mode, one_per_edge
-from tnlayers.networks.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 @network("cp")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tnlayers as tnl
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 def site_count(network: str, in_modes: tuple[int, ...], out_modes: tuple[int, ...]) -> int:

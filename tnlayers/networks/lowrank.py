@@ -13,11 +13,11 @@ from math import prod
 from typing import TYPE_CHECKING
 
 import tnlayers as tnl
+from tnlayers.declare.registry import network
 from tnlayers.networks.legs import linear, named_modes
-from tnlayers.networks.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 @network("lowrank", cores=1)

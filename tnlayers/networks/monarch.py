@@ -16,11 +16,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import tnlayers as tnl
-from tnlayers.modes import Modes, factorise
-from tnlayers.networks.registry import network
+from tnlayers.declare.modes import Modes, factorise
+from tnlayers.declare.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 def split(in_features: int, out_features: int, blocks: int | None = None) -> tuple[Modes, Modes]:

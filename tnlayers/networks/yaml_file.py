@@ -27,11 +27,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import tnlayers as tnl
-from tnlayers.modes import factorise
-from tnlayers.networks.registry import SHORT_NAMES, NetworkType, register
+from tnlayers.declare.modes import factorise
+from tnlayers.declare.registry import SHORT_NAMES, NetworkType, register
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 _MODE = re.compile(r"(in|out)(?:_(\d+)|\[(\d+)\])")
 _LONG_NAMES = {short: long for long, short in SHORT_NAMES.items()}

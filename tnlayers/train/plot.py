@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from tnlayers.atomic import replacing
+from tnlayers.files.atomic import replacing
 from tnlayers.train.results import NetworkResult, RunResult
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import torch
 from lightning_fabric import Fabric
 
 from tnlayers import models
-from tnlayers.atomic import write_text
 from tnlayers.errors import TNLayersError
+from tnlayers.files.atomic import write_text
 from tnlayers.io import header, save
 from tnlayers.train.checkpoint import Checkpoint
 from tnlayers.train.config import TrainConfig

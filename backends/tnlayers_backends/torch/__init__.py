@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tnlayers_backends.base import Backend
-from tnlayers_backends.torch.linear import from_spec
-from tnlayers_backends.torch.ops import OPS
-from tnlayers_backends.torch.storage import STORAGE
-from tnlayers_backends.torch.vjp import vjp
+from tnlayers_backends.torch.layers.linear import from_spec
+from tnlayers_backends.torch.modules.storage import STORAGE
+from tnlayers_backends.torch.run.primitives import OPS
+from tnlayers_backends.torch.run.vjp import vjp
 
 BACKEND = Backend(
     name="torch",
