@@ -102,7 +102,7 @@ def test_other_circumstances_have_plans_of_their_own(searched, tmp_path, monkeyp
     assert len(searched) == len(files(tmp_path)) == 5
     monkeypatch.setattr(optimise, "machine", lambda *about: replace(Machine(), side=9.0))
     tnl.plan(spec, 128)
-    monkeypatch.setattr(kept, "_code", lambda: "other code")
+    monkeypatch.setattr(kept, "fingerprint", lambda: "other code")
     forget()
     tnl.plan(spec, 128)
     assert len(searched) == len(files(tmp_path)) == 7

@@ -12,7 +12,7 @@ from scripts import script
 import tnlayers as tnl
 from tnlayers.cores.initialise import default_variance
 from tnlayers.declare import registry
-from tnlayers.networks import network_types
+from tnlayers.declare.registry import network_types
 
 ROOT = Path(__file__).resolve().parent.parent
 page = script("networks")

@@ -9,22 +9,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tnlayers.errors import TNLayersError, TNLayersWarning
-
-__version__ = "0.1.0"
-
-# Loaded here although it costs some milliseconds: `spec`, `plan`, `draw`, `compress` and `explore` share their names
-# with the modules that define them, and only an import made by the package itself leaves the function, not the module,
-# under the name.
-from tnlayers import networks as _networks  # noqa: F401
+# `draw`, `compress` and `explore` share their names with packages: only an import made here leaves the function under
+# the name, not the package.
 from tnlayers.compress import compress
+from tnlayers.cores.layer_plan import plan
 from tnlayers.declare.modes import Modes, factorise
 from tnlayers.declare.registry import network
 from tnlayers.declare.spec import Spec, spec
 from tnlayers.draw import draw
+from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.explore import explore
+from tnlayers.files.version import __version__
 from tnlayers.planning.plan import Plan
-from tnlayers.planning.planner import plan
 
 # Public name -> the module that defines it, loaded on first use; "" marks a submodule.
 _LAZY = {

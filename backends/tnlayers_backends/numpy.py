@@ -15,9 +15,9 @@ from tnlayers.cores.norm import norm2
 from tnlayers.declare.spec import Spec
 from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
-from tnlayers.planning.plan import Objective, Plan
-from tnlayers.planning.planner import AnyPlan
-from tnlayers.planning.slices import sliced_cores
+from tnlayers.planning.lowered import Objective
+from tnlayers.planning.plan import AnyPlan, Plan
+from tnlayers.planning.sliced import sliced_cores
 from tnlayers.program.sweep import Place, carry
 from tnlayers_backends.base import Backend, Parts, Storage, check_linear, linear_parts
 

@@ -35,7 +35,7 @@ from tnlayers.bench.cells import BATCHES, BONDS, LAYERS, MODES, NAMED, Cell
 from tnlayers.bench.contenders import OWN
 from tnlayers.files.atomic import write_text
 from tnlayers.files.origin import commit
-from tnlayers.machine.calibration import machine
+from tnlayers.machine.saved_rates import machine
 
 DTYPES = ("float32", "bfloat16")
 CONTENDERS = ("dense", "tnlayers", "rebuild")

@@ -28,10 +28,10 @@ from torch import Tensor
 
 from tnlayers.bench.cells import Cell
 from tnlayers.bench.measure import clock_for
+from tnlayers.cores.layer_plan import plan
 from tnlayers.machine.rates import Sizes
-from tnlayers.planning.memory import PREPARED_LIMIT
-from tnlayers.planning.plan import Plan
-from tnlayers.planning.planner import AnyPlan, plan
+from tnlayers.planning.plan import AnyPlan, Plan
+from tnlayers.pricing.limits import PREPARED_LIMIT
 from tnlayers.program.chain import Link
 from tnlayers.program.program import Multiply
 

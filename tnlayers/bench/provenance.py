@@ -10,7 +10,7 @@ from typing import Any
 
 from tnlayers.bench.limit import peak_rate, read_rate
 from tnlayers.files.origin import command, commit, cpu_name, version
-from tnlayers.machine.calibration import machine, machine_file
+from tnlayers.machine.saved_rates import machine, machine_file
 
 PACKAGES = (
     "torch",

@@ -19,9 +19,9 @@ from tnlayers.bench.cell_run import run_cell, summary
 from tnlayers.bench.cells import NAMED, Cell
 from tnlayers.bench.growth import Point, measure_point
 from tnlayers.bench.provenance import provenance, same_origin
+from tnlayers.cores.layer_plan import plan
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.files.atomic import write_text
-from tnlayers.planning.planner import plan
 
 FORMAT = "tnlayers.bench/2"
 Item: TypeAlias = Cell | Point

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from tnlayers.bench.calibration import calibrate as measure_and_keep
 from tnlayers.cli.shared import JsonOption, out, print_json
 from tnlayers.files.progress import progress
-from tnlayers.machine.calibration import calibrate as measure_and_keep
-from tnlayers.machine.calibration import machine_file
 from tnlayers.machine.rates import Machine, default_machine
+from tnlayers.machine.saved_rates import machine_file
 
 
 def calibrate(

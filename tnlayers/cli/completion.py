@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from tnlayers.declare.registry import known_names
-from tnlayers.planning.plan import Objective
+from tnlayers.planning.lowered import Objective
 from tnlayers.reproduce.paper import PARTS, TYPES, rows
 
 Completer = Callable[[str], list[str]]

@@ -14,7 +14,6 @@ from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.storage import to_bytes
 from torch import Tensor
 
-import tnlayers
 from tnlayers.compress.allocation import Option
 from tnlayers.compress.curves import Curve
 from tnlayers.declare.spec import Spec
@@ -23,12 +22,13 @@ from tnlayers.decompose.decomposition import Decomposition
 from tnlayers.decompose.sizes import Scale
 from tnlayers.errors import TNLayersError
 from tnlayers.files.atomic import write_text
-from tnlayers.io import load, save
+from tnlayers.files.version import __version__
+from tnlayers.io import header, load, save
 
 
 def digest(*parts: Tensor | str | None) -> str:
     """A name for what is computed of these."""
-    found = hashlib.sha256(tnlayers.__version__.encode())
+    found = hashlib.sha256(__version__.encode())
     for part in parts:
         if isinstance(part, Tensor):
             found.update(f"{part.dtype}{tuple(part.shape)}".encode())
@@ -92,7 +92,7 @@ class Memory:
             return None
         layer = load(path)
         assert isinstance(layer, TNModule)
-        told = json.loads(tnlayers.io.header(path).info["delivered"])
+        told = json.loads(header(path).info["delivered"])
         searched = None if told["searched"] is None else Searched(**told.pop("searched"))
         layer.delivered = Decomposition(spec=layer.spec, cores={}, **told | {"searched": searched})
         return layer

@@ -19,10 +19,10 @@ from tnlayers.backends import backend
 from tnlayers.compress.allocation import Option
 from tnlayers.compress.cache import Memory, digest
 from tnlayers.compress.curves import Curve, curve
+from tnlayers.compress.layer_report import LayerReport, Size
 from tnlayers.compress.modules.site import Site, blank, entries
 from tnlayers.compress.modules.ties import tied_layers
 from tnlayers.compress.prices import Work, flops, time_ratio
-from tnlayers.compress.report import LayerReport, Size
 from tnlayers.compress.rules import Rule
 from tnlayers.declare.spec import Spec
 from tnlayers.decompose.singular_vectors import Splitting

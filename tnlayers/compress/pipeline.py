@@ -17,12 +17,13 @@ from tnlayers.compress.allocation import Option, allocate, exchanged
 from tnlayers.compress.budgets import NEAR, Budget
 from tnlayers.compress.cache import Memory
 from tnlayers.compress.candidates import Candidate
+from tnlayers.compress.layer_report import LayerReport, Size
 from tnlayers.compress.modules.site import Site
 from tnlayers.compress.modules.sites import sites_of
 from tnlayers.compress.modules.ties import tied_layers
 from tnlayers.compress.observing import Watched, watch
 from tnlayers.compress.prices import Work
-from tnlayers.compress.report import CompressReport, LayerReport, Size
+from tnlayers.compress.report import CompressReport
 from tnlayers.compress.rules import Given, Rule, rules_for
 from tnlayers.compress.search import Search
 from tnlayers.declare.spec import Spec

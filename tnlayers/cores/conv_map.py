@@ -10,7 +10,7 @@ from tnlayers.declare.window import Window
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.conv_plan import Convolution, ConvPlan
 from tnlayers.planning.conv_search import plan_convolution
-from tnlayers.planning.plan import Objective
+from tnlayers.planning.lowered import Objective
 from tnlayers.pricing.counts import NOTHING, Cost
 
 

@@ -14,14 +14,15 @@ from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
 from tnlayers.backends import backend as get_backend
+from tnlayers.cores.layer_plan import plan_graphs
 from tnlayers.declare.graph import Graph, forward, weight
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.choosing import plan_contraction
-from tnlayers.planning.plan import Objective, Plan
-from tnlayers.planning.planner import AnyPlan, plan_graphs
-from tnlayers.planning.slices import summed
+from tnlayers.planning.lowered import Objective
+from tnlayers.planning.plan import AnyPlan, Plan
+from tnlayers.planning.sliced import summed
 from tnlayers.program.program import Array, Primitives
 
 # Plans made when a layer is built: one vector, and a batch that most training uses.

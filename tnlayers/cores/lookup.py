@@ -16,7 +16,8 @@ from math import prod
 from tnlayers.cores.linear_map import LinearMap, bucket
 from tnlayers.declare.graph import Contraction, Graph
 from tnlayers.planning.choosing import plan_contraction
-from tnlayers.planning.plan import Objective, Plan
+from tnlayers.planning.lowered import Objective
+from tnlayers.planning.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

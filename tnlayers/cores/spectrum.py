@@ -13,12 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tnlayers.declare.pictures import Picture, draw
 from tnlayers.errors import TNLayersError
-
-if TYPE_CHECKING:
-    from tnlayers.draw.picture import Picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +126,6 @@ class Spectra:
 
     def draw(self, **options: Any) -> Picture:
         """Their picture; options as for `tnl.draw`."""
-        from tnlayers.draw import draw
-
         return draw(self, **options)
 
     def _repr_html_(self) -> str:

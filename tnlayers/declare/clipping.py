@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
+from tnlayers.declare.declared import Declared
 from tnlayers.declare.graph import Graph, clip
 from tnlayers.declare.keywords import checked
-from tnlayers.declare.registry import declare, network_type
+from tnlayers.declare.registry import network_type
 from tnlayers.errors import TNLayersError, TNLayersWarning
 
-if TYPE_CHECKING:
-    from tnlayers.declare.spec import Spec
+S = TypeVar("S", bound=Declared)
 
 SIZES = ("bond_dim", "rank", "terms")  # keywords that size bonds, and may therefore be clipped
 
 
-def declared(spec: Spec) -> Graph:
-    """The graph as its network function declares it, before any bond is clipped."""
-    in_modes, out_modes = spec.modes
-    return declare(spec.network, in_modes, out_modes, spec.options)
-
-
-def clipped(asked: Spec) -> Spec:
+def clipped(asked: S) -> S:
     """Tell what was clipped or padded, and let the spec's own numbers show what is built."""
-    graph, notes = clip(declared(asked))
+    graph, notes = clip(asked.unclipped)
     told = even(_show_clipped(asked, graph) if notes else asked)
     larger: tuple[str, ...] = ()
     if told.rho > 1:
@@ -39,13 +33,13 @@ def clipped(asked: Spec) -> Spec:
     return told
 
 
-def even(spec: Spec) -> Spec:
+def even(spec: S) -> S:
     """The spec with one number where every bond has that size: specs that say the same are equal."""
     pairs = ((k, v[0] if isinstance(v, tuple) and len(set(v)) == 1 else v) for k, v in spec.options)
     return replace(spec, options=tuple(pairs))
 
 
-def _show_clipped(asked: Spec, graph: Graph) -> Spec:
+def _show_clipped(asked: S, graph: Graph) -> S:
     """The spec with its size keywords as built: one size per bond where the type takes that, else the least that do."""
     kind = network_type(asked.network)
     sizes = tuple(graph.sizes[i] for i in graph.summed)
@@ -68,11 +62,11 @@ def _show_clipped(asked: Spec, graph: Graph) -> Spec:
     return shown
 
 
-def _with(spec: Spec, key: str, value: int | tuple[int, ...]) -> Spec:
+def _with(spec: S, key: str, value: int | tuple[int, ...]) -> S:
     return replace(spec, options=tuple(sorted({**dict(spec.options), key: checked(key, value)}.items())))
 
 
-def _declares(spec: Spec, graph: Graph) -> bool:
+def _declares(spec: Declared, graph: Graph) -> bool:
     """Whether the spec declares this graph, once clipped; one that is refused does not."""
     try:
         return spec.graph == graph

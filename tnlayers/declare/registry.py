@@ -6,6 +6,7 @@ optional. `@network("name")` is all it takes to make it a layer: strings such as
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,8 +53,28 @@ class NetworkType:
     source: str
 
 
-_TYPES: dict[str, NetworkType] = {}
 BUILT_IN = "built in"
+
+# The built-in types, each declared by the module `tnlayers.networks.<name>`; None until that is imported, which is done
+# when the type is first asked for.
+_BUILT_IN_TYPES: dict[str, NetworkType | None] = dict.fromkeys(
+    [
+        "block_term",
+        "blockdiag",
+        "btt",
+        "cp",
+        "kronecker",
+        "lowrank",
+        "mera",
+        "monarch",
+        "mpo",
+        "peps",
+        "ring",
+        "tree",
+        "tucker",
+    ]
+)
+_TYPES: dict[str, NetworkType] = {}  # those of users and packages
 
 
 def network(name: str, *, cores: int = 4, split: Split | None = None) -> Callable[[NetworkFunction], NetworkFunction]:
@@ -118,18 +139,23 @@ def register(kind: NetworkType) -> None:
     """
     if not isinstance(kind.name, str) or not kind.name.isidentifier():
         raise TNLayersError(f"A network type needs a name that is a Python identifier, got {kind.name!r}.")
-    if kind.source != BUILT_IN and kind.name in _TYPES and _TYPES[kind.name].source == BUILT_IN:
+    if kind.source == BUILT_IN:
+        _BUILT_IN_TYPES[kind.name] = kind
+        return
+    if kind.name in _BUILT_IN_TYPES:
         raise TNLayersError(f"{kind.name!r} is a built-in network type; register yours under another name.")
     _TYPES[kind.name] = kind
     declare.cache_clear()
 
 
 def network_type(name: str) -> NetworkType:
-    """The network type of that name; the package that announces it is imported now if need be.
+    """The network type of that name; the module that declares it is imported now if need be.
 
     Raises:
         TNLayersError: If there is none, with those that are known, or its package is broken.
     """
+    if name in _BUILT_IN_TYPES:
+        return _built_in(name)
     if name not in _TYPES:
         packages.load(name)
     if name not in _TYPES:
@@ -140,14 +166,22 @@ def network_type(name: str) -> NetworkType:
     return _TYPES[name]
 
 
+def _built_in(name: str) -> NetworkType:
+    if _BUILT_IN_TYPES[name] is None:
+        importlib.import_module(f"tnlayers.networks.{name}")
+    found = _BUILT_IN_TYPES[name]
+    assert found is not None, f"tnlayers.networks.{name} declares no type of its name"
+    return found
+
+
 def network_types() -> tuple[NetworkType, ...]:
     """All network types known so far, by name; those of packages that nobody has asked for yet are not among them."""
-    return tuple(_TYPES[name] for name in sorted(_TYPES))
+    return tuple(network_type(name) for name in sorted({*_BUILT_IN_TYPES, *_TYPES}))
 
 
 def known_names() -> frozenset[str]:
-    """The names of all types, also of those whose package is not imported yet."""
-    return frozenset(_TYPES) | packages.names()
+    """The names of all types, also of those whose module is not imported yet."""
+    return frozenset(_BUILT_IN_TYPES).union(_TYPES, packages.names())
 
 
 def load_packages() -> tuple[str, ...]:

@@ -12,28 +12,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from tnlayers.declare.clipping import clipped, declared
-from tnlayers.declare.grammar import Value, print_value
-from tnlayers.declare.graph import Graph, clip
+from tnlayers.declare.clipping import clipped
+from tnlayers.declare.declared import Declared
 from tnlayers.declare.keywords import FIELDS, check, checked, long_names, parsed, read, split_terms
-from tnlayers.declare.registry import SHORT_NAMES, network_type
-from tnlayers.declare.sums import sum_of, term_graphs
+from tnlayers.declare.pictures import Picture, draw, html
+from tnlayers.declare.sums import sum_of
 from tnlayers.declare.templates import check_pads, fill
-from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 
-if TYPE_CHECKING:
-    from tnlayers.draw.picture import Picture
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
+class Spec(Declared):
     """The declaration of one layer. Make it with `tnl.spec`, which checks it.
 
     Attributes:
@@ -57,120 +49,7 @@ class Spec:
         ((4, 7, 7, 4), 3840, True)
     """
 
-    network: str
-    in_modes: tuple[int, ...] | None = None
-    out_modes: tuple[int, ...] | None = None
-    options: tuple[tuple[str, Value], ...] = ()
-    pad_in: int = 0
-    pad_out: int = 0
-    cores: int | None = None
-    bias: bool = False
-    terms: tuple[Spec, ...] = ()
-    lowered: tuple[Graph, ...] = field(default=(), compare=False)
-    notes: tuple[str, ...] = field(default=(), compare=False)
-
-    @property
-    def sized(self) -> bool:
-        """Whether the modes are known: only then can it be planned and built."""
-        if self.terms:
-            return all(term.sized for term in self.terms)
-        return self.in_modes is not None and self.out_modes is not None
-
-    @property
-    def parts(self) -> tuple[Spec, ...]:
-        """The terms of a sum, or the spec itself: the networks whose weights add up to the layer's."""
-        return self.terms or (self,)
-
-    @property
-    def graph(self) -> Graph:
-        """The network as a frozen graph, every bond at most its exact maximum.
-
-        Raises:
-            TNLayersError: If this is a template without sizes, or a sum, which has one graph per term (`graphs`).
-        """
-        if self.terms:
-            raise TNLayersError(f"{self} is a sum of {len(self.terms)} networks: it has graphs, not one graph.")
-        if self.lowered:
-            return self.lowered[0]
-        return clip(declared(self))[0]
-
-    @property
-    def graphs(self) -> tuple[Graph, ...]:
-        """One graph per term, core names unique in the layer: those of a sum begin with their term's type."""
-        if self.lowered:
-            return self.lowered
-        if not self.terms:
-            return (self.graph,)
-        return term_graphs(self.terms)
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every core by name, in order of declaration."""
-        return {name: shape for graph in self.graphs for name, shape in graph.shapes.items()}
-
-    @property
-    def in_features(self) -> int:
-        """Length of an input vector."""
-        return self.terms[0].in_features if self.terms else prod(self.modes[0]) - self.pad_in
-
-    @property
-    def out_features(self) -> int:
-        """Length of an output vector."""
-        return self.terms[0].out_features if self.terms else prod(self.modes[1]) - self.pad_out
-
-    @property
-    def parameters(self) -> int:
-        """Entries of all cores; the bias is not counted."""
-        return sum(graph.parameters for graph in self.graphs)
-
-    @property
-    def dense_parameters(self) -> int:
-        """Entries of the weight matrix that the network stands for: `in_features * out_features`."""
-        return self.in_features * self.out_features
-
-    @property
-    def rho(self) -> float:
-        """Compression ratio: parameters after over parameters before, biases excluded (arXiv 1904.06194, Eq. 7)."""
-        return self.parameters / self.dense_parameters
-
-    @property
-    def bond_dim(self) -> int | tuple[int, ...]:
-        """The bond dimension: one number, or one per bond where they differ.
-
-        Raises:
-            TNLayersError: If the network type has no such keyword, or this is a sum.
-        """
-        if self.terms:
-            raise TNLayersError(f"{self} is a sum: each of its terms has a bond_dim of its own.")
-        value = dict(self.options).get("bond_dim", network_type(self.network).keywords.get("bond_dim"))
-        if not isinstance(value, (int, tuple)):
-            raise TNLayersError(f"The network type {self.network!r} has no bond_dim; this spec is {self}.")
-        return value
-
-    @property
-    def modes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Input and output modes.
-
-        Raises:
-            TNLayersError: If this is a template without sizes.
-        """
-        if self.in_modes is None or self.out_modes is None:
-            raise TNLayersError(
-                f"{self} is a template: it has no sizes yet. Give them with tnl.spec({str(self)!r}, in_features, "
-                "out_features), or write in= and out= modes."
-            )
-        return self.in_modes, self.out_modes
-
-    def to_dict(self) -> dict[str, Any]:
-        """The spec as plain data; `tnl.spec(data)` reads it back."""
-        if self.terms:
-            return {"terms": [term.to_dict() for term in self.terms]} | ({"bias": True} if self.bias else {})
-        data: dict[str, Any] = {"network": self.network}
-        for key in FIELDS:
-            value = getattr(self, key)
-            if value not in (None, 0, False):
-                data[key] = list(value) if isinstance(value, tuple) else value
-        return data | {k: list(v) if isinstance(v, tuple) else v for k, v in self.options}
+    __slots__ = ()
 
     def to_json(self) -> str:
         """The spec as a JSON object; `Spec.from_json` reads it back."""
@@ -215,23 +94,7 @@ class Spec:
         return draw(self, **options)
 
     def _repr_html_(self) -> str | None:
-        from tnlayers.draw.display import network_html
-
-        return network_html(self, self.graphs, self) if self.sized else None
-
-    def __str__(self) -> str:
-        if self.terms:
-            return " + ".join(map(str, (replace(self.terms[0], bias=self.bias), *self.terms[1:])))
-        parts = []
-        for key in FIELDS:
-            value = getattr(self, key)
-            if value not in (None, 0, False):
-                parts.append(f"{key.removesuffix('_modes')}={print_value(value, modes=key.endswith('_modes'))}")
-        parts += [f"{SHORT_NAMES.get(key, key)}={print_value(value)}" for key, value in self.options]
-        return f"{self.network}({', '.join(parts)})" if parts else self.network
-
-    def __repr__(self) -> str:
-        return f"Spec({str(self)!r})"
+        return html(self) if self.sized else None
 
 
 def spec(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
-from tnlayers.declare.graph import Graph, renamed
+from tnlayers.declare.declared import Declared
 from tnlayers.errors import TNLayersError
 
-if TYPE_CHECKING:
-    from tnlayers.declare.spec import Spec
+S = TypeVar("S", bound=Declared)
 
 
-def sum_of(terms: Sequence[Spec], bias: bool) -> Spec:
+def sum_of(terms: Sequence[S], bias: bool) -> S:
     """The spec of a sum; its terms lose their own bias, since the layer has one.
 
     Raises:
@@ -29,10 +28,3 @@ def sum_of(terms: Sequence[Spec], bias: bool) -> Spec:
         terms=tuple(replace(term, bias=False) for term in terms),
         notes=tuple(note for term in terms for note in term.notes),
     )
-
-
-def term_graphs(terms: Sequence[Spec]) -> tuple[Graph, ...]:
-    """One graph per term; core names begin with the term's type, and its number where two terms share a type."""
-    names = [term.network for term in terms]
-    prefixes = [f"{n}{names[:k].count(n) + 1 if names.count(n) > 1 else ''}_" for k, n in enumerate(names)]
-    return tuple(renamed(term.graph, prefix) for term, prefix in zip(terms, prefixes, strict=True))

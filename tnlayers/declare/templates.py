@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
+from tnlayers.declare.declared import Declared
 from tnlayers.declare.modes import Modes, factorise
 from tnlayers.declare.registry import NetworkType, network_type
 from tnlayers.errors import TNLayersError
 
-if TYPE_CHECKING:
-    from tnlayers.declare.spec import Spec
+S = TypeVar("S", bound=Declared)
 
 
-def fill(draft: Spec, in_features: int | None, out_features: int | None) -> Spec:
+def fill(draft: S, in_features: int | None, out_features: int | None) -> S:
     """Fill in the modes, or check those that were written against the sizes.
 
     Raises:
@@ -53,7 +53,7 @@ def fill(draft: Spec, in_features: int | None, out_features: int | None) -> Spec
     return replace(draft, **fields, cores=None, notes=tuple(notes))
 
 
-def _split_by_type(draft: Spec, kind: NetworkType, in_features: int, out_features: int) -> Spec:
+def _split_by_type(draft: S, kind: NetworkType, in_features: int, out_features: int) -> S:
     """Ask the network type for the modes."""
     if draft.cores is not None:
         raise TNLayersError(f"cores={draft.cores}: {kind.name} has a fixed number of cores. Leave cores out.")
@@ -78,7 +78,7 @@ def _check_product(side: str, modes: tuple[int, ...], size: int, padding: int) -
         )
 
 
-def check_pads(draft: Spec) -> None:
+def check_pads(draft: Declared) -> None:
     """Refuse padding that leaves no feature."""
     for side in ("in", "out"):
         modes, padding = getattr(draft, f"{side}_modes"), getattr(draft, f"pad_{side}")

@@ -95,7 +95,7 @@ class Target:
 
     def fitted(self, spec: Spec) -> Fitted:
         """The cores of a sized spec for this weight."""
-        cores, discarded = (self._summed(spec.terms), None) if spec.terms else self._cores(spec.graph, spec)
+        cores, discarded = (self._summed(spec.parts), None) if spec.terms else self._cores(spec.graph, spec)
         difference = self.weight - self._rebuilt(spec, cores)
         wrong = self._output_square(difference)
         return Fitted(

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from tnlayers.draw.curves import HEIGHT, ROLES, Series, frame
-from tnlayers.draw.panels import Panel, paged
+from tnlayers.draw.page import Panel, paged
 from tnlayers.draw.scene import Group
 from tnlayers.errors import TNLayersError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tnlayers.planning.plan import ITEMSIZES
+from tnlayers.planning.lowered import ITEMSIZES
 from tnlayers.planning.text import amount
 from tnlayers.pricing.counts import Cost
 from tnlayers.program.program import Multiply

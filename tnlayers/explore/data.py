@@ -10,13 +10,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from tnlayers.cores.layer_plan import plan
 from tnlayers.declare.graph import forward
 from tnlayers.declare.registry import network_type
 from tnlayers.explore.grid import Choice, Grid
 from tnlayers.explore.prices import DTYPE
 from tnlayers.explore.stage import operand_places, reduced
-from tnlayers.planning.plan import Objective, Plan
-from tnlayers.planning.planner import plan
+from tnlayers.planning.lowered import Objective
+from tnlayers.planning.plan import Plan
 from tnlayers.program.program import Reduce
 
 FORMAT = "tnlayers.explorer/1"

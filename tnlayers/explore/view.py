@@ -12,7 +12,7 @@ from tnlayers.draw.wiring import Wiring
 from tnlayers.explore.order import Order
 from tnlayers.explore.prices import DTYPE, Price, total
 from tnlayers.explore.stage import operand_places, stage_graph, stage_places
-from tnlayers.planning.plan import ITEMSIZES
+from tnlayers.planning.lowered import ITEMSIZES
 from tnlayers.planning.text import amount
 from tnlayers.pricing.counts import dense_cost
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tnlayers
 from tnlayers.backends import backend as get_backend
 from tnlayers.backends import backend_of
 from tnlayers.errors import TNLayersError
+from tnlayers.files.version import __version__
 from tnlayers.io.arrays import pack
 from tnlayers.io.container import Stored, write
 from tnlayers.io.header import Header, LayerRecord, check_names
@@ -52,7 +52,7 @@ def save(obj: Any, path: str | Path, *, info: Mapping[str, str] | None = None) -
         object=kind,
         backend=framework.name,
         layers=records,
-        library=tnlayers.__version__,
+        library=__version__,
         model=model_name(obj) if kind == "model" else None,
         tied=tied,
         complex=complex_names,

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import tnlayers as tnl
+from tnlayers.declare.declaration import Declaration
 from tnlayers.declare.registry import network
 from tnlayers.networks.legs import linear, named_modes, one_core_per_mode, one_per_edge
 
@@ -42,7 +42,7 @@ def cp(in_modes: tuple[int, ...], out_modes: tuple[int, ...], rank: int | tuple[
     (size,) = one_per_edge("rank", rank, 1, "cp has {edges} hyperedge")
     modes = named_modes(in_modes, out_modes)
     legs = one_core_per_mode(modes)
-    net = tnl.Declaration()
+    net = Declaration()
     if len(legs) == 1:
         return linear(net, {name: net.core(name, **own) for name, own in legs.items()}, modes)
     cores = {name: net.core(name, **own, rank=size) for name, own in legs.items()}

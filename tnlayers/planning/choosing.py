@@ -11,11 +11,12 @@ from typing import Any
 
 from tnlayers.declare.graph import Contraction
 from tnlayers.errors import TNLayersError
-from tnlayers.machine.calibration import machine
 from tnlayers.machine.rates import Machine
+from tnlayers.machine.saved_rates import machine
+from tnlayers.planning.lowered import ITEMSIZES, Objective, dtype_name, objective_name
 from tnlayers.planning.memory import memory
 from tnlayers.planning.paths import Optimizer, candidates
-from tnlayers.planning.plan import ITEMSIZES, Objective, Plan, dtype_name, objective_name
+from tnlayers.planning.plan import Plan
 from tnlayers.planning.plan_cache import UNREADABLE, keep, plan_file, recall, worth_keeping
 from tnlayers.planning.slices import next_cut, sliceable
 from tnlayers.pricing.seconds import Estimator

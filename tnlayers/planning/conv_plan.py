@@ -21,7 +21,8 @@ from math import prod
 
 from tnlayers.declare.kernel import Kernel
 from tnlayers.declare.window import Window
-from tnlayers.planning.plan import ITEMSIZES, Objective, Plan
+from tnlayers.planning.lowered import ITEMSIZES, Objective
+from tnlayers.planning.plan import Plan
 from tnlayers.planning.text import amount
 from tnlayers.pricing.counts import NOTHING, Cost
 

@@ -19,7 +19,8 @@ from tnlayers.declare.kernel import Kernel
 from tnlayers.declare.window import Window
 from tnlayers.planning.choosing import plan_contraction
 from tnlayers.planning.conv_plan import Convolution, ConvPlan, ConvStep, Route, conv_cost
-from tnlayers.planning.plan import ITEMSIZES, Objective, Plan
+from tnlayers.planning.lowered import ITEMSIZES, Objective
+from tnlayers.planning.plan import Plan
 from tnlayers.planning.plan_cache import UNREADABLE, keeping, kept_file, read, write
 from tnlayers.pricing.counts import NOTHING, Cost
 

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from tnlayers.planning.slices import copied_cores, pieces
-
-if TYPE_CHECKING:
-    from tnlayers.planning.plan import Plan
-    from tnlayers.program.chain import Chain, Link
-
-# A larger workspace is let go of after use: it would not stay in any cache, and nobody expects a layer to keep it.
-KEPT_BYTES = 2**26
-
-# What inference keeps prepared from the cores, in bytes: a float32 weight of 4096 x 4096. More is made at every call.
-PREPARED_LIMIT = 2**26
+from tnlayers.planning.lowered import Lowered
+from tnlayers.planning.sliced import copied_cores
+from tnlayers.planning.slices import pieces
+from tnlayers.pricing.limits import prepared_bytes
+from tnlayers.program.chain import Link
 
 # `addbmm_` is a call per matrix of a stack. On torch, matrices of up to `_SMALL` entries are made in one call instead,
 # as many at a time as have `_AT_A_TIME` entries, and then added up. Measured with MKL on one thread, a training step
@@ -34,7 +27,7 @@ def made_apart(stack: int, entries: int) -> int:
     return min(stack, _AT_A_TIME // max(entries, 1)) if entries <= _SMALL else 0
 
 
-def workspace(plan: Plan) -> int:
+def workspace(plan: Lowered) -> int:
     """Bytes of memory that chunks run in; it is used again by every call and every layer."""
     if plan.sweep is None or plan.chunk is None:
         return 0
@@ -45,29 +38,23 @@ def workspace(plan: Plan) -> int:
     return plan.itemsize * min(plan.chunk, plan.batch or 1) * entries
 
 
-def prepared(plan: Plan) -> int:
+def prepared(plan: Lowered) -> int:
     """Bytes of the matrices that the batch is carried through, where they are not views of cores."""
     return 0 if plan.sweep is None else prepared_bytes(plan.sweep.chain, plan.program.operands, plan.itemsize)
 
 
-def prepared_bytes(chain: Chain, operands: int, itemsize: int) -> int:
-    """Bytes of a chain's matrices that are no views of the program's operands."""
-    made = (link for link in chain.links if link.core[1].copies or link.core[0] >= operands)
-    return itemsize * sum(link.matrix for link in made)
-
-
-def memory(plan: Plan) -> int:
+def memory(plan: Lowered) -> int:
     """Bytes that a plan uses at most, beyond input, output, cores and their gradients."""
     return max(used for used, _ in _moments(plan))
 
 
-def peak(plan: Plan) -> int:
+def peak(plan: Lowered) -> int:
     """The same with the output, which is not there while the cores are prepared."""
     output = plan.itemsize * plan.contraction.elements(plan.contraction.output)
     return max(used + output * there for used, there in _moments(plan))
 
 
-def _moments(plan: Plan) -> Iterator[tuple[int, bool]]:
+def _moments(plan: Lowered) -> Iterator[tuple[int, bool]]:
     """Bytes in use at the moments at which they may be most, and whether the output is there by then."""
     training = plan.objective == "training"
     links = () if plan.sweep is None else plan.sweep.chain.links
@@ -78,20 +65,20 @@ def _moments(plan: Plan) -> Iterator[tuple[int, bool]]:
     copies = [cost.copied // pieces(plan.slices) // 2 for cost in steps]
     gradients = plan.itemsize * sum(link.matrix for link in links) if training else 0
     # Autograd keeps the operands of products, and inference the matrices alone.
-    held = {"training": plan.prepared + sum(cost.kept for cost in steps), "inference": plan.prepared}
+    held = {"training": prepared(plan) + sum(cost.kept for cost in steps), "inference": prepared(plan)}
     still = held.get(plan.objective, made + laid)
     stacks = [(_stack(plan, link), link.matrix) for link in links if link.spread] if training else []
     at_once = [(made_apart(n, matrix), matrix) for n, matrix in stacks]
     apart = plan.itemsize * max(((n + 1) * matrix for n, matrix in at_once if n), default=0)
     if plan.slices:  # cores are cut, and prepared, while the workspace is there
-        beside = plan.workspace + plan.itemsize * copied_cores(plan)
+        beside = workspace(plan) + plan.itemsize * copied_cores(plan)
         own = plan.itemsize * sum(plan.part.elements(indices) for indices in plan.contraction.operands[1:])
         yield beside + made + laid + sum(copies), True
         yield beside + still + gradients + (max(apart, own + laid) if training else 0), True
         return
     yield made + max(laid, sum(copies) if training else max(copies, default=0)), False
     if plan.chunk is not None:
-        yield still + gradients + plan.workspace + apart, True
+        yield still + gradients + workspace(plan) + apart, True
         return
     rows = plan.itemsize * (plan.batch or 1)
     arranged = plan.sweep is not None and plan.sweep.chain.arrange is not None
@@ -115,7 +102,7 @@ def _saved(k: int, link: Link) -> int:
     return link.before if k > 0 or link.state.copies else 0
 
 
-def _carried_back(plan: Plan, links: Sequence[Link], rows: int) -> Iterator[int]:
+def _carried_back(plan: Lowered, links: Sequence[Link], rows: int) -> Iterator[int]:
     """Bytes while the gradient is carried back through each link, the last one first.
 
     In use are the states up to the link, the gradients of its result and its state, and those of all matrices so far.
@@ -130,7 +117,7 @@ def _carried_back(plan: Plan, links: Sequence[Link], rows: int) -> Iterator[int]
         later += plan.itemsize * link.matrix
 
 
-def _stack(plan: Plan, link: Link) -> int:
+def _stack(plan: Lowered, link: Link) -> int:
     """How many products of a link are added up to the gradient of its matrix."""
     batch = plan.batch or 1
     return link.sizes(batch, min(plan.chunk or batch, batch))[0] if link.spread else 1

@@ -8,37 +8,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 from tnlayers.declare.graph import Contraction
-from tnlayers.draw import draw
+from tnlayers.declare.pictures import Picture, draw, html
 from tnlayers.errors import TNLayersError
-from tnlayers.machine.calibration import machine
-from tnlayers.planning.memory import memory, prepared, workspace
-from tnlayers.planning.paths import check_path, linear_path
-from tnlayers.planning.slices import Slices, piece, pieces, sliceable, slicing_back_cost, slicing_cost, times
-from tnlayers.planning.text import print_plan
-from tnlayers.pricing.counts import NOTHING, Cost, backward_cost, dense_cost, step_costs
-from tnlayers.pricing.seconds import Estimator
-from tnlayers.program.axes import Path
-from tnlayers.program.chain import chain
-from tnlayers.program.layout import assemble
-from tnlayers.program.program import Program
-from tnlayers.program.sweep import Sweep, sweep
+from tnlayers.planning.lowered import ITEMSIZES, Objective, dtype_name, objective_name
+from tnlayers.planning.paths import check_path
+from tnlayers.planning.priced import Priced
+from tnlayers.planning.text import amount, print_plan
+from tnlayers.pricing.counts import NOTHING, Cost, dense_cost
 
-if TYPE_CHECKING:
-    from tnlayers.draw.picture import Picture
-    from tnlayers.planning.planner import AnyPlan
-
-Objective: TypeAlias = Literal["forward", "training", "inference"]
-
-ITEMSIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16}
+FORMAT = "tnlayers.sumplan/1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Priced):
     """How one contraction is carried out. Make it with `tnl.plan`, which searches; `str(plan)` is a tree with prices.
 
     Attributes:
@@ -63,122 +49,19 @@ class Plan:
         lowered: The program, where it is at hand already; made from the path if None.
     """
 
-    contraction: Contraction
-    path: Path
-    objective: Objective = "forward"
-    dtype: str = "float32"
-    chunk: int | None = None
-    slices: Slices = ()
-    stacked: bool = True
-    found_by: str = field(default="given", compare=False)
-    device: str = field(default="cpu", compare=False)
-    title: str = field(default="", compare=False)
-    features: tuple[int, int] | None = None
-    part: Contraction = field(init=False, compare=False)
-    program: Program = field(init=False, compare=False)
-    sweep: Sweep | None = field(init=False, compare=False)
-    steps: tuple[Cost, ...] = field(init=False, compare=False)
-    lowered: InitVar[Program | None] = None
-
-    def __post_init__(self, lowered: Program | None) -> None:
-        part = piece(self.contraction, self.slices)
-        program = assemble(part, self.path, stacked=self.stacked) if lowered is None else lowered
-        links = chain(program, part)
-        if self.chunk is not None and (links is None or self.chunk < 1):
-            raise TNLayersError(f"chunk={self.chunk} needs a batch to walk through, and at least one row at a time.")
-        self._check_slices()
-        object.__setattr__(self, "part", part)
-        object.__setattr__(self, "program", program)
-        object.__setattr__(self, "sweep", None if links is None else sweep(links))
-        costs = step_costs(program, part, self.itemsize, links, self.chunk)
-        object.__setattr__(self, "steps", tuple(times(cost, pieces(self.slices)) for cost in costs))
-
-    def _check_slices(self) -> None:
-        possible = sliceable(self.contraction) if self.slices else ()
-        right = all(i in possible and n > 1 and self.contraction.sizes[i] % n == 0 for i, n in self.slices)
-        if not right or len({i for i, _ in self.slices}) < len(self.slices) or (self.slices and self.chunk is None):
-            raise TNLayersError(
-                f"slices={self.slices} with chunk={self.chunk}: each index must be a different one of the summed "
-                f"{possible}, in a number of equal parts, and the batch must be walked in chunks."
-            )
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes per entry."""
-        return ITEMSIZES[self.dtype]
+    __slots__ = ()
 
     @property
     def terms(self) -> tuple[Plan, ...]:
         """The plans of the networks that are summed: here only this one."""
         return (self,)
 
-    @property
-    def batch(self) -> int | None:
-        """The batch size planned for; the program is right at any other, only perhaps not the cheapest."""
-        return None if self.contraction.batch is None else self.contraction.sizes[self.contraction.batch]
-
-    @property
-    def cost(self) -> Cost:
-        """Exact counts of the whole forward pass."""
-        return reduce(Cost.__add__, self.steps, slicing_cost(self))
-
-    @property
-    def backward(self) -> Cost:
-        """Exact counts of the backward pass for the gradients of `x` and all cores."""
-        links = None if self.sweep is None else self.sweep.chain
-        once = backward_cost(self.program, self.part, self.itemsize, links, self.chunk)
-        return times(once, pieces(self.slices)) + slicing_back_cost(self)
-
-    @property
-    def flops(self) -> int:
-        """Flops of the objective: of the forward pass, or of forward and backward pass."""
-        return self.cost.flops + (self.backward.flops if self.objective == "training" else 0)
-
-    @property
-    def workspace(self) -> int:
-        """Bytes of memory that chunks run in; it is used again by every call and every layer."""
-        return workspace(self)
-
-    @property
-    def prepared(self) -> int:
-        """Bytes of what is made from the cores before the batch is carried, cores themselves not counted."""
-        return prepared(self)
-
-    @property
-    def memory(self) -> int:
-        """Bytes in use at most, beyond input, output, cores and their gradients."""
-        return memory(self)
-
-    @property
-    def dense(self) -> Cost | None:
-        """Cost of the dense layer of equal size at this batch, forward pass; None for an einsum."""
-        if self.features is None or self.batch is None:
-            return None
-        return dense_cost(*self.features, self.batch, ITEMSIZES[self.dtype])
-
-    @property
-    def linear_path(self) -> tuple[tuple[int, int], ...]:
-        """The path as opt_einsum writes it: positions in a list that shrinks."""
-        return linear_path(len(self.contraction.operands), self.path)
-
-    @property
-    def seconds(self) -> float:
-        """The estimate that plans are ranked by, with this machine's rates; no promise of a run time."""
-        # Pieces prepare their cores anew in every call.
-        objective = "forward" if self.slices and self.objective == "inference" else self.objective
-        rates = machine(self.device, self.dtype)
-        once = Estimator(self.program, self.part, self.itemsize, objective, rates).seconds(self.chunk)
-        beside = slicing_cost(self) + (slicing_back_cost(self) if objective == "training" else NOTHING)
-        return pieces(self.slices) * once + beside.bytes / rates.bytes_per_second
-
     def draw(self, **options: Any) -> Picture:
         """The contraction tree over the timeline of steps; options as for `tnl.draw`."""
         return draw(self, **options)
 
     def _repr_html_(self) -> str:
-        from tnlayers.draw.display import plan_html
-
-        return plan_html(self)
+        return html(self)
 
     def __str__(self) -> str:
         return print_plan(self)
@@ -225,8 +108,6 @@ class Plan:
         Raises:
             TNLayersError: If the text is not a plan of this format, or its path does not contract all operands.
         """
-        from tnlayers.planning.planner import FORMAT, sum_from_dict  # a sum is made of plans, so it comes after them
-
         try:
             data = json.loads(text)
             return sum_from_dict(data) if data["format"] == FORMAT else cls.from_dict(data)
@@ -276,15 +157,102 @@ def _counts(cost: Cost) -> dict[str, int]:
     return {name: getattr(cost, name) for name in ("flops", "bytes", "copied", "kept", "result")}
 
 
-def objective_name(name: str) -> Objective:
-    """A known objective, or a refusal."""
-    if name not in get_args(Objective):
-        raise TNLayersError(f"There is no objective {name!r}; plans minimise {' or '.join(get_args(Objective))}.")
-    return name  # type: ignore[return-value]  # checked just above
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumPlan:
+    """The plans of the terms of a sum: each runs on the same input, and the results are added.
+
+    Attributes:
+        terms: One plan per term, for one batch size, objective and dtype.
+        title: What the plan is for, in words.
+        features: (in_features, out_features) of the layer.
+    """
+
+    terms: tuple[Plan, ...]
+    title: str
+    features: tuple[int, int]
+
+    @property
+    def batch(self) -> int | None:
+        """The batch size planned for."""
+        return self.terms[0].batch
+
+    @property
+    def objective(self) -> Objective:
+        """What was minimised."""
+        return self.terms[0].objective
+
+    @property
+    def dtype(self) -> str:
+        """The dtype that bytes are counted for."""
+        return self.terms[0].dtype
+
+    @property
+    def cost(self) -> Cost:
+        """Exact counts of the whole forward pass, the additions of the results included."""
+        size = (self.batch or 1) * self.features[1]
+        itemsize = ITEMSIZES[self.dtype]
+        added = Cost(flops=size, bytes=3 * size * itemsize, copied=0, kept=0, result=size * itemsize)
+        return reduce(Cost.__add__, [*(term.cost for term in self.terms), *[added] * (len(self.terms) - 1)], NOTHING)
+
+    @property
+    def flops(self) -> int:
+        """Flops of the objective; the backward pass of an addition takes none."""
+        return sum(term.flops for term in self.terms) + (len(self.terms) - 1) * (self.batch or 1) * self.features[1]
+
+    @property
+    def dense(self) -> Cost:
+        """Cost of the dense layer of equal size at this batch, forward pass."""
+        return dense_cost(*self.features, self.batch or 1, ITEMSIZES[self.dtype])
+
+    @property
+    def seconds(self) -> float:
+        """The estimate that plans are ranked by; no promise of a run time."""
+        return sum(term.seconds for term in self.terms)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain data: that of each term."""
+        return {
+            "format": FORMAT,
+            "title": self.title,
+            "features": self.features,
+            "flops": self.flops,
+            "terms": [term.to_dict() for term in self.terms],
+        }
+
+    def to_json(self) -> str:
+        """The plan as JSON; `Plan.from_json` reads it back to an equal plan."""
+        return json.dumps(self.to_dict())
+
+    def draw(self, **options: Any) -> Picture:
+        """The contraction tree over the timeline of steps; options as for `tnl.draw`."""
+        return draw(self, **options)
+
+    def _repr_html_(self) -> str:
+        return html(self)
+
+    def __str__(self) -> str:
+        total, dense = self.cost, self.dense
+        ratios = (
+            f"{total.flops / dense.flops:.3g} of the dense layer's flops, {total.bytes / dense.bytes:.3g} of its bytes"
+        )
+        end = f"sum of {len(self.terms)} terms: {amount(total.flops)} flops, {amount(total.bytes)} bytes; {ratios}."
+        return "\n\n".join([*map(str, self.terms), end])
+
+    __repr__ = __str__
 
 
-def dtype_name(name: str) -> str:
-    """A known dtype, or a refusal."""
-    if not isinstance(name, str) or name not in ITEMSIZES:
-        raise TNLayersError(f"Bytes cannot be counted for dtype {name!r}; known: {', '.join(ITEMSIZES)}.")
-    return name
+AnyPlan: TypeAlias = Plan | SumPlan
+
+
+def sum_from_dict(data: Mapping[str, Any]) -> SumPlan:
+    """Read what `SumPlan.to_dict` gives.
+
+    Raises:
+        TNLayersError: If a term is not a plan.
+    """
+    in_features, out_features = data["features"]
+    return SumPlan(
+        terms=tuple(Plan.from_dict(term) for term in data["terms"]),
+        title=str(data["title"]),
+        features=(int(in_features), int(out_features)),
+    )

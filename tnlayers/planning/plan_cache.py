@@ -16,15 +16,13 @@ import os
 import threading
 from contextlib import suppress
 from functools import cache
-from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import opt_einsum
-
 from tnlayers.declare.graph import Contraction
 from tnlayers.files.cache import cache_folder
+from tnlayers.planning.fingerprint import fingerprint
 from tnlayers.planning.paths import check_path
 from tnlayers.planning.plan import Plan
 from tnlayers.planning.slices import piece
@@ -56,18 +54,8 @@ def plan_file(contraction: Contraction, folder: str, *circumstances: object) -> 
 
 def kept_file(folder: str, *circumstances: object) -> Path:
     """Where what was found under some circumstances is kept; they are told apart by `repr`, and by the code."""
-    value = (FORMAT, _code(), *circumstances)
+    value = (FORMAT, fingerprint(), *circumstances)
     return cache_folder() / folder / f"{hashlib.sha256(repr(value).encode()).hexdigest()[:32]}.json"
-
-
-@cache
-def _code() -> str:
-    """What stands for the code that plans are made by: they are searched again once it has changed."""
-    sources = sorted((file.name, file) for file in files("tnlayers").iterdir() if file.name.endswith(".py"))
-    digest = hashlib.sha256(opt_einsum.__version__.encode())
-    for _, file in sources:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def recall(file: Path, contraction: Contraction, **about: Any) -> Plan:

@@ -12,18 +12,12 @@ can (contraction slicing: Gray and Kourtis, arXiv 2002.01935, section 4.3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TypeAlias
 
 from tnlayers.declare.graph import Contraction
-from tnlayers.pricing.counts import NOTHING, Cost
-from tnlayers.program.program import Array, Primitives
-
-if TYPE_CHECKING:
-    from tnlayers.planning.plan import Plan
+from tnlayers.pricing.counts import Cost
 
 Slices: TypeAlias = tuple[tuple[int, int], ...]  # an index, and into how many parts it is cut
 
@@ -53,82 +47,6 @@ def next_cut(size: int, parts: int) -> int | None:
     return next((n for n in range(2 * parts, size + 1) if size % n == 0), None)
 
 
-def sliced_cores(plan: Plan, cores: Sequence[Array], lay: Callable[[Array], Array]) -> Iterator[list[Array]]:
-    """The cores of each piece.
-
-    Args:
-        plan: The plan.
-        cores: All cores, in declared shapes.
-        lay: Lays a slice out in memory where it is not so already, as `numpy.ascontiguousarray` does: products want
-            their operands so.
-
-    Yields:
-        One array per core; cores without a sliced index are the same in each piece.
-    """
-    for places in piece_places(plan):
-        yield [core if place is None else lay(core[place]) for core, place in zip(cores, places, strict=True)]
-
-
-def piece_places(plan: Plan) -> Iterator[list[tuple[slice, ...] | None]]:
-    """Where each core's part lies, for every piece; None for the whole core."""
-    sizes, cut = plan.part.sizes, dict(plan.slices)
-    for numbers in product(*(range(parts) for _, parts in plan.slices)):
-        first = {i: number * sizes[i] for (i, _), number in zip(plan.slices, numbers, strict=True)}
-        yield [
-            tuple(slice(first[i], first[i] + sizes[i]) if i in cut else slice(None) for i in indices)
-            if cut.keys() & set(indices)
-            else None
-            for indices in plan.contraction.operands[1:]
-        ]
-
-
-def summed(ops: Primitives, plan: Plan, x: Array, cores: Sequence[Array]) -> Array:
-    """The layer by plain operations on the whole batch, piece by piece: what is traced, and differentiated twice."""
-    if not plan.slices:
-        return plan.program.run(ops, [x, *cores])
-    total: Any = None
-    for own in sliced_cores(plan, cores, lambda array: array):
-        y = plan.program.run(ops, [x, *own])
-        total = y if total is None else total + y
-    return total
-
-
-def copied_cores(plan: Plan) -> int:
-    """Entries of one piece's cores that are copies: slices of an axis that is not the outermost."""
-    cut, sizes, total = dict(plan.slices), plan.part.sizes, 0
-    for indices in plan.contraction.operands[1:]:
-        inner = [prod(sizes[j] for j in indices[:k]) > 1 for k, i in enumerate(indices) if i in cut]
-        total += plan.part.elements(indices) if any(inner) else 0
-    return total
-
-
-def slicing_cost(plan: Plan) -> Cost:
-    """What the forward pass takes beside its pieces: slices of cores are copied, and results added."""
-    if not plan.slices:
-        return NOTHING
-    copied = 2 * pieces(plan.slices) * copied_cores(plan)
-    added = (pieces(plan.slices) - 1) * plan.contraction.elements(plan.contraction.output)
-    return _cost(added, 3 * added + copied, copied, plan.itemsize)
-
-
-def slicing_back_cost(plan: Plan) -> Cost:
-    """What the backward pass takes beside its pieces: cores sliced and prepared again, and gradients added."""
-    if not plan.slices or plan.sweep is None:
-        return NOTHING
-    count, contraction = pieces(plan.slices), plan.contraction
-    chain = plan.sweep.chain
-    again = [plan.steps[number] for number in chain.prepared]
-    copied = 2 * count * (copied_cores(plan) + sum(link.matrix for link in chain.links if link.core[1].copies))
-    added = (count - 1) * contraction.elements(contraction.operands[0])
-    added += count * sum(plan.part.elements(indices) for indices in contraction.operands[1:])
-    own = _cost(added, 3 * added + copied, copied, plan.itemsize)
-    return sum((replace(cost, kept=0) for cost in again), own)
-
-
 def times(cost: Cost, count: int) -> Cost:
     """The cost of the same thing done several times."""
     return replace(cost, flops=count * cost.flops, bytes=count * cost.bytes, copied=count * cost.copied)
-
-
-def _cost(flops: int, moved: int, copied: int, itemsize: int) -> Cost:
-    return Cost(flops=flops, bytes=itemsize * moved, copied=itemsize * copied, kept=0, result=0)

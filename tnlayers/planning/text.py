@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from tnlayers.planning.memory import PREPARED_LIMIT
+from tnlayers.planning.priced import Priced
 from tnlayers.planning.slices import pieces
 from tnlayers.pricing.counts import Cost
+from tnlayers.pricing.limits import PREPARED_LIMIT
 from tnlayers.program.program import Arrange, Multiply
 
-if TYPE_CHECKING:
-    from tnlayers.planning.plan import Plan
 
-
-def print_plan(plan: Plan) -> str:
+def print_plan(plan: Priced) -> str:
     """The whole text. Flops and bytes are those of the forward pass; "kept" is what the backward pass needs."""
     batch = "" if plan.batch is None else f", batch {plan.batch}"
     lines = [f"{plan.title or 'einsum'}{batch}, {plan.dtype}; path by {plan.found_by} for {plan.objective}"]
@@ -30,7 +27,7 @@ def print_plan(plan: Plan) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _verdict(plan: Plan, dense: Cost) -> str:
+def _verdict(plan: Priced, dense: Cost) -> str:
     ratio = plan.cost.flops / dense.flops
     text = f"{ratio:.3g} of the dense layer's flops, {plan.cost.bytes / dense.bytes:.3g} of its bytes"
     if plan.objective == "training":
@@ -38,7 +35,7 @@ def _verdict(plan: Plan, dense: Cost) -> str:
     return text + "."
 
 
-def _execution(plan: Plan) -> Iterator[str]:
+def _execution(plan: Priced) -> Iterator[str]:
     """How the batch is walked, what the backward pass takes, and the memory in use."""
     if plan.sweep is None:
         return
@@ -59,7 +56,7 @@ def _execution(plan: Plan) -> Iterator[str]:
         yield f"{words}: {amount(plan.prepared)} bytes."
 
 
-def _in_parts(plan: Plan) -> str:
+def _in_parts(plan: Priced) -> str:
     """Which sums are taken in parts."""
     if not plan.slices:
         return ""
@@ -67,13 +64,13 @@ def _in_parts(plan: Plan) -> str:
     return f"Summed in {pieces(plan.slices)} parts one after the other, {sums}. "
 
 
-def _ends(plan: Plan, index: int) -> str:
+def _ends(plan: Priced, index: int) -> str:
     c = plan.contraction
     names = [name for name, indices in zip(c.names, c.operands, strict=True) if index in indices]
     return f"bond {' - '.join(names)} ({c.sizes[index]})"
 
 
-def _rows(plan: Plan) -> Iterator[tuple[str, Cost | None]]:
+def _rows(plan: Priced) -> Iterator[tuple[str, Cost | None]]:
     """Depth first from the result: the step's equation, then its operands below it."""
     program = plan.program
     last = program.operands + len(program.steps) - 1

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 
 from tnlayers.declare.graph import Contraction
 from tnlayers.machine.rates import Machine
-from tnlayers.planning.memory import KEPT_BYTES, PREPARED_LIMIT, prepared_bytes
+from tnlayers.pricing.limits import KEPT_BYTES, PREPARED_LIMIT, prepared_bytes
 from tnlayers.program.chain import Chain, Link, chain
 from tnlayers.program.program import Multiply, Program, View
 from tnlayers.program.sweep import sweep

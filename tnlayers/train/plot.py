@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from tnlayers.files.atomic import replacing
-from tnlayers.train.results import NetworkResult, RunResult
+from tnlayers.train.results import NetworkResult
+from tnlayers.train.run_result import RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -31,8 +31,8 @@ from tnlayers.cores.norm import norm2
 from tnlayers.declare.spec import Spec
 from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
-from tnlayers.planning.plan import Objective
-from tnlayers.planning.planner import AnyPlan
+from tnlayers.planning.lowered import Objective
+from tnlayers.planning.plan import AnyPlan
 from tnlayers_backends.jax import planned
 from tnlayers_backends.jax.primitives import OPS
 

@@ -22,7 +22,8 @@ import jax.numpy as jnp
 
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.plan import Plan
-from tnlayers.planning.slices import pieces, summed
+from tnlayers.planning.sliced import summed
+from tnlayers.planning.slices import pieces
 from tnlayers.program.sweep import NoWorkspace, Sweep, carry, carry_back
 from tnlayers_backends.jax.primitives import OPS
 

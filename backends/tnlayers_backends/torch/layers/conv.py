@@ -25,8 +25,8 @@ from tnlayers.declare.spec import spec as make_spec
 from tnlayers.declare.window import window
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.conv_plan import ConvPlan
-from tnlayers.planning.plan import Objective
-from tnlayers.planning.planner import AnyPlan
+from tnlayers.planning.lowered import Objective
+from tnlayers.planning.plan import AnyPlan
 from tnlayers_backends.torch.layers.conv_dense import DenseConv, Sizes, View
 from tnlayers_backends.torch.layers.module import is_recorded
 from tnlayers_backends.torch.run.convolution import convolve, pad_ahead, run_routes

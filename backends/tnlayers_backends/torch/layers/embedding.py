@@ -14,7 +14,8 @@ from tnlayers.cores.lookup import LookupMap, transposed
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.errors import TNLayersError
-from tnlayers.planning.plan import Objective, Plan
+from tnlayers.planning.lowered import Objective
+from tnlayers.planning.plan import Plan
 from tnlayers.program.program import Array
 from tnlayers_backends.torch.layers.cores import TRACED_BATCH
 from tnlayers_backends.torch.layers.embedding_dense import DenseEmbedding, check_options

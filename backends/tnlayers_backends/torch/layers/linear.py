@@ -12,8 +12,8 @@ from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.decompose.sizes import BondDim
 from tnlayers.errors import TNLayersError
-from tnlayers.planning.plan import Objective
-from tnlayers.planning.planner import AnyPlan
+from tnlayers.planning.lowered import Objective
+from tnlayers.planning.plan import AnyPlan
 from tnlayers_backends.torch.layers.feature_orders import reordered, set_orders, unordered
 from tnlayers_backends.torch.layers.from_dense import check_kind, decomposed, divided, filled
 from tnlayers_backends.torch.layers.module import TNModule

@@ -21,8 +21,8 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from tnlayers.errors import TNLayersError
-from tnlayers.machine.calibration import machine
 from tnlayers.machine.rates import Machine
+from tnlayers.machine.saved_rates import machine
 from tnlayers_backends.torch.layers.gates import MODES, State
 from tnlayers_backends.torch.layers.linear import TNLinear
 from tnlayers_backends.torch.layers.module import is_recorded

@@ -24,7 +24,8 @@ from torch import Tensor
 from tnlayers.declare.graph import forward
 from tnlayers.declare.spec import spec
 from tnlayers.machine.rates import Machine
-from tnlayers.planning.plan import Objective, Plan
+from tnlayers.planning.lowered import Objective
+from tnlayers.planning.plan import Plan
 from tnlayers_backends.torch.layers.linear import TNLinear
 
 Timer: TypeAlias = Callable[[Callable[[], object]], float]

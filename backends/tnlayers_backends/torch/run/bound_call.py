@@ -67,7 +67,7 @@ def walk(linear: LinearMap, kept: Kept, shape: torch.Size) -> Walk | None:
     Returns:
         The walk; None for inputs whose plan takes other matrices, or that the map does not take.
     """
-    found = kept.walks.get(shape)
+    found: Walk | None = kept.walks.get(shape)
     if found is not None and found.linear is linear:
         return found
     (part,) = linear.spec.parts

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tnlayers.planning.plan import Plan
-from tnlayers.planning.slices import summed
+from tnlayers.planning.sliced import summed
 from tnlayers.program.sweep import Sweep, carry, carry_back
 from tnlayers_backends.torch.run.prepared import Prepared, keepable
 from tnlayers_backends.torch.run.primitives import OPS

@@ -11,19 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import ref
 
 import torch
 from torch import Tensor, nn
 
-from tnlayers.planning.memory import PREPARED_LIMIT
 from tnlayers.planning.plan import Plan
+from tnlayers.pricing.limits import PREPARED_LIMIT
 from tnlayers.program.chain import Link
 from tnlayers_backends.torch.run.primitives import OPS
-
-if TYPE_CHECKING:
-    from tnlayers_backends.torch.run.bound_call import Walk
 
 # Entries from which on a kept W is laid out as `nn.Linear` has it, (out, in). Measured with MKL on one thread, products
 # x @ W with W as (in, out) took 1.25 to 1.44 times the time with 32 or 128 rows of x from 2048 x 4096 upwards, 1.05 to
@@ -51,7 +48,7 @@ class Kept:
     aliases: tuple[Tensor, ...]
     device: str | None
     autocast: torch.dtype | None
-    walks: dict[torch.Size, Walk] = field(default_factory=dict)
+    walks: dict[torch.Size, Any] = field(default_factory=dict)
 
     def made_of(self, cores: Sequence[Tensor]) -> bool:
         """Whether these are the cores that the matrices were made from, as they were then."""

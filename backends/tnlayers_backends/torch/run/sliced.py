@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tnlayers.planning.plan import Plan
-from tnlayers.planning.slices import piece_places, sliced_cores, summed
+from tnlayers.planning.sliced import piece_places, sliced_cores, summed
 from tnlayers.program.sweep import carry, carry_back
 from tnlayers_backends.torch.run.primitives import OPS
 from tnlayers_backends.torch.run.workspace import Rows, buffer

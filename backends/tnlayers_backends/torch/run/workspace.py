@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tnlayers.planning.memory import KEPT_BYTES
+from tnlayers.pricing.limits import KEPT_BYTES
 from tnlayers.program.sweep import Place
 
 

@@ -17,7 +17,9 @@ from tnlayers.backends import backend
 from tnlayers.declare.graph import Contraction
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.planning.choosing import plan_contraction, shortlist
-from tnlayers.planning.plan import Objective, Plan
+from tnlayers.planning.fingerprint import fingerprint
+from tnlayers.planning.lowered import Objective
+from tnlayers.planning.plan import Plan
 from tnlayers.planning.plan_cache import UNREADABLE, keep, plan_file, recall
 
 _MARGIN = 0.97  # the estimate's favourite is left only for a plan that is faster by more than the clock's noise
@@ -45,21 +47,17 @@ def tuned(
     Raises:
         TNLayersError: If torch is not installed, no plan keeps the memory limit, or the folder cannot be written to.
     """
-    backend("torch")  # refuses where torch is missing
-    from tnlayers_backends.torch.measure.timing import (  # only here: nothing else in this module needs torch
-        seconds,
-        threads,
-    )
-
+    clock = backend("torch").clock
+    assert clock is not None  # torch's backend has one
     first = plan_contraction(
         contraction, objective=objective, dtype=dtype, memory_limit=memory_limit, title=title, features=features
     )
-    file = _file(first, memory_limit, threads())
+    file = _file(first, memory_limit, clock.threads())
     kept = _read(file, first)
     if kept is not None:
         return kept
     plans = shortlist(first, memory_limit)
-    measured = seconds(plans)
+    measured = clock.seconds(plans)
     fastest = min(measured)
     best = plans[0] if fastest > _MARGIN * measured[0] else plans[measured.index(fastest)]
     _write(file, best)
@@ -68,7 +66,8 @@ def tuned(
 
 def _file(plan: Plan, memory_limit: int | None, threads: int) -> Path:
     """Where the plan for these circumstances is kept."""
-    return plan_file(plan.contraction, "tuned", platform.node(), threads, plan.objective, plan.dtype, memory_limit)
+    own = fingerprint(("cores/tuning.py",))
+    return plan_file(plan.contraction, "tuned", own, platform.node(), threads, plan.objective, plan.dtype, memory_limit)
 
 
 def _read(file: Path, like: Plan) -> Plan | None:

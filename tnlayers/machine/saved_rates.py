@@ -1,4 +1,4 @@
-"""This machine's rates: measured once by `tnlayers calibrate`, kept per user, and used by every plan from then on.
+"""This machine's rates: measured once by `tnlayers calibrate`, saved per user, and used by every plan from then on.
 
 They lie in small JSON files in the user's cache folder, one per machine (a home folder may be shared by several), name
 of a GPU, and kind of dtype: products in half precision run at rates of their own. Without them plans are made with the
@@ -15,7 +15,6 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-from tnlayers.backends import backend
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.files.atomic import write_text
 from tnlayers.files.cache import cache_folder
@@ -82,33 +81,17 @@ def read(file: Path) -> Machine:
 _MEND = "run `tnlayers calibrate` again, or delete the file."
 
 
-def calibrate(device: str = "cpu", dtype: str = "float32") -> Machine:
-    """Measure the rates of a device of this machine with torch, keep them for the user, and plan with them from now on.
-
-    Args:
-        device: "cpu", or a CUDA device as torch names it.
-        dtype: The dtype of the products: rates are measured and kept for single and half precision apart.
-
-    Returns:
-        The rates.
+def write(file: Path, rates: Machine) -> None:
+    """Save rates; plans are made with them from now on.
 
     Raises:
-        TNLayersError: If torch is not installed, there is no such device, or the file cannot be written.
+        TNLayersError: If the file cannot be written.
     """
-    backend("torch")  # refuses where torch is missing
-    from tnlayers_backends.torch.measure import rates  # only here: nothing else in this module needs torch
-    from tnlayers_backends.torch.run.device import device_name
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TNLayersWarning)  # rates that cannot be read are about to be replaced
-        found = rates.measure(device, dtype)
-    file = machine_file(device_name(device), dtype)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, json.dumps({"format": FORMAT, "rates": asdict(found)}, indent=2) + "\n")
+        write_text(file, json.dumps({"format": FORMAT, "rates": asdict(rates)}, indent=2) + "\n")
     except OSError as error:
         raise TNLayersError(
             f"The rates cannot be kept in {file} ({error}): set TNLAYERS_CACHE to a folder that can be written to."
         ) from error
     machine.cache_clear()
-    return found

@@ -2,117 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial, reduce
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Sequence
+from functools import partial
 
+from tnlayers.cores.tuning import tuned
 from tnlayers.declare.graph import Graph, forward
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
-from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.choosing import plan_contraction
+from tnlayers.planning.lowered import Objective
 from tnlayers.planning.paths import Optimizer
-from tnlayers.planning.plan import ITEMSIZES, Objective, Plan
-from tnlayers.planning.text import amount
-from tnlayers.planning.tuning import tuned
-from tnlayers.pricing.counts import NOTHING, Cost, dense_cost
-
-if TYPE_CHECKING:
-    from tnlayers.draw.picture import Picture
-
-FORMAT = "tnlayers.sumplan/1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SumPlan:
-    """The plans of the terms of a sum: each runs on the same input, and the results are added.
-
-    Attributes:
-        terms: One plan per term, for one batch size, objective and dtype.
-        title: What the plan is for, in words.
-        features: (in_features, out_features) of the layer.
-    """
-
-    terms: tuple[Plan, ...]
-    title: str
-    features: tuple[int, int]
-
-    @property
-    def batch(self) -> int | None:
-        """The batch size planned for."""
-        return self.terms[0].batch
-
-    @property
-    def objective(self) -> Objective:
-        """What was minimised."""
-        return self.terms[0].objective
-
-    @property
-    def dtype(self) -> str:
-        """The dtype that bytes are counted for."""
-        return self.terms[0].dtype
-
-    @property
-    def cost(self) -> Cost:
-        """Exact counts of the whole forward pass, the additions of the results included."""
-        size = (self.batch or 1) * self.features[1]
-        itemsize = ITEMSIZES[self.dtype]
-        added = Cost(flops=size, bytes=3 * size * itemsize, copied=0, kept=0, result=size * itemsize)
-        return reduce(Cost.__add__, [*(term.cost for term in self.terms), *[added] * (len(self.terms) - 1)], NOTHING)
-
-    @property
-    def flops(self) -> int:
-        """Flops of the objective; the backward pass of an addition takes none."""
-        return sum(term.flops for term in self.terms) + (len(self.terms) - 1) * (self.batch or 1) * self.features[1]
-
-    @property
-    def dense(self) -> Cost:
-        """Cost of the dense layer of equal size at this batch, forward pass."""
-        return dense_cost(*self.features, self.batch or 1, ITEMSIZES[self.dtype])
-
-    @property
-    def seconds(self) -> float:
-        """The estimate that plans are ranked by; no promise of a run time."""
-        return sum(term.seconds for term in self.terms)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The plan as plain data: that of each term."""
-        return {
-            "format": FORMAT,
-            "title": self.title,
-            "features": self.features,
-            "flops": self.flops,
-            "terms": [term.to_dict() for term in self.terms],
-        }
-
-    def to_json(self) -> str:
-        """The plan as JSON; `Plan.from_json` reads it back to an equal plan."""
-        return json.dumps(self.to_dict())
-
-    def draw(self, **options: Any) -> Picture:
-        """The contraction tree over the timeline of steps; options as for `tnl.draw`."""
-        return draw(self, **options)
-
-    def _repr_html_(self) -> str:
-        from tnlayers.draw.display import plan_html
-
-        return plan_html(self)
-
-    def __str__(self) -> str:
-        total, dense = self.cost, self.dense
-        ratios = (
-            f"{total.flops / dense.flops:.3g} of the dense layer's flops, {total.bytes / dense.bytes:.3g} of its bytes"
-        )
-        end = f"sum of {len(self.terms)} terms: {amount(total.flops)} flops, {amount(total.bytes)} bytes; {ratios}."
-        return "\n\n".join([*map(str, self.terms), end])
-
-    __repr__ = __str__
-
-
-AnyPlan: TypeAlias = Plan | SumPlan
+from tnlayers.planning.plan import AnyPlan, Plan, SumPlan
 
 
 def plan(
@@ -141,7 +42,7 @@ def plan(
             they run one after the other.
         tune: Whether to time the few best candidates with torch on the processor, for a second or so, and take
             the fastest. What was found is kept on disk, for this machine, number of threads, batch, objective and
-            dtype (see `tnlayers.planning.tuning`).
+            dtype (see `tnlayers.cores.tuning`).
         device: Whose rates rank plans: "cpu", or "cuda" and perhaps the name of the GPU as torch tells it.
 
     Returns:
@@ -234,17 +135,3 @@ def plan_graphs(
         for graph, part in zip(graphs, spec.parts, strict=True)
     )
     return plans[0] if len(plans) == 1 else SumPlan(terms=plans, title=str(spec), features=features)
-
-
-def sum_from_dict(data: Mapping[str, Any]) -> SumPlan:
-    """Read what `SumPlan.to_dict` gives.
-
-    Raises:
-        TNLayersError: If a term is not a plan.
-    """
-    in_features, out_features = data["features"]
-    return SumPlan(
-        terms=tuple(Plan.from_dict(term) for term in data["terms"]),
-        title=str(data["title"]),
-        features=(int(in_features), int(out_features)),
-    )
