@@ -5,12 +5,15 @@ import os
 import subprocess
 import sys
 import tomllib
-from graphlib import CycleError, TopologicalSorter
+from graphlib import CycleError
 from pathlib import Path
 
 import pytest
+from scripts import script
 
 import tnlayers as tnl
+
+structure = script("structure")
 
 ROOT = Path(tnl.__file__).parent
 DECIDING = ("declare", "machine", "program", "pricing", "planning")
@@ -112,29 +115,69 @@ def test_what_is_left_of_running_imports_no_arrays(file):
     assert not {"numpy", "tensornetwork", "torch", "jax"} & set(imports(file))
 
 
-def loaded(file, modules):
-    """The modules that a file imports as it is loaded, not when one of its functions runs."""
-    for node in ast.parse(file.read_text()).body:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            inside = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (name if name in modules else node.module for name in inside)
+def test_every_package_imports_only_from_those_below_it():
+    """Loaded, deferred and for type checkers: all imports count."""
+    known = structure.modules()
+    assert structure.upward(known) == []
+    assert {structure.package(name, known) for name in known} == set(structure.ORDER)
 
 
-def test_there_are_no_cycles_of_imports():
-    """But for the package's own name: built-in network types are written as users write theirs, `import tnlayers`."""
-    bases = (ROOT.parent, ROOT.parent / "backends")
-    files = {
-        ".".join(file.relative_to(base).with_suffix("").parts).removesuffix(".__init__"): file
-        for base, name in zip(bases, ("tnlayers", "tnlayers_backends"), strict=True)
-        for file in (base / name).rglob("*.py")
-    }
-    graph = {name: set(loaded(file, files)) & (files.keys() - {"tnlayers"}) for name, file in files.items()}
-    TopologicalSorter(graph).prepare()
-    graph["tnlayers.errors"].add("tnlayers.declare.spec")  # teeth
+def test_no_files_need_each_other():
+    known = structure.modules()
+    assert structure.circles(known) == []
+    assert structure.both_ways(known) == {}
+
+
+def test_the_root_holds_five_files():
+    assert structure.in_root() == ["__init__.py", "__main__.py", "backends.py", "errors.py", "nn.py"]
+
+
+WAYS = {
+    "load": "from tnlayers.draw import scene\n",
+    "deferred": "class A:\n    def b(self):\n        from tnlayers.draw.scene import Group\n",
+    "typing": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from tnlayers.draw.scene import Group\n",
+}
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A library of two packages, the upper of which uses the lower."""
+    for name in ("tnlayers/draw", "tnlayers/declare", "backends/tnlayers_backends"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "__init__.py").write_text("")
+    (tmp_path / "tnlayers" / "__init__.py").write_text("")
+    (tmp_path / "tnlayers" / "draw" / "scene.py").write_text("import tnlayers.declare.spec\n")
+    (tmp_path / "tnlayers" / "declare" / "spec.py").write_text("import math\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", WAYS)
+def test_an_import_against_the_order_is_found_of_every_kind(small, kind):
+    known = structure.modules(small)
+    assert structure.upward(known) == structure.circles(known) == []
+    assert structure.both_ways(known) == {}
+    (small / "tnlayers" / "declare" / "spec.py").write_text(WAYS[kind])
+    assert structure.upward(known) == [f"tnlayers.declare.spec imports tnlayers.draw.scene ({kind})"]
+    assert structure.circles(known) == [{"tnlayers.declare.spec", "tnlayers.draw.scene"}]
+    assert structure.both_ways(known) == {("tnlayers.declare", "tnlayers.draw"): (1, 1)}
+    assert bool(structure.circles(known, ("load",))) == (kind == "load")
     with pytest.raises(CycleError):
-        TopologicalSorter(graph).prepare()
+        structure.one_order(known)
+
+
+def test_a_file_without_a_place_in_the_order_is_found(small):
+    (small / "tnlayers" / "helpers.py").write_text("import tnlayers.declare.spec\n")
+    known = structure.modules(small)
+    assert structure.upward(known) == [
+        "tnlayers.helpers imports tnlayers.declare.spec: tnlayers.(root) has no place in the order"
+    ]
+    assert "helpers.py" in structure.in_root(small)
+
+
+def test_only_plugins_are_imported_by_name():
+    """An import by name must not hide one against the order: each of these looks up what a user or a file names."""
+    users = {file.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py") if "import_module" in file.read_text()}
+    assert users == {"__init__.py", "cli/trained.py", "declare/registry.py", "io/model_registry.py"}
 
 
 def test_public_names():
