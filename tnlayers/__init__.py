@@ -19,8 +19,11 @@ from tnlayers.declare.spec import Spec, spec
 from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.explore import explore
+from tnlayers.files import old_names as _old_names
 from tnlayers.files.version import __version__
 from tnlayers.planning.plan import Plan
+
+_old_names.install()
 
 # Public name -> the module that defines it, loaded on first use; "" marks a submodule.
 _LAZY = {
