@@ -1,4 +1,4 @@
-"""Measuring this machine's rates with torch: what `tnlayers calibrate` does; GPUs are measured in `rates_cuda`.
+"""Measuring this machine's rates with torch: what `tnlayers calibrate` does; GPUs are measured in `cuda.py`.
 
 Each rate is taken from operations that plans are made of, at a shape where that rate decides. Time is processor time,
 so that the rates are those of one core, and the shortest of several runs counts, since others may use the machine.
