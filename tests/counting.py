@@ -65,7 +65,7 @@ def view_strides(array, shape):
 
 @dataclass
 class CountingOps:
-    """The primitives, counting flops and bytes by the rules of `tnlayers.cost`."""
+    """The primitives, counting flops and bytes by the rules of `tnlayers.pricing.counts`."""
 
     itemsize: int = 4
     flops: int = 0

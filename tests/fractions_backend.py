@@ -11,9 +11,9 @@ from math import prod
 import numpy as np
 from tnlayers_backends.base import Backend, Parts, Storage, check_linear
 
+from tnlayers.cores.initialise import default_variance, draw_bias, draw_layer
+from tnlayers.cores.linear_map import LinearMap
 from tnlayers.errors import TNLayersError
-from tnlayers.initialise import default_variance, draw_bias, draw_layer
-from tnlayers.layer import LinearMap
 
 
 class Exact:

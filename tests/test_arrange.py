@@ -11,7 +11,7 @@ from torch import nn
 
 import tnlayers as tnl
 from tnlayers.compress import decompose
-from tnlayers.compress.arrange import shapes, swapped
+from tnlayers.decompose.arrangement import shapes, swapped
 
 pytestmark = pytest.mark.filterwarnings("ignore::tnlayers.errors.TNLayersWarning")
 

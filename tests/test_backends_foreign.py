@@ -107,7 +107,7 @@ GUEST = f"""
 import os, tempfile
 import numpy as np
 import tnlayers as tnl
-from tnlayers.check import check
+from tnlayers.verify.agreement import check
 text = "mpo(in=2x3x2, out=2x2x3, pad_in=1, pad_out=2, bias=true, bond=3)"
 layer = tnl.build(text, backend="fractions", seed=4, dtype="float64")
 double = tnl.to_backend(layer, "numpy")

@@ -8,13 +8,13 @@ import torch
 
 import tnlayers as tnl
 from tnlayers.bench import cell_run
+from tnlayers.bench.call_memory import memory
 from tnlayers.bench.cells import Cell, grid, named
 from tnlayers.bench.contenders import OWN
-from tnlayers.bench.equal import TYPES, template
+from tnlayers.bench.equal_parameters import TYPES, template
 from tnlayers.bench.growth import measure_point, points
 from tnlayers.bench.limit import Product, limit, page_seconds, product_seconds, products_of
 from tnlayers.bench.measure import Timing, interval, measure, ratio
-from tnlayers.bench.memory import memory
 from tnlayers.bench.peers import PEERS, installed
 from tnlayers.bench.run import load, run_items
 from tnlayers.bench.schedule import quick, schedule, select

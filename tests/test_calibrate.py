@@ -8,9 +8,10 @@ import pytest
 
 import tnlayers as tnl
 from tnlayers import __main__ as command_line
-from tnlayers import calibrate
-from tnlayers.estimate import Estimator
-from tnlayers.machine import GPU, GPU_HALF, Machine, default_machine
+from tnlayers.bench import calibration
+from tnlayers.machine import saved_rates
+from tnlayers.machine.rates import GPU, GPU_HALF, Machine, default_machine
+from tnlayers.pricing.seconds import Estimator
 
 SPEC = "mpo(in=8x8x8x8, out=8x8x8x8, bond=16)"
 
@@ -19,19 +20,19 @@ SPEC = "mpo(in=8x8x8x8, out=8x8x8x8, bond=16)"
 def kept(tmp_path, monkeypatch):
     """A cache folder of this test's own."""
     monkeypatch.setenv("TNLAYERS_CACHE", str(tmp_path / "cache"))
-    calibrate.machine.cache_clear()
-    yield calibrate.machine_file()
-    calibrate.machine.cache_clear()
+    saved_rates.machine.cache_clear()
+    yield saved_rates.machine_file()
+    saved_rates.machine.cache_clear()
 
 
 def keep(file, rates):
     file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps({"format": calibrate.FORMAT, "rates": asdict(rates)}))
-    calibrate.machine.cache_clear()
+    file.write_text(json.dumps({"format": saved_rates.FORMAT, "rates": asdict(rates)}))
+    saved_rates.machine.cache_clear()
 
 
 def test_defaults_without_a_file(kept):
-    assert calibrate.machine() == Machine()
+    assert saved_rates.machine() == Machine()
 
 
 def test_kept_rates_decide_plans(kept):
@@ -39,7 +40,7 @@ def test_kept_rates_decide_plans(kept):
     assert default.chunk is not None
     roomy = replace(Machine(), bytes_per_second=1e12, fresh_bytes_per_second=1e12)
     keep(kept, roomy)
-    assert calibrate.machine() == roomy
+    assert saved_rates.machine() == roomy
     other = tnl.plan(SPEC, 128, objective="training")
     assert other.chunk is None  # where new memory costs nothing, computing the states again does not pay
 
@@ -49,26 +50,26 @@ def test_a_broken_file_is_told_and_not_used(kept, text):
     kept.parent.mkdir()
     kept.write_text(text)
     with pytest.warns(tnl.TNLayersWarning, match=r"holds no rates.*calibrate"):
-        assert calibrate.machine() == Machine()
+        assert saved_rates.machine() == Machine()
 
 
 def test_rates_below_zero_are_refused(kept):
     keep(kept, replace(Machine(), side=-1.0))
     with pytest.raises(tnl.TNLayersError, match="all above zero"):
-        calibrate.read(kept)
+        saved_rates.read(kept)
 
 
 def test_where_they_are_kept(monkeypatch, tmp_path):
     monkeypatch.delenv("TNLAYERS_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert calibrate.machine_file().parent == tmp_path / "tnlayers"
+    assert saved_rates.machine_file().parent == tmp_path / "tnlayers"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert calibrate.machine_file().parent == tmp_path / ".cache" / "tnlayers"
+    assert saved_rates.machine_file().parent == tmp_path / ".cache" / "tnlayers"
 
 
 def test_the_command_measures_and_keeps(kept, monkeypatch, capsys):
-    rates = pytest.importorskip("tnlayers_backends.torch.rates")
+    rates = pytest.importorskip("tnlayers_backends.torch.measure.rates")
     monkeypatch.setattr(rates, "_SECONDS", 0.002)
     monkeypatch.setattr(rates, "_LARGE", 2**18)
     monkeypatch.setattr(rates, "_LARGEST", 2**18)
@@ -77,9 +78,9 @@ def test_the_command_measures_and_keeps(kept, monkeypatch, capsys):
     assert not end.value.code
     told = json.loads(capsys.readouterr().out)
     assert told["file"] == str(kept)
-    assert calibrate.machine() == calibrate.read(kept) == Machine(**told["rates"])
-    assert calibrate.machine("cpu", "bfloat16") == Machine(**told["half"]["rates"]) != calibrate.machine()
-    measured = asdict(calibrate.machine())
+    assert saved_rates.machine() == saved_rates.read(kept) == Machine(**told["rates"])
+    assert saved_rates.machine("cpu", "bfloat16") == Machine(**told["half"]["rates"]) != saved_rates.machine()
+    measured = asdict(saved_rates.machine())
     assert all(measured[field.name] > 0 for field in fields(Machine))
     assert measured["flops_per_second"] != Machine().flops_per_second
     with pytest.raises(SystemExit):
@@ -92,7 +93,7 @@ def test_the_command_measures_and_keeps(kept, monkeypatch, capsys):
 def test_calls_are_measured_as_they_are_counted(monkeypatch):
     """Where all else is free, the constants found from the estimates of a few layers are those that made them."""
     torch = pytest.importorskip("torch")
-    calls = pytest.importorskip("tnlayers_backends.torch.rates_calls")
+    calls = pytest.importorskip("tnlayers_backends.torch.measure.calls")
     seconds = {"layer": 5e-6, "training": 3e-5, "recorded": 7e-6, "function": 4e-5, "entry": 9e-6}
     seconds |= {"chunk_call": 6e-6, "call": 2e-6}
     own = {f"seconds_per_{name}": value for name, value in seconds.items()}
@@ -112,38 +113,38 @@ def test_calls_are_measured_as_they_are_counted(monkeypatch):
 
 
 def test_a_folder_that_cannot_be_made_is_refused(monkeypatch, tmp_path):
-    rates = pytest.importorskip("tnlayers_backends.torch.rates")
+    rates = pytest.importorskip("tnlayers_backends.torch.measure.rates")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TNLAYERS_CACHE", str(tmp_path / "file" / "below"))
     monkeypatch.setattr(rates, "measure", lambda device, dtype: Machine())
     with pytest.raises(tnl.TNLayersError, match=r"cannot be kept.*TNLAYERS_CACHE"):
-        calibrate.calibrate()
+        calibration.calibrate()
 
 
 def test_a_gpu_has_rates_of_its_own(kept):
     name = "cuda NVIDIA H100 80GB HBM3"
     assert default_machine() == Machine()
-    assert calibrate.machine(name) == default_machine(name) == GPU
-    assert calibrate.machine(name, "bfloat16") == calibrate.machine(name, "float16") == GPU_HALF
-    assert calibrate.machine("cpu", "bfloat16") == calibrate.machine() == Machine()
+    assert saved_rates.machine(name) == default_machine(name) == GPU
+    assert saved_rates.machine(name, "bfloat16") == saved_rates.machine(name, "float16") == GPU_HALF
+    assert saved_rates.machine("cpu", "bfloat16") == saved_rates.machine() == Machine()
     measured = replace(GPU, flops_per_second=1e13)
-    keep(calibrate.machine_file(name), measured)
-    assert calibrate.machine(name) == measured
-    assert calibrate.machine(name, "bfloat16") == GPU_HALF
-    assert calibrate.machine("cuda another") == GPU
+    keep(saved_rates.machine_file(name), measured)
+    assert saved_rates.machine(name) == measured
+    assert saved_rates.machine(name, "bfloat16") == GPU_HALF
+    assert saved_rates.machine("cuda another") == GPU
 
 
 def test_a_processor_without_rates_in_half_precision_has_those_of_single(kept):
     single, half = (replace(Machine(), flops_per_second=rate) for rate in (1e12, 9e12))
     keep(kept, single)
-    assert calibrate.machine("cpu", "bfloat16") == single
-    keep(calibrate.machine_file("cpu", "bfloat16"), half)
-    assert calibrate.machine("cpu", "bfloat16") == half
-    assert calibrate.machine("cpu", "float64") == calibrate.machine("cpu", "float16") == single
+    assert saved_rates.machine("cpu", "bfloat16") == single
+    keep(saved_rates.machine_file("cpu", "bfloat16"), half)
+    assert saved_rates.machine("cpu", "bfloat16") == half
+    assert saved_rates.machine("cpu", "float64") == saved_rates.machine("cpu", "float16") == single
 
 
 def test_matrices_that_are_written_out_along_a_stack_are_paid_for(kept):
-    half = calibrate.machine_file("cpu", "bfloat16")
+    half = saved_rates.machine_file("cpu", "bfloat16")
     asked = {"batch": 128, "objective": "training", "dtype": "bfloat16"}
     keep(half, replace(Machine(), flops_per_second=1e12))
     before = tnl.plan(SPEC, **asked)
@@ -183,12 +184,12 @@ def test_plans_for_a_gpu_make_few_large_calls(kept):
 def test_a_device_that_is_not_there_is_refused(kept, device):
     pytest.importorskip("torch")
     with pytest.raises(tnl.TNLayersError, match=device):
-        calibrate.calibrate(device)
+        calibration.calibrate(device)
 
 
 def test_a_layer_that_moves_plans_anew(kept, monkeypatch):
     pytest.importorskip("torch")
-    from tnlayers_backends.torch import held
+    from tnlayers_backends.torch.layers import cores as held
 
     layer = tnl.build(SPEC)
     before = layer.plan_for(1)

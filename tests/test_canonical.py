@@ -11,8 +11,8 @@ from test_layers import values
 from tnlayers_backends.numpy import OPS
 
 import tnlayers as tnl
-from tnlayers.lower import Core, Graph
-from tnlayers.sweep import canonical, walk
+from tnlayers.cores.canonical import canonical, walk
+from tnlayers.declare.graph import Core, Graph
 
 torch = framework("torch")
 

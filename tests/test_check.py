@@ -9,11 +9,11 @@ from oracle import oracle_forward, oracle_gradients
 from specs import MARKET, SUMS
 
 import tnlayers as tnl
-from tnlayers import check as check_module
 from tnlayers.__main__ import main
 from tnlayers.backends import backend, installed
-from tnlayers.check import check, check_layer
-from tnlayers.reference import expected_gradients, expected_output
+from tnlayers.verify import agreement as check_module
+from tnlayers.verify.agreement import check, check_layer
+from tnlayers.verify.reference import expected_gradients, expected_output
 
 ROWS = MARKET | SUMS
 SPEC = "mpo(in=2x3x2, out=2x2x3, bias=true, bond=4)"

@@ -12,7 +12,7 @@ from command import SPEC, Call
 
 import tnlayers as tnl
 from tnlayers import __main__ as command_line
-from tnlayers.networks import registry
+from tnlayers.declare import registry
 
 
 def test_plan_prints_the_tree_and_json_reads_back(call: Call) -> None:

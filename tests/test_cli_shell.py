@@ -15,7 +15,7 @@ from command import SPEC, Call
 from rich.console import Console
 
 from tnlayers.cli import completion
-from tnlayers.progress import progress
+from tnlayers.files.progress import progress
 
 ROOT = Path(__file__).parents[1]
 

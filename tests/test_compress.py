@@ -9,7 +9,7 @@ import pytest
 from small_models import Net, count, mlp, same, state
 
 import tnlayers as tnl
-from tnlayers.compress.report import HEADINGS
+from tnlayers.compress.layer_report import HEADINGS
 from tnlayers.compress.rules import rules_for
 
 torch = pytest.importorskip("torch")

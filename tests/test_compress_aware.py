@@ -9,8 +9,8 @@ import pytest
 import tnlayers as tnl
 from tnlayers.backends import backend
 from tnlayers.compress.curves import curve
-from tnlayers.compress.sizes import Scale
-from tnlayers.compress.target import Method, Target
+from tnlayers.decompose.sizes import Scale
+from tnlayers.decompose.target import Method, Target
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -45,9 +45,9 @@ def relative(model, wanted, x):
 
 
 def test_a_layer_that_is_the_whole_model_counts_its_own_output_error_once():
-    from tnlayers_backends.torch.surgery.memory import Memory
-    from tnlayers_backends.torch.surgery.sites import sites_of
-    from tnlayers_backends.torch.surgery.watch import watch
+    from tnlayers.compress.cache import Memory
+    from tnlayers.compress.modules.sites import sites_of
+    from tnlayers.compress.observing import watch
 
     layer, x = learnt(12, 2000, seed=0)
     model = nn.Sequential(layer)

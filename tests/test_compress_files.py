@@ -18,7 +18,8 @@ def test_the_cache_gives_the_same_without_the_work(tmp_path, monkeypatch, sample
     model = mlp()
     sample = torch.randn(64, next(model.parameters()).shape[1]) if sampled else None
     first = tnl.compress(model, ratio=0.2, sample=sample, cache=tmp_path)
-    from tnlayers_backends.torch.surgery import candidates, watch
+    from tnlayers.compress import candidates
+    from tnlayers.compress import observing as watch
 
     monkeypatch.setattr(candidates, "curve", None)  # would fail if it were called
     monkeypatch.setattr(candidates.TNLinear, "from_linear", None)

@@ -10,8 +10,8 @@ from oracle import assert_close
 from oracle_conv import oracle_conv, oracle_conv_gradients
 
 import tnlayers as tnl
-from tnlayers.convsearch import plan_convolution
-from tnlayers.cost import Cost
+from tnlayers.planning.conv_search import plan_convolution
+from tnlayers.pricing.counts import Cost
 
 # torch's own remark on its own "same" of even kernels, which the oracle runs.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")

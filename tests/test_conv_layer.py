@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import tnlayers as tnl
-from tnlayers.convsearch import _Search
+from tnlayers.planning.conv_search import _Search
 
 PAIRS = {1: (tnl.nn.TNConv1d, nn.Conv1d), 2: (tnl.nn.TNConv2d, nn.Conv2d), 3: (tnl.nn.TNConv3d, nn.Conv3d)}
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from specs import MARKET
 
 import tnlayers as tnl
-from tnlayers.cost import step_costs
-from tnlayers.layer import LinearMap
-from tnlayers.program import Multiply, Reduce
+from tnlayers.cores.linear_map import LinearMap
+from tnlayers.pricing.counts import step_costs
+from tnlayers.program.program import Multiply, Reduce
 
 torch = framework("torch")
 

@@ -11,9 +11,9 @@ from test_counting import PAPER, run_watched, takes_blas
 from torch.utils.flop_counter import FlopCounterMode
 
 import tnlayers as tnl
-from tnlayers.backward import carry, carry_back
-from tnlayers.cost import carried_back_cost, chunks
-from tnlayers.program import Multiply
+from tnlayers.pricing.counts import carried_back_cost, chunks
+from tnlayers.program.program import Multiply
+from tnlayers.program.sweep import carry, carry_back
 
 BATCH = 6
 NAMES = ["mpo-1", "mpo-3", "mpo-ones", "mpo-padded", "ladder", "ring", "star", "cp", "blocks", "monarch", "three-open"]

@@ -13,11 +13,13 @@ if not torch.cuda.is_available():
 from oracle import assert_close, oracle_forward, oracle_gradients  # noqa: E402
 from specs import MARKET  # noqa: E402
 from test_layers import inputs, values  # noqa: E402
-from tnlayers_backends.torch import rates_cuda, workspace  # noqa: E402
-from tnlayers_backends.torch.device import device_name  # noqa: E402
+from tnlayers_backends.torch.measure import cuda as rates_cuda  # noqa: E402
+from tnlayers_backends.torch.run import workspace  # noqa: E402
+from tnlayers_backends.torch.run.device import device_name  # noqa: E402
 
 import tnlayers as tnl  # noqa: E402
-from tnlayers import calibrate  # noqa: E402
+from tnlayers.bench import calibration  # noqa: E402
+from tnlayers.machine import rates, saved_rates  # noqa: E402
 
 FEW = ["mpo-4", "mpo-padded", "ring", "cp", "monarch", "traced"]
 WIDE = "mpo(in=4x4x4x4, out=4x4x4x4, bond=8)"
@@ -170,11 +172,11 @@ def test_calibrate(monkeypatch, tmp_path):
     monkeypatch.setenv("TNLAYERS_CACHE", str(tmp_path))
     for name, value in (("_LARGE", 2**22), ("_LONG", 512), ("_REPLAYS", 2)):
         monkeypatch.setattr(rates_cuda, name, value)
-    calibrate.machine.cache_clear()
+    saved_rates.machine.cache_clear()
     try:
         for dtype in ("float32", "bfloat16"):
-            found = calibrate.calibrate("cuda", dtype)
-            assert calibrate.machine(device_name("cuda"), dtype) == found
-        assert calibrate.machine() == calibrate.default_machine()
+            found = calibration.calibrate("cuda", dtype)
+            assert saved_rates.machine(device_name("cuda"), dtype) == found
+        assert saved_rates.machine() == rates.default_machine()
     finally:
-        calibrate.machine.cache_clear()
+        saved_rates.machine.cache_clear()

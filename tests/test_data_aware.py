@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 from oracle import assert_close, oracle_weight
-from tnlayers_backends.torch.moments import conv_moment, linear_moment
-from tnlayers_backends.torch.ops import OPS
+from tnlayers_backends.torch.layers.moments import conv_moment, linear_moment
+from tnlayers_backends.torch.run.primitives import OPS
 from torch import nn
 
 import tnlayers as tnl
 from tnlayers.compress import decompose
-from tnlayers.compress.whitening import RIDGE, whiten
+from tnlayers.decompose.whitening import RIDGE, whiten
 
 pytestmark = pytest.mark.filterwarnings("ignore::tnlayers.errors.TNLayersWarning")
 
@@ -161,7 +161,7 @@ def test_moments_of_patches_by_the_convolutions_own_outputs(case):
 
 
 def tnl_moment(dense, x):
-    from tnlayers.window import window
+    from tnlayers.declare.window import window
 
     dims = x.ndim - 2
     moves = window(dims, dense.kernel_size, dense.stride, dense.padding, dense.dilation, dense.padding_mode)

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from oracle import assert_close, oracle_weight
 
 import tnlayers as tnl
-from tnlayers.compress import decompose, sizes
-from tnlayers.compress.sizes import bonds_above, divided, least_for, tails
-from tnlayers.networks import registry
+from tnlayers.compress import decompose
+from tnlayers.declare import registry
+from tnlayers.decompose import sizes
+from tnlayers.decompose.sizes import bonds_above, divided, least_for, tails
 
 LOOP_FREE = ("mpo", "mpo(cores=2)", "mpo(cores=3)", "tree", "tucker", "lowrank", "kronecker")
 FITTED = ("ring(cores=3)", "cp(cores=2)", "peps")
@@ -268,6 +269,6 @@ def test_no_bond_fits():
 
 
 def divided_nothing():
-    from tnlayers.compress.sizes import Scale
+    from tnlayers.decompose.sizes import Scale
 
     return divided(Scale.of("mpo(cores=2)", 18, 12), [[1.0]], lambda spec: False)

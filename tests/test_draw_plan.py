@@ -12,7 +12,7 @@ import tnlayers as tnl
 from tnlayers.draw.scene import Group, Rectangle
 from tnlayers.draw.steps import plan_steps, registers
 from tnlayers.draw.timeline import highest, timeline
-from tnlayers.program import Multiply
+from tnlayers.program.program import Multiply
 
 SPEC = "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)"
 

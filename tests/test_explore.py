@@ -12,15 +12,15 @@ from specs import MARKET
 
 import tnlayers as tnl
 from tnlayers.__main__ import main
+from tnlayers.declare.graph import forward
 from tnlayers.draw.wiring import Wiring
 from tnlayers.explore.data import page_data
 from tnlayers.explore.grid import make_grid
 from tnlayers.explore.page import page, save_page
 from tnlayers.explore.prices import step_prices, total
 from tnlayers.explore.stage import finished, operand_places, rest, stage, stage_graph, stage_places
-from tnlayers.lower import forward
-from tnlayers.plan import Plan
-from tnlayers.program import Multiply
+from tnlayers.planning.plan import Plan
+from tnlayers.program.program import Multiply
 
 SPEC = "mpo(in=2x3x2, out=2x2x3, bond=4)"
 

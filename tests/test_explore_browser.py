@@ -13,14 +13,14 @@ from specs import MARKET
 from test_explore import random_path
 
 import tnlayers as tnl
+from tnlayers.declare.graph import forward
 from tnlayers.draw.steps import byte_text
 from tnlayers.explore.data import page_data
 from tnlayers.explore.grid import Choice, Grid, make_grid
 from tnlayers.explore.page import save_page
 from tnlayers.explore.prices import step_prices, total
-from tnlayers.lower import forward
-from tnlayers.plan import Plan
-from tnlayers.tree import amount
+from tnlayers.planning.plan import Plan
+from tnlayers.planning.text import amount
 
 pytestmark = [
     pytest.mark.browser,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from specs import MARKET
 
 import tnlayers as tnl
-from tnlayers.initialise import core_norms, default_variance, draw_bias, draw_layer, weight_variance
+from tnlayers.cores.initialise import core_norms, default_variance, draw_bias, draw_layer, weight_variance
 
 
 @pytest.mark.parametrize("target", [1.0, 1 / 3, 1e-12, 1e6])

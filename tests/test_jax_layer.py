@@ -12,7 +12,7 @@ from jax_cases import BIAS, ROWS, SOME, normal, values
 from oracle import assert_close, oracle_forward, oracle_weight
 
 import tnlayers as tnl
-from tnlayers.initialise import default_variance
+from tnlayers.cores.initialise import default_variance
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ import pytest
 from test_planning_work import chain
 
 import tnlayers as tnl
-from tnlayers import convsearch, kept, optimise
-from tnlayers.layout import _Layouts, assemble, follow
-from tnlayers.machine import Machine
+from tnlayers.machine.rates import Machine
+from tnlayers.planning import choosing as optimise
+from tnlayers.planning import conv_search as convsearch
+from tnlayers.planning import plan_cache as kept
+from tnlayers.program.layout import _Layouts, assemble, follow
 
 SPECS = [
     "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)",
@@ -100,7 +102,7 @@ def test_other_circumstances_have_plans_of_their_own(searched, tmp_path, monkeyp
     assert len(searched) == len(files(tmp_path)) == 5
     monkeypatch.setattr(optimise, "machine", lambda *about: replace(Machine(), side=9.0))
     tnl.plan(spec, 128)
-    monkeypatch.setattr(kept, "_code", lambda: "other code")
+    monkeypatch.setattr(kept, "fingerprint", lambda: "other code")
     forget()
     tnl.plan(spec, 128)
     assert len(searched) == len(files(tmp_path)) == 7

@@ -6,7 +6,7 @@ import torch
 
 from tnlayers.backends import backend
 from tnlayers.compress import decompose
-from tnlayers.compress.leading import leading
+from tnlayers.decompose.singular_vectors import leading
 
 SIZES = (60, 70)
 

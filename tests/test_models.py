@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tnlayers as tnl
-from tnlayers.initialise import weight_variance
+from tnlayers.cores.initialise import weight_variance
 from tnlayers.models.sites import glorot_shape
 
 # Fig. 2: bond of the first layer -> weights of both layers with uniform bonds, and with bonds at their exact maximum.

@@ -9,7 +9,7 @@ import pytest
 from oracle import assert_close, terms_of
 
 import tnlayers as tnl
-from tnlayers.networks import network_type, network_types
+from tnlayers.declare.registry import network_type, network_types
 
 BUILT_IN = [
     "block_term",

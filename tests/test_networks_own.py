@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 import tnlayers as tnl
 from tnlayers.__main__ import app
-from tnlayers.networks import network_types, registry
+from tnlayers.declare import registry
+from tnlayers.declare.registry import network_types
 
 MPO_3 = """
 network: mpo_file

@@ -10,8 +10,9 @@ import pytest
 from scripts import script
 
 import tnlayers as tnl
-from tnlayers.initialise import default_variance
-from tnlayers.networks import network_types, registry
+from tnlayers.cores.initialise import default_variance
+from tnlayers.declare import registry
+from tnlayers.declare.registry import network_types
 
 ROOT = Path(__file__).resolve().parent.parent
 page = script("networks")

@@ -7,7 +7,7 @@ from oracle import oracle_weight
 
 import tnlayers as tnl
 from tnlayers.compress import decompose
-from tnlayers.compress.vbmf import kept_values
+from tnlayers.cores.vbmf import kept_values
 
 pytestmark = pytest.mark.filterwarnings("ignore::tnlayers.errors.TNLayersWarning")
 METHODS = ["mpo(cores=3)", "tree(cores=3)", "tucker", "lowrank", "ring(cores=3)", "cp(cores=2)", "monarch", "peps"]

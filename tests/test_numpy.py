@@ -13,7 +13,7 @@ from specs import MARKET, SUMS
 from tnlayers_backends.numpy import NumpyOps
 
 import tnlayers as tnl
-from tnlayers.program import Multiply
+from tnlayers.program.program import Multiply
 
 ROWS = MARKET | SUMS
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from tnlayers.__main__ import main
-from tnlayers.networks import registry
+from tnlayers.declare import registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.is_file()]

@@ -9,9 +9,9 @@ import pytest
 from specs import MARKET
 
 import tnlayers as tnl
-from tnlayers.machine import Machine
-from tnlayers.program import Multiply
-from tnlayers.search import linear_path
+from tnlayers.machine.rates import Machine
+from tnlayers.planning.paths import linear_path
+from tnlayers.program.program import Multiply
 
 MPO = "mpo(in=4x7x7x4, out=4x4x4x4, bond=8)"
 

@@ -7,14 +7,14 @@ import pytest
 from absent import framework
 
 import tnlayers as tnl
-from tnlayers.memory import peak
+from tnlayers.planning.memory import peak
 
 torch = framework("torch")
 
-from tnlayers_backends.torch import workspace  # noqa: E402
-from tnlayers_backends.torch.workspace import release  # noqa: E402
+from tnlayers_backends.torch.run import workspace  # noqa: E402
+from tnlayers_backends.torch.run.workspace import release  # noqa: E402
 
-from tnlayers.bench.memory import memory  # noqa: E402
+from tnlayers.bench.call_memory import memory  # noqa: E402
 
 SPECS = [
     "mpo(in=8x8x8, out=8x8x8, bond=16)",

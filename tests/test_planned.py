@@ -11,7 +11,7 @@ import torch
 from oracle import assert_close, oracle_forward, oracle_gradients
 from specs import MARKET, SUMS
 from test_layers import inputs, values
-from tnlayers_backends.torch import workspace
+from tnlayers_backends.torch.run import workspace
 from torch_cases import check_derivatives, torch_blames_itself
 
 import tnlayers as tnl

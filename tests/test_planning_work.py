@@ -6,10 +6,11 @@ import pytest
 from absent import framework
 
 import tnlayers as tnl
-from tnlayers import convsearch, search
-from tnlayers.grouping import Rough
-from tnlayers.layout import _Layouts, assemble
-from tnlayers.optimise import _cached_search
+from tnlayers.planning import conv_search as convsearch
+from tnlayers.planning import paths as search
+from tnlayers.planning.choosing import _cached_search
+from tnlayers.planning.grouping import Rough
+from tnlayers.program.layout import _Layouts, assemble
 
 torch = framework("torch")
 

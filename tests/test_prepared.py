@@ -8,7 +8,7 @@ import torch
 from oracle import assert_close, oracle_forward
 from specs import MARKET
 from test_layers import inputs, values
-from tnlayers_backends.torch import prepared, snapshot
+from tnlayers_backends.torch.run import prepared, snapshot
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import tnlayers as tnl

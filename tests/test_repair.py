@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
-from tnlayers_backends.torch.layerwise import solve_cores
-from tnlayers_backends.torch.pairs import moments
 from torch import nn
 
 import tnlayers as tnl
-from tnlayers.compress.trainable import central_cores
+from tnlayers.compress.repair.least_squares import solve_cores
+from tnlayers.compress.repair.pairs import moments
+from tnlayers.compress.repair.trainable import central_cores
 
 
 def teacher_and_batches(seed=0):

@@ -7,12 +7,12 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
-from tnlayers_backends.torch.layerwise import solve_cores
-from tnlayers_backends.torch.pairs import moments
 from torch import nn
 
 import tnlayers as tnl
-from tnlayers import progress as bars
+from tnlayers.compress.repair.least_squares import solve_cores
+from tnlayers.compress.repair.pairs import moments
+from tnlayers.files import progress as bars
 
 IMAGES = (5, 6, 8, 7)
 CONVOLUTIONS = {

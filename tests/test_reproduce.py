@@ -11,15 +11,15 @@ import tnlayers as tnl
 from tnlayers.models.differences import DIFFERENCES
 from tnlayers.reproduce import figures
 from tnlayers.reproduce.cost import gpu_hours, gpu_step, hours, seconds_per_epoch
-from tnlayers.reproduce.met import difference, in_short
+from tnlayers.reproduce.dense_twins import twins
 from tnlayers.reproduce.missing import measured_ratios, missing
 from tnlayers.reproduce.page import page
 from tnlayers.reproduce.paper import ROWS, Row, rows
+from tnlayers.reproduce.recipe_text import recipes, told
 from tnlayers.reproduce.schedule import schedule
 from tnlayers.reproduce.store import Store, identity, of
 from tnlayers.reproduce.structure import measure
-from tnlayers.reproduce.told import recipes, told
-from tnlayers.reproduce.twins import twins
+from tnlayers.reproduce.summary import difference, in_short
 from tnlayers.reproduce.writing import measure_steps
 from tnlayers.train import TrainConfig
 

@@ -14,9 +14,9 @@ from tnlayers.reproduce.cost import seconds_per_epoch
 from tnlayers.reproduce.missing import missing
 from tnlayers.reproduce.page import page
 from tnlayers.reproduce.paper import ROWS, Row, rows
+from tnlayers.reproduce.recipe_text import recipes, told
 from tnlayers.reproduce.schedule import schedule, within
 from tnlayers.reproduce.store import Store, of
-from tnlayers.reproduce.told import recipes, told
 from tnlayers.train import TrainConfig
 
 

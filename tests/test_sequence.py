@@ -7,12 +7,13 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from tnlayers_backends.torch import held, sequence
+from tnlayers_backends.torch.layers import cores as held
+from tnlayers_backends.torch.layers import sequence
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import tnlayers as tnl
-from tnlayers.machine import GPU, Machine
+from tnlayers.machine.rates import GPU, Machine
 
 KINDS = {
     "lstm": (tnl.nn.TNLSTM, nn.LSTM, "to_lstm", {}),
@@ -45,7 +46,7 @@ def gradients(layer, parameters, x, begin):
 
 @pytest.fixture(params=[True, False], ids=["by-steps", "rebuilt"])
 def way(request, monkeypatch):
-    monkeypatch.setattr("tnlayers_backends.torch.sequence.TNRecurrent.by_steps", lambda *_: request.param)
+    monkeypatch.setattr("tnlayers_backends.torch.layers.sequence.TNRecurrent.by_steps", lambda *_: request.param)
     return request.param
 
 

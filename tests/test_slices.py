@@ -16,8 +16,9 @@ from test_layers import inputs, values
 from torch_cases import check_derivatives, torch_blames_itself
 
 import tnlayers as tnl
-from tnlayers.backward import carry, carry_back
-from tnlayers.slices import next_cut, pieces, sliceable, sliced_cores
+from tnlayers.planning.sliced import sliced_cores
+from tnlayers.planning.slices import next_cut, pieces, sliceable
+from tnlayers.program.sweep import carry, carry_back
 
 torch = framework("torch")
 

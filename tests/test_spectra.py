@@ -9,8 +9,8 @@ from oracle import assert_close, oracle_weight
 from specs import MARKET
 
 import tnlayers as tnl
+from tnlayers.cores.canonical import walk
 from tnlayers.draw.theme import COLOURS
-from tnlayers.sweep import walk
 
 
 def cut(weight, graph, left):

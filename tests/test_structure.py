@@ -5,14 +5,18 @@ import os
 import subprocess
 import sys
 import tomllib
-from graphlib import CycleError, TopologicalSorter
+from graphlib import CycleError
 from pathlib import Path
 
 import pytest
+from scripts import script
 
 import tnlayers as tnl
 
+structure = script("structure")
+
 ROOT = Path(tnl.__file__).parent
+DECIDING = ("declare", "machine", "program", "pricing", "planning")
 PUBLIC = {
     "Declaration",
     "Modes",
@@ -94,7 +98,7 @@ except tnl.TNLayersError as error:
 
 def test_one_module_of_the_library_imports_tensornetwork():
     users = {file.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py") if "tensornetwork" in set(imports(file))}
-    assert users == {"graph.py", "bench/contenders.py"}  # the second times its contractors as a contender
+    assert users == {"declare/declaration.py", "bench/contenders.py"}  # the second times its contractors as a contender
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "networks").glob("*.py")), ids=lambda file: file.stem)
@@ -103,40 +107,81 @@ def test_network_types_hold_no_arrays(file):
 
 
 @pytest.mark.parametrize(
-    "name",
+    "file",
     [
-        *("errors", "modes", "grammar", "spec", "lower", "layout", "program", "cost", "search", "plan", "tree"),
-        *("overlap", "chain", "backward", "estimate", "grouping", "machine", "memory", "optimise"),
-        *("slices", "views", "kept"),
+        *(ROOT / "errors.py", ROOT / "cores" / "overlap.py"),
+        *(file for name in DECIDING for file in sorted((ROOT / name).glob("*.py")) if file.name != "declaration.py"),
     ],
+    ids=lambda file: f"{file.parent.name}/{file.stem}",
 )
-def test_what_is_left_of_running_imports_no_arrays(name):
-    assert not {"numpy", "tensornetwork", "torch", "jax"} & set(imports(ROOT / f"{name}.py"))
+def test_what_is_left_of_running_imports_no_arrays(file):
+    assert not {"numpy", "tensornetwork", "torch", "jax"} & set(imports(file))
 
 
-def loaded(file, modules):
-    """The modules that a file imports as it is loaded, not when one of its functions runs."""
-    for node in ast.parse(file.read_text()).body:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            inside = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (name if name in modules else node.module for name in inside)
+def test_every_package_imports_only_from_those_below_it():
+    """Loaded, deferred and for type checkers: all imports count."""
+    known = structure.modules()
+    assert structure.upward(known) == []
+    assert {structure.package(name, known) for name in known} == set(structure.ORDER)
 
 
-def test_there_are_no_cycles_of_imports():
-    """But for the package's own name: built-in network types are written as users write theirs, `import tnlayers`."""
-    bases = (ROOT.parent, ROOT.parent / "backends")
-    files = {
-        ".".join(file.relative_to(base).with_suffix("").parts).removesuffix(".__init__"): file
-        for base, name in zip(bases, ("tnlayers", "tnlayers_backends"), strict=True)
-        for file in (base / name).rglob("*.py")
-    }
-    graph = {name: set(loaded(file, files)) & (files.keys() - {"tnlayers"}) for name, file in files.items()}
-    TopologicalSorter(graph).prepare()
-    graph["tnlayers.errors"].add("tnlayers.spec")  # teeth
+def test_no_files_need_each_other():
+    known = structure.modules()
+    assert structure.circles(known) == []
+    assert structure.both_ways(known) == {}
+
+
+def test_the_root_holds_five_files():
+    assert structure.in_root() == ["__init__.py", "__main__.py", "backends.py", "errors.py", "nn.py"]
+
+
+WAYS = {
+    "load": "from tnlayers.draw import scene\n",
+    "deferred": "class A:\n    def b(self):\n        from tnlayers.draw.scene import Group\n",
+    "typing": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from tnlayers.draw.scene import Group\n",
+}
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A library of two packages, the upper of which uses the lower."""
+    for name in ("tnlayers/draw", "tnlayers/declare", "backends/tnlayers_backends"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "__init__.py").write_text("")
+    (tmp_path / "tnlayers" / "__init__.py").write_text("")
+    (tmp_path / "tnlayers" / "draw" / "scene.py").write_text("import tnlayers.declare.spec\n")
+    (tmp_path / "tnlayers" / "declare" / "spec.py").write_text("import math\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", WAYS)
+def test_an_import_against_the_order_is_found_of_every_kind(small, kind):
+    known = structure.modules(small)
+    assert structure.upward(known) == structure.circles(known) == []
+    assert structure.both_ways(known) == {}
+    (small / "tnlayers" / "declare" / "spec.py").write_text(WAYS[kind])
+    assert structure.upward(known) == [f"tnlayers.declare.spec imports tnlayers.draw.scene ({kind})"]
+    assert structure.circles(known) == [{"tnlayers.declare.spec", "tnlayers.draw.scene"}]
+    assert structure.both_ways(known) == {("tnlayers.declare", "tnlayers.draw"): (1, 1)}
+    assert bool(structure.circles(known, ("load",))) == (kind == "load")
     with pytest.raises(CycleError):
-        TopologicalSorter(graph).prepare()
+        structure.one_order(known)
+
+
+def test_a_file_without_a_place_in_the_order_is_found(small):
+    (small / "tnlayers" / "helpers.py").write_text("import tnlayers.declare.spec\n")
+    known = structure.modules(small)
+    assert structure.upward(known) == [
+        "tnlayers.helpers imports tnlayers.declare.spec: tnlayers.(root) has no place in the order"
+    ]
+    assert "helpers.py" in structure.in_root(small)
+
+
+def test_only_plugins_are_imported_by_name():
+    """An import by name must not hide one against the order: each of these looks up what a user or a file names."""
+    known = {"__init__.py", "cli/trained.py", "declare/registry.py", "files/old_names.py", "io/model_registry.py"}
+    users = {file.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py") if "import_module" in file.read_text()}
+    assert users == known
 
 
 def test_public_names():
@@ -166,8 +211,13 @@ def test_public_names():
 
 
 def test_functions_are_not_hidden_by_the_modules_of_their_name():
-    out = run("import tnlayers.spec, tnlayers.plan, tnlayers as tnl; print(callable(tnl.spec), callable(tnl.plan))")
-    assert out.strip() == "True True"
+    """`compress`, `draw` and `explore` are packages too."""
+    code = """
+import tnlayers.compress.rules, tnlayers.draw.svg, tnlayers.explore.page, tnlayers.planning.plan
+import tnlayers as tnl
+print([callable(getattr(tnl, name)) for name in ("compress", "draw", "explore", "plan", "spec")])
+"""
+    assert run(code).strip() == str([True] * 5)
 
 
 def test_a_layer_of_a_users_network_unpickles_without_its_function():
@@ -215,6 +265,6 @@ def test_every_file_that_is_no_module_is_in_the_wheel():
         for pattern in patterns
         for file in base[package.partition(".")[0]].joinpath(*package.split(".")).glob(pattern)
     }
-    found = {file for file in ROOT.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")}
+    found = {file for file in ROOT.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc", ".md")}
     assert found <= data
     assert {file.name for file in data} >= {"py.typed", "explorer.html", "explorer.css", "explorer.js", "price.js"}

@@ -12,7 +12,7 @@ from test_initialise import assert_sampled
 from test_layers import assert_gradients, inputs, to, values
 
 import tnlayers as tnl
-from tnlayers.initialise import draw_layer, weight_variance
+from tnlayers.cores.initialise import draw_layer, weight_variance
 
 torch = framework("torch")
 

@@ -9,8 +9,8 @@ import torch
 from oracle import assert_close, oracle_weight
 from specs import MARKET, SUMS
 from test_layers import inputs, values
-from tnlayers_backends.torch.dropout import BondDropout, apply_mask
-from tnlayers_backends.torch.ops import OPS
+from tnlayers_backends.torch.layers.dropout import BondDropout, apply_mask
+from tnlayers_backends.torch.run.primitives import OPS
 
 import tnlayers as tnl
 

@@ -5,7 +5,7 @@ from math import log, prod, sqrt
 import pytest
 import torch
 from specs import MARKET, SUMS
-from tnlayers_backends.torch.groups import fans
+from tnlayers_backends.torch.modules.learning_rates import fans
 
 import tnlayers as tnl
 

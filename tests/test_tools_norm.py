@@ -13,8 +13,8 @@ from test_layers import values
 from tnlayers_backends.numpy import OPS
 
 import tnlayers as tnl
-from tnlayers.norm import _mask_cores
-from tnlayers.overlap import Below, overlap, refined
+from tnlayers.cores.norm import _mask_cores
+from tnlayers.cores.overlap import Below, overlap, refined
 
 ROWS = MARKET | SUMS
 modes_lists = st.lists(st.integers(1, 5), min_size=1, max_size=4).map(tuple)

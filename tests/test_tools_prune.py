@@ -8,7 +8,7 @@ from specs import MARKET, SUMS
 from test_layers import inputs, values
 
 import tnlayers as tnl
-from tnlayers.networks import registry
+from tnlayers.declare import registry
 
 ROWS = MARKET | SUMS
 PRUNED = [name for name in ROWS if name != "mera-6"]  # planning its smaller twin takes seconds and shows nothing new

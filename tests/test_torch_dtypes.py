@@ -3,8 +3,8 @@
 import pytest
 import torch
 from oracle import assert_close
-from tnlayers_backends.torch.ops import OPS
-from tnlayers_backends.torch.pieces import total_like
+from tnlayers_backends.torch.run.primitives import OPS
+from tnlayers_backends.torch.run.sliced import total_like
 from torch import nn
 from torch_cases import (
     CASES,

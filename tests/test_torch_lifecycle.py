@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from tnlayers_backends.torch import held
+from tnlayers_backends.torch.layers import cores as held
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 from torch_cases import CASES, FEW, assert_differentiates, assert_forward, built, vectors

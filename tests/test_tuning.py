@@ -6,13 +6,13 @@ import pytest
 import torch
 from oracle import assert_close, oracle_forward
 from test_layers import values
-from tnlayers_backends.torch import timing
+from tnlayers_backends.torch.measure import timing
 
 import tnlayers as tnl
-from tnlayers import kept
 from tnlayers.__main__ import main
-from tnlayers.lower import forward
-from tnlayers.optimise import plan_contraction, shortlist
+from tnlayers.declare.graph import forward
+from tnlayers.planning import plan_cache as kept
+from tnlayers.planning.choosing import plan_contraction, shortlist
 
 SPEC = "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)"
 

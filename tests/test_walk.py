@@ -7,7 +7,7 @@ import torch
 from oracle import assert_close, oracle_forward
 from specs import MARKET
 from test_layers import inputs, values
-from tnlayers_backends.torch import walk
+from tnlayers_backends.torch.run import bound_call as walk
 from torch_cases import torch_blames_itself
 
 import tnlayers as tnl

@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 import torch.distributed as dist
-from tnlayers_backends.torch import snapshot
+from tnlayers_backends.torch.run import snapshot
 from torch import nn
 from writers import WRITERS, write_in_another_process
 

@@ -9,43 +9,42 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tnlayers.errors import TNLayersError, TNLayersWarning
-
-__version__ = "0.1.0"
-
-# Loaded here although it costs some milliseconds: `spec`, `plan`, `draw`, `compress` and `explore` share their names
-# with the modules that define them, and only an import made by the package itself leaves the function, not the module,
-# under the name.
-from tnlayers import networks as _networks  # noqa: F401
+# `draw`, `compress` and `explore` share their names with packages: only an import made here leaves the function under
+# the name, not the package.
 from tnlayers.compress import compress
+from tnlayers.cores.layer_plan import plan
+from tnlayers.declare.modes import Modes, factorise
+from tnlayers.declare.registry import network
+from tnlayers.declare.spec import Spec, spec
 from tnlayers.draw import draw
+from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.explore import explore
-from tnlayers.modes import Modes, factorise
-from tnlayers.networks.registry import network
-from tnlayers.plan import Plan
-from tnlayers.planning import plan
-from tnlayers.spec import Spec, spec
+from tnlayers.files import old_names as _old_names
+from tnlayers.files.version import __version__
+from tnlayers.planning.plan import Plan
+
+_old_names.install()
 
 # Public name -> the module that defines it, loaded on first use; "" marks a submodule.
 _LAZY = {
-    "Declaration": "tnlayers.graph",
-    "SpectraRecorder": "tnlayers.compress.spectra",
-    "build": "tnlayers.layer",
+    "Declaration": "tnlayers.declare.declaration",
+    "SpectraRecorder": "tnlayers.decompose.spectra",
+    "build": "tnlayers.cores.linear_map",
     "draw_weights": "tnlayers.draw.weights",
-    "freeze": "tnlayers_backends.torch.freezing",
-    "from_einsum": "tnlayers.einsum",
-    "frozen": "tnlayers_backends.torch.freezing",
+    "freeze": "tnlayers_backends.torch.modules.freezing",
+    "from_einsum": "tnlayers.cores.einsum",
+    "frozen": "tnlayers_backends.torch.modules.freezing",
     "io": "",
     "load": "tnlayers.io",
-    "load_dense": "tnlayers_backends.torch.load_dense",
+    "load_dense": "tnlayers_backends.torch.modules.dense_checkpoint",
     "load_network": "tnlayers.networks.yaml_file",
     "models": "",
     "nn": "",
     "repair": "tnlayers.compress.repair",
     "save": "tnlayers.io",
-    "spectra": "tnlayers.compress.spectra",
-    "thaw": "tnlayers_backends.torch.freezing",
-    "to_backend": "tnlayers.convert",
+    "spectra": "tnlayers.decompose.spectra",
+    "thaw": "tnlayers_backends.torch.modules.freezing",
+    "to_backend": "tnlayers.cores.convert",
 }
 
 __all__ = [
@@ -83,18 +82,18 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from tnlayers_backends.torch.freezing import freeze, frozen, thaw
-    from tnlayers_backends.torch.load_dense import load_dense
+    from tnlayers_backends.torch.modules.dense_checkpoint import load_dense
+    from tnlayers_backends.torch.modules.freezing import freeze, frozen, thaw
 
     from tnlayers import io, models, nn
-    from tnlayers.compress.repair import repair
-    from tnlayers.compress.spectra import SpectraRecorder, spectra
-    from tnlayers.convert import to_backend
+    from tnlayers.compress.repair.stages import repair
+    from tnlayers.cores.convert import to_backend
+    from tnlayers.cores.einsum import from_einsum
+    from tnlayers.cores.linear_map import build
+    from tnlayers.declare.declaration import Declaration
+    from tnlayers.decompose.spectra import SpectraRecorder, spectra
     from tnlayers.draw.weights import draw_weights
-    from tnlayers.einsum import from_einsum
-    from tnlayers.graph import Declaration
     from tnlayers.io import load, save
-    from tnlayers.layer import build
     from tnlayers.networks.yaml_file import load_network
 
 

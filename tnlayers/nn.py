@@ -7,17 +7,17 @@ from tnlayers.errors import TNLayersError
 
 backend("torch")  # without torch this refuses and names the extra to install, before the imports below fail
 
-from tnlayers_backends.torch.adapter import TNAdapter  # noqa: E402
-from tnlayers_backends.torch.attention import TNMultiheadAttention  # noqa: E402
-from tnlayers_backends.torch.conv import TNConv1d, TNConv2d, TNConv3d  # noqa: E402
-from tnlayers_backends.torch.embedding import TNEmbedding  # noqa: E402
-from tnlayers_backends.torch.groups import parameter_groups  # noqa: E402
-from tnlayers_backends.torch.linear import MPOLinear, TNLinear  # noqa: E402
-from tnlayers_backends.torch.penalty import bond_penalty  # noqa: E402
-from tnlayers_backends.torch.recurrent import TNGRUCell, TNLSTMCell, TNRNNCell  # noqa: E402
-from tnlayers_backends.torch.recurrent_layers import TNGRU, TNLSTM, TNRNN  # noqa: E402
-from tnlayers_backends.torch.tensor_linear import TNTensorLinear  # noqa: E402
-from tnlayers_backends.torch.training import bond_dropout, checkpointed  # noqa: E402
+from tnlayers_backends.torch.layers.attention import TNMultiheadAttention  # noqa: E402
+from tnlayers_backends.torch.layers.conv import TNConv1d, TNConv2d, TNConv3d  # noqa: E402
+from tnlayers_backends.torch.layers.embedding import TNEmbedding  # noqa: E402
+from tnlayers_backends.torch.layers.linear import MPOLinear, TNLinear  # noqa: E402
+from tnlayers_backends.torch.layers.recurrent_cells import TNGRUCell, TNLSTMCell, TNRNNCell  # noqa: E402
+from tnlayers_backends.torch.layers.recurrent_layers import TNGRU, TNLSTM, TNRNN  # noqa: E402
+from tnlayers_backends.torch.layers.tensor_linear import TNTensorLinear  # noqa: E402
+from tnlayers_backends.torch.modules.adapter import TNAdapter  # noqa: E402
+from tnlayers_backends.torch.modules.learning_rates import parameter_groups  # noqa: E402
+from tnlayers_backends.torch.modules.penalty import bond_penalty  # noqa: E402
+from tnlayers_backends.torch.modules.switches import bond_dropout, checkpointed  # noqa: E402
 
 __all__ = [
     "TNGRU",

@@ -6,14 +6,14 @@ Third parties write one as the built-in ones are written, and name it in the ent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
-from tnlayers.planning import AnyPlan
-from tnlayers.program import Array, Primitives
-from tnlayers.spec import Spec
+from tnlayers.planning.plan import AnyPlan, Plan
+from tnlayers.program.program import Array, Primitives
 
 
 class Parts(NamedTuple):
@@ -53,6 +53,19 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """How a backend times plans, for `tnl.plan(..., tune=True)`.
+
+    Attributes:
+        threads: How many threads it computes with; what was found is used again for the same number only.
+        seconds: The shortest seconds of each plan's objective, on random numbers; all of one contraction and dtype.
+    """
+
+    threads: Callable[[], int]
+    seconds: Callable[[Sequence[Plan]], list[float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """One numerical framework.
 
@@ -66,6 +79,7 @@ class Backend:
         storage: How its layers are saved, loaded and moved to another backend.
         vjp: `vjp(layer, x, grad_y)`: the output, and the gradients of sum(output * grad_y) by "x", by each core's name
             and by "bias" where there is one, without conjugation. None where the framework does not differentiate.
+        clock: How it times plans; None where it does not. Tuning asks torch's.
     """
 
     name: str
@@ -75,6 +89,7 @@ class Backend:
     build: Callable[..., Any]
     storage: Storage
     vjp: Callable[[Any, Array, Array], tuple[Array, Mapping[str, Array]]] | None = None
+    clock: Clock | None = None
 
 
 def linear_parts(layer: Any, known: type[Any], pinned: Callable[[Any], AnyPlan | None]) -> Parts:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tnlayers.backward import Place, carry
+from tnlayers.cores.canonical import balanced_terms, canonical_terms
+from tnlayers.cores.initialise import default_variance, draw_bias, draw_layer
+from tnlayers.cores.linear_map import LinearMap
+from tnlayers.cores.norm import norm2
+from tnlayers.declare.spec import Spec
 from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
-from tnlayers.initialise import default_variance, draw_bias, draw_layer
-from tnlayers.layer import LinearMap
-from tnlayers.norm import norm2
-from tnlayers.plan import Objective, Plan
-from tnlayers.planning import AnyPlan
-from tnlayers.slices import sliced_cores
-from tnlayers.spec import Spec
-from tnlayers.sweep import balanced_terms, canonical_terms
+from tnlayers.planning.lowered import Objective
+from tnlayers.planning.plan import AnyPlan, Plan
+from tnlayers.planning.sliced import sliced_cores
+from tnlayers.program.sweep import Place, carry
 from tnlayers_backends.base import Backend, Parts, Storage, check_linear, linear_parts
 
 if TYPE_CHECKING:

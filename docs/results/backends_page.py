@@ -19,7 +19,7 @@ from pathlib import Path
 from abilities import abilities
 from marks import filled
 
-from tnlayers.origin import version
+from tnlayers.files.origin import version
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "backends.md"
@@ -31,7 +31,7 @@ def differences() -> str:
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT), str(ROOT / "backends")]
     from test_check import one_of_each_type
 
-    from tnlayers.check import check
+    from tnlayers.verify.agreement import check
 
     specs = one_of_each_type()
     found = check(specs)

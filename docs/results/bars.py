@@ -31,8 +31,8 @@ from tnlayers.bench.contenders import OWN, ours
 from tnlayers.bench.limit import limit
 from tnlayers.bench.measure import DENSE, OURS, measure
 from tnlayers.bench.subjects import Given, torch_subject
-from tnlayers.calibrate import machine_file
-from tnlayers.origin import commit, cpu_name
+from tnlayers.files.origin import commit, cpu_name
+from tnlayers.machine.saved_rates import machine_file
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "bars.md"

@@ -29,7 +29,7 @@ from tnlayers_backends import numpy as on_numpy
 from tnlayers_backends.jax import planned as on_jax
 
 import tnlayers as tnl
-from tnlayers.origin import commit, cpu_name, version
+from tnlayers.files.origin import commit, cpu_name, version
 
 PAGE = Path(__file__).resolve().parents[1] / "backends.md"
 LAYERS = {

@@ -19,8 +19,8 @@ from marks import filled
 
 from tnlayers.reproduce import store
 from tnlayers.reproduce.paper import ROWS
+from tnlayers.reproduce.recipe_text import Run, told
 from tnlayers.reproduce.store import as_today, identity, read_runs, spread
-from tnlayers.reproduce.told import Run, told
 from tnlayers.reproduce.writing import write
 
 HERE = Path(__file__).resolve().parent

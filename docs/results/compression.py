@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import tnlayers as tnl
-from tnlayers.atomic import write_text
+from tnlayers.files.atomic import write_text
 from tnlayers.train.data import hold_out, load
 from tnlayers.train.environment import describe_environment
 

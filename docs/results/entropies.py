@@ -19,8 +19,8 @@ from typing import Any
 from marks import filled
 
 import tnlayers as tnl
-from tnlayers.atomic import replacing
-from tnlayers.spectrum import Spectra
+from tnlayers.cores.spectrum import Spectra
+from tnlayers.files.atomic import replacing
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "entropies.json"

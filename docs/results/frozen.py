@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 from marks import filled
-from tnlayers_backends.torch import snapshot
+from tnlayers_backends.torch.run import snapshot
 
 import tnlayers as tnl
-from tnlayers.origin import command, commit, cpu_name
+from tnlayers.files.origin import command, commit, cpu_name
 
 FILE = Path(__file__).with_suffix(".json")
 PAGE = Path(__file__).resolve().parents[1] / "plans.md"

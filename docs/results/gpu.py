@@ -28,14 +28,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tnlayers_backends.torch.device import device_name
+from tnlayers_backends.torch.run.device import device_name
 from torch import Tensor, nn
 
-from tnlayers.atomic import write_text
 from tnlayers.bench.cells import BATCHES, BONDS, LAYERS, MODES, NAMED, Cell
 from tnlayers.bench.contenders import OWN
-from tnlayers.calibrate import machine
-from tnlayers.origin import commit
+from tnlayers.files.atomic import write_text
+from tnlayers.files.origin import commit
+from tnlayers.machine.saved_rates import machine
 
 DTYPES = ("float32", "bfloat16")
 CONTENDERS = ("dense", "tnlayers", "rebuild")

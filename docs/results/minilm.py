@@ -36,8 +36,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import tnlayers as tnl
-from tnlayers.atomic import write_text
-from tnlayers.origin import commit, cpu_name
+from tnlayers.files.atomic import write_text
+from tnlayers.files.origin import commit, cpu_name
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "minilm.json"

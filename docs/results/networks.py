@@ -25,7 +25,7 @@ import numpy as np
 from marks import filled
 
 import tnlayers as tnl
-from tnlayers.initialise import default_variance, draw_layer
+from tnlayers.cores.initialise import default_variance, draw_layer
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "networks.json"

@@ -13,7 +13,7 @@ from oracle import assert_close, terms_of
 import tnlayers as tnl
 from tnlayers.io.container import HEADER_LIMIT
 from tnlayers.io.header import FORMAT
-from tnlayers.io.networks import MOST_AXES, MOST_CORES
+from tnlayers.io.spec_data import MOST_AXES, MOST_CORES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "files.md").read_text()
 

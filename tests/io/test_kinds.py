@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from tnlayers_backends.torch.module import TNModule
-from tnlayers_backends.torch.storage import KINDS
+from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.modules.storage import KINDS
 from torch import nn
 from torch.nn.utils import prune
 

@@ -26,7 +26,7 @@ LOAD_ALL = """
 import sys
 from pathlib import Path
 import numpy as np, tnlayers as tnl
-from tnlayers.networks.registry import network_types
+from tnlayers.declare.registry import network_types
 
 folder = Path(sys.argv[1])
 assert "ladder" not in {kind.name for kind in network_types()}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from specs import MARKET
-from tnlayers_backends.torch.modules import layers_of
+from tnlayers_backends.torch.modules.saved import layers_of
 from torch import nn
 from torch_cases import torch_blames_itself
 

@@ -6,8 +6,8 @@ import zipfile
 import pytest
 import torch
 
-from tnlayers.atomic import replacing, write_text
 from tnlayers.errors import TNLayersError
+from tnlayers.files.atomic import replacing, write_text
 from tnlayers.train import state as state_module
 from tnlayers.train.average import WeightAverage
 from tnlayers.train.checkpoint import Checkpoint, read

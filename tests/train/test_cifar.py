@@ -11,8 +11,8 @@ import numpy as np
 import pooch
 import pytest
 
-from tnlayers import atomic
 from tnlayers.errors import TNLayersError
+from tnlayers.files import atomic
 from tnlayers.train import cifar, load
 
 NAMES = ("data_batch_1.bin", "data_batch_2.bin", "test_batch.bin")

@@ -11,10 +11,10 @@ import tnlayers as tnl
 from tnlayers.errors import TNLayersError
 from tnlayers.train.checkpoint import Checkpoint
 from tnlayers.train.history import without_times
-from tnlayers.train.layout import channels_last
 from tnlayers.train.loop import Loop, fit, make_optimizer, steps_per_epoch
-from tnlayers.train.order import epoch_order
+from tnlayers.train.memory_format import channels_last
 from tnlayers.train.progress import Silent
+from tnlayers.train.randomness import epoch_order
 from tnlayers.train.recipe import Recipe
 
 RECIPE = Recipe(epochs=3, batch=20, lr=0.1, lr_decay_per_epoch=0.8, momentum=0.9, l2=1e-2)

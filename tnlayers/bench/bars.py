@@ -14,7 +14,7 @@ from tnlayers.bench.cell_run import Result, best_peer
 from tnlayers.bench.gpu import DTYPES, HOWS, Figures
 from tnlayers.bench.measure import DENSE, OURS, mean
 from tnlayers.bench.schedule import CLAIMED
-from tnlayers.memory import PREPARED_LIMIT
+from tnlayers.pricing.limits import PREPARED_LIMIT
 
 _NAMED = "4096-4096-c4-r16-b128"
 

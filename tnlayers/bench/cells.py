@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 from tnlayers.bench.own_network import declare
-from tnlayers.modes import factorise
-from tnlayers.spec import Spec
-from tnlayers.spec import spec as make_spec
+from tnlayers.declare.modes import factorise
+from tnlayers.declare.spec import Spec
+from tnlayers.declare.spec import spec as make_spec
 
 Mode: TypeAlias = Literal["forward", "training"]
 

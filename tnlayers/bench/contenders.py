@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tnlayers.bench.cells import Cell
-from tnlayers.layer import build
-from tnlayers.lower import forward
+from tnlayers.cores.linear_map import build
+from tnlayers.declare.graph import forward
 from tnlayers.nn import TNLinear
 
 Contender: TypeAlias = Callable[[Cell], nn.Module]

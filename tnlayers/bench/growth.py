@@ -15,7 +15,7 @@ from tnlayers.bench.contenders import ours
 from tnlayers.bench.limit import best_plan
 from tnlayers.bench.measure import OURS, interval, measure
 from tnlayers.bench.subjects import Given, torch_subject
-from tnlayers.memory import peak
+from tnlayers.planning.memory import peak
 
 BONDS = (4, 8, 16, 32, 64, 128, 256)
 BATCHES = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536)

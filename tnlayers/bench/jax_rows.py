@@ -15,8 +15,8 @@ import torch
 
 from tnlayers.bench.cells import Cell
 from tnlayers.bench.subjects import Answer, Given, Subject, double
-from tnlayers.layer import build
-from tnlayers.lower import forward
+from tnlayers.cores.linear_map import build
+from tnlayers.declare.graph import forward
 
 
 @contextmanager

@@ -28,12 +28,12 @@ from torch import Tensor
 
 from tnlayers.bench.cells import Cell
 from tnlayers.bench.measure import clock_for
-from tnlayers.chain import Link
-from tnlayers.machine import Sizes
-from tnlayers.memory import PREPARED_LIMIT
-from tnlayers.plan import Plan
-from tnlayers.planning import AnyPlan, plan
-from tnlayers.program import Multiply
+from tnlayers.cores.layer_plan import plan
+from tnlayers.machine.rates import Sizes
+from tnlayers.planning.plan import AnyPlan, Plan
+from tnlayers.pricing.limits import PREPARED_LIMIT
+from tnlayers.program.chain import Link
+from tnlayers.program.program import Multiply
 
 _LEAST_SECONDS = 4e-3
 _REPEATS = 4

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from tnlayers.graph import Declaration
-from tnlayers.lower import Graph
-from tnlayers.networks.registry import network
+from tnlayers.declare.declaration import Declaration
+from tnlayers.declare.graph import Graph
+from tnlayers.declare.registry import network
 
 
 def chord(in_modes: tuple[int, ...], out_modes: tuple[int, ...], bond_dim: int) -> Graph:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tnlayers.bench.limit import peak_rate, read_rate
-from tnlayers.calibrate import machine, machine_file
-from tnlayers.origin import command, commit, cpu_name, version
+from tnlayers.files.origin import command, commit, cpu_name, version
+from tnlayers.machine.saved_rates import machine, machine_file
 
 PACKAGES = (
     "torch",

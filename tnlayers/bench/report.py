@@ -12,8 +12,8 @@ from tnlayers.bench.cells import BATCHES, BONDS, LAYERS, MODES, Cell, named
 from tnlayers.bench.gpu import Figures, load_gpu, section
 from tnlayers.bench.losses import left_out, losses
 from tnlayers.bench.measure import DENSE, OURS, mean
+from tnlayers.bench.method import METHOD, about
 from tnlayers.bench.run import current_runs
-from tnlayers.bench.words import METHOD, about
 from tnlayers.errors import TNLayersError
 
 _COLUMNS = (

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tnlayers.atomic import write_text
 from tnlayers.bench.cell_run import run_cell, summary
 from tnlayers.bench.cells import NAMED, Cell
 from tnlayers.bench.growth import Point, measure_point
 from tnlayers.bench.provenance import provenance, same_origin
+from tnlayers.cores.layer_plan import plan
 from tnlayers.errors import TNLayersError, TNLayersWarning
-from tnlayers.planning import plan
+from tnlayers.files.atomic import write_text
 
 FORMAT = "tnlayers.bench/2"
 Item: TypeAlias = Cell | Point

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tnlayers.bench.cells import Cell, grid, named
-from tnlayers.bench.equal import TYPES, template
+from tnlayers.bench.equal_parameters import TYPES, template
 from tnlayers.bench.growth import points
 from tnlayers.bench.run import Item
 from tnlayers.errors import TNLayersError

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from tnlayers_backends.torch.module import TNModule
-from tnlayers_backends.torch.workspace import release
+from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.run.workspace import release
 from torch import Tensor, nn
 
+from tnlayers.bench.call_memory import memory
 from tnlayers.bench.cells import Cell
-from tnlayers.bench.memory import memory
 from tnlayers.bench.peers import CORES
-from tnlayers.reference import expected_gradients, expected_output
+from tnlayers.verify.reference import expected_gradients, expected_output
 
 Array = npt.NDArray[Any]
 Answer = dict[str, Array]  # "y", and for training "x" and each core: gradients; of the probed rows
@@ -67,7 +67,7 @@ class Given:
         return probe
 
     def units(self, answer: Answer) -> float:
-        """The largest error of an answer in units of what rounding allows; above 1 it is wrong (`reference.py`)."""
+        """The largest error of an answer in units of what rounding allows; above 1 it is wrong."""
         return max(float(truth.units(answer[name], self.cell.dtype)) for name, truth in self.truth.items())
 
     @cached_property

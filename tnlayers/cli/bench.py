@@ -10,7 +10,7 @@ import typer
 
 from tnlayers.backends import backend
 from tnlayers.cli.shared import JsonOption, print_json
-from tnlayers.progress import progress
+from tnlayers.files.progress import progress
 
 
 def bench(
@@ -59,7 +59,7 @@ def bench(
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     backend("torch")  # says what to install
-    from tnlayers.bench.memory import spare_the_machine
+    from tnlayers.bench.call_memory import spare_the_machine
     from tnlayers.bench.report import write_report
     from tnlayers.bench.run import run_items
     from tnlayers.bench.schedule import quick as few

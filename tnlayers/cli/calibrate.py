@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from tnlayers.calibrate import calibrate as measure_and_keep
-from tnlayers.calibrate import machine_file
+from tnlayers.bench.calibration import calibrate as measure_and_keep
 from tnlayers.cli.shared import JsonOption, out, print_json
-from tnlayers.machine import Machine, default_machine
-from tnlayers.progress import progress
+from tnlayers.files.progress import progress
+from tnlayers.machine.rates import Machine, default_machine
+from tnlayers.machine.saved_rates import machine_file
 
 
 def calibrate(
@@ -30,7 +30,7 @@ def calibrate(
     with progress("measuring"):
         for dtype in ("float32", "bfloat16"):
             found[dtype] = measure_and_keep(device, dtype)
-    from tnlayers_backends.torch.device import device_name  # torch is there: it has measured
+    from tnlayers_backends.torch.run.device import device_name  # torch is there: it has measured
 
     files = {dtype: str(machine_file(device_name(device), dtype)) for dtype in found}
     if as_json:

@@ -22,10 +22,10 @@ from tnlayers.cli.shared import (
     print_json,
     read_spec,
 )
-from tnlayers.progress import progress
+from tnlayers.files.progress import progress
 
 if TYPE_CHECKING:
-    from tnlayers.check import Difference
+    from tnlayers.verify.agreement import Difference
 
 
 def check(
@@ -61,7 +61,7 @@ def check(
     load_files(load)
     from tnlayers.backends import backend as find
     from tnlayers.backends import installed
-    from tnlayers.check import check as run
+    from tnlayers.verify.agreement import check as run
 
     made, names = read_spec(spec, in_features, out_features), backend or installed()
     with progress("checking", sum(len(find(name).dtypes) for name in names)) as step:

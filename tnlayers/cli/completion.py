@@ -7,8 +7,8 @@ from glob import escape
 from pathlib import Path
 from typing import get_args
 
-from tnlayers.networks.registry import known_names
-from tnlayers.plan import Objective
+from tnlayers.declare.registry import known_names
+from tnlayers.planning.lowered import Objective
 from tnlayers.reproduce.paper import PARTS, TYPES, rows
 
 Completer = Callable[[str], list[str]]

@@ -82,7 +82,7 @@ def compress(
     if out is not None and not dry_run:
         tnl.save(result.model, out)
     if report is not None:
-        from tnlayers.atomic import write_text
+        from tnlayers.files.atomic import write_text
 
         texts = {".html": result.report.to_html, ".json": result.report.to_json}
         write_text(report, texts.get(report.suffix, lambda: f"{result.report}\n")())

@@ -22,10 +22,10 @@ from tnlayers.cli.shared import (
     print_json,
     read_spec,
 )
+from tnlayers.declare.registry import SHORT_NAMES, NetworkType, known_names, load_packages, network_types
+from tnlayers.declare.spec import Spec
+from tnlayers.declare.spec import spec as make_spec
 from tnlayers.errors import TNLayersError, TNLayersWarning
-from tnlayers.networks.registry import SHORT_NAMES, NetworkType, known_names, load_packages, network_types
-from tnlayers.spec import Spec
-from tnlayers.spec import spec as make_spec
 
 if TYPE_CHECKING:
     from tnlayers.models import ModelReport

@@ -14,7 +14,7 @@ from tnlayers.cli.shared import InOption, JsonOption, LoadOption, OutOption, loa
 
 if TYPE_CHECKING:
     from tnlayers.draw.theme import Theme
-    from tnlayers.plan import Objective
+    from tnlayers.planning.lowered import Objective
 
 
 def draw(

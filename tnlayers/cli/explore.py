@@ -21,7 +21,7 @@ from tnlayers.cli.shared import (
 from tnlayers.explore.data import page_data
 from tnlayers.explore.grid import make_grid
 from tnlayers.explore.page import check_target, save_page
-from tnlayers.progress import progress
+from tnlayers.files.progress import progress
 
 
 def explore(

@@ -11,7 +11,7 @@ from tnlayers.cli import completion
 from tnlayers.cli.shared import InOption, JsonOption, LoadOption, OutOption, SpecArgument, load_files, read_spec
 
 if TYPE_CHECKING:
-    from tnlayers.plan import Objective
+    from tnlayers.planning.lowered import Objective
 
 
 def plan(

@@ -13,9 +13,9 @@ import typer
 from rich.console import Console
 
 from tnlayers.cli import completion
+from tnlayers.declare.spec import Spec, spec
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.networks.yaml_file import load_network
-from tnlayers.spec import Spec, spec
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 SpecArgument = Annotated[

@@ -13,11 +13,11 @@ from tnlayers import draw
 from tnlayers.cli import completion
 from tnlayers.cli.shared import JsonOption, LoadOption, load_files, out, print_json
 from tnlayers.cli.trained import TrainedArgument, trained
-from tnlayers.progress import progress
+from tnlayers.files.progress import progress
 
 if TYPE_CHECKING:
+    from tnlayers.cores.spectrum import Spectra
     from tnlayers.draw.theme import Theme
-    from tnlayers.spectrum import Spectra
 
 
 def spectra(

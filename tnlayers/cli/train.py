@@ -12,7 +12,7 @@ from tnlayers.cli import completion
 from tnlayers.cli.shared import JsonOption, LoadOption, load_files, out, print_json
 
 if TYPE_CHECKING:
-    from tnlayers.train.results import RunResult
+    from tnlayers.train.run_result import RunResult
 
 _RECIPE = "Recipe (the default is the one for MODEL on DATA)"
 _MACHINE = "Machine"

@@ -51,8 +51,8 @@ def trained(what: str) -> tuple[nn.Module, bool]:
         return _made(what), True
     metadata, arrays = read(Path(what))
     if "tnlayers" not in metadata:
-        from tnlayers_backends.torch.storage import from_bytes
-        from tnlayers_backends.torch.surgery.bare import bare
+        from tnlayers_backends.torch.modules.bare import bare
+        from tnlayers_backends.torch.modules.storage import from_bytes
 
         return bare({name: from_bytes(one.data, one.dtype, one.shape) for name, one in arrays.items()}), False
     model = tnl.load(what)

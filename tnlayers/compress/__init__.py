@@ -7,7 +7,7 @@ Example:
     True
 """
 
-from tnlayers.compress.decompose import Decomposition, decompose
-from tnlayers.compress.whole import Compressed, compress
+from tnlayers.compress.compressed import Compressed, compress
+from tnlayers.decompose.decomposition import Decomposition, decompose
 
 __all__ = ["Compressed", "Decomposition", "compress", "decompose"]

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tnlayers.spec import Spec
+from tnlayers.declare.spec import Spec
 
 _CELLS = 2048  # of the table: costs above the cheapest ones are rounded up to this part of what is left for them
 

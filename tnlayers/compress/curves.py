@@ -15,9 +15,9 @@ from typing import TypeVar
 import numpy as np
 
 from tnlayers.compress.allocation import Option
-from tnlayers.compress.sizes import Scale, Spectra, bonds_above, divided, tails
-from tnlayers.compress.target import Target
-from tnlayers.spec import Spec
+from tnlayers.declare.spec import Spec
+from tnlayers.decompose.sizes import Scale, Spectra, bonds_above, divided, tails
+from tnlayers.decompose.target import Target
 
 _T = TypeVar("_T")
 _POINTS = 96  # of a curve known from singular values

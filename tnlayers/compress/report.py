@@ -7,81 +7,10 @@ from dataclasses import asdict, dataclass
 from io import StringIO
 from typing import Any
 
+from tnlayers.compress.layer_report import HEADINGS, LayerReport, Size, or_dash
+from tnlayers.compress.report_html import fragment, page
+
 FORMAT = "tnlayers.compressed/1"
-HEADINGS = (
-    *("layer", "asked", "network", "parameters", "of dense", "flops"),
-    *("bytes", "error", "output error", "time", "note"),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """What a layer or a model takes.
-
-    Attributes:
-        parameters: Entries, biases included.
-        bytes: Of the parameters, in their dtype.
-        flops: Of the matrix products of one forward pass; None where the input's size is not known.
-    """
-
-    parameters: int
-    bytes: int
-    flops: int | None
-
-    def __add__(self, other: Size) -> Size:
-        flops = None if self.flops is None or other.flops is None else self.flops + other.flops
-        return Size(parameters=self.parameters + other.parameters, bytes=self.bytes + other.bytes, flops=flops)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerReport:
-    """One layer.
-
-    Attributes:
-        name: Where it stands; of tied layers all names.
-        kind: The dense class.
-        asked: The network types it could become, or the rule.
-        network: The network as built; "dense" where it was left as it is.
-        bond: Sizes of its bonds.
-        before: The dense layer.
-        after: What stands there now.
-        error: ||W - W'|| / ||W||; None in a dry run of what is fitted.
-        output_error: The same of the outputs on the sample; None without.
-        sensitivity: What a squared relative error of this layer counted.
-        searched: What a search over shapes and orders of its features bought; None without one.
-        time: Predicted seconds over those of the dense layer; None where the input's size is not known.
-        note: Why it was left dense, or that it is slower.
-    """
-
-    name: str
-    kind: str
-    asked: str
-    network: str
-    bond: tuple[int, ...]
-    before: Size
-    after: Size
-    error: float | None
-    output_error: float | None
-    sensitivity: float
-    searched: str | None
-    time: float | None
-    note: str
-
-    def cells(self) -> tuple[str, ...]:
-        """The row of a table, in the order of `HEADINGS`."""
-        return (
-            self.name,
-            self.asked,
-            self.network,
-            f"{self.after.parameters:,}",
-            f"{self.after.parameters / max(self.before.parameters, 1):.3f}",
-            _or_dash(self.after.flops, ","),
-            f"{self.after.bytes:,}",
-            _or_dash(self.error, ".3g"),
-            _or_dash(self.output_error, ".3g"),
-            _or_dash(self.time, ".2f"),
-            "; ".join(filter(None, (self.note, self.searched))),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +61,7 @@ class CompressReport:
         for name in ("parameters", "bytes", "flops"):
             before, after = getattr(self.before, name), getattr(self.after, name)
             ratio = None if before is None or not before else after / before
-            rows.append((name, _or_dash(before, ","), _or_dash(after, ","), _or_dash(ratio, ".4f")))
+            rows.append((name, or_dash(before, ","), or_dash(after, ","), or_dash(ratio, ".4f")))
         return rows
 
     def to_dict(self) -> dict[str, Any]:
@@ -147,14 +76,10 @@ class CompressReport:
 
     def to_html(self) -> str:
         """The report as one HTML page that needs no other file."""
-        from tnlayers.compress.report_html import page
-
-        return page(self)
+        return page(self.model, self._repr_html_())
 
     def _repr_html_(self) -> str:
-        from tnlayers.compress.report_html import fragment
-
-        return fragment(self)
+        return fragment(self.title(), self.layers, self.totals(), self.footnote())
 
     def title(self) -> str:
         """One line: the model, what was asked, what was delivered."""
@@ -187,7 +112,3 @@ class CompressReport:
         """What the numbers are of."""
         bounds = " Errors are bounds from singular values." if self.dry_run else ""
         return f"Flops and times (over the dense layer's, predicted) are for a batch of {self.batch}.{bounds}"
-
-
-def _or_dash(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
-from tnlayers.compress.report import HEADINGS
-
-if TYPE_CHECKING:
-    from tnlayers.compress.report import CompressReport, LayerReport
+from tnlayers.compress.layer_report import HEADINGS, LayerReport
 
 _STYLE = """
 .tnl-report{--ink:#1c2430;--dim:#5b6675;--line:#d9dee6;--bar:#2f6fde;--track:#e6eaf0;--paper:#fff;--warn:#a15c00;
@@ -30,29 +27,38 @@ _STYLE = """
 _LEFT = {"layer": "left", "asked": "left", "network": "left net", "note": "left note"}
 
 
-def page(report: CompressReport) -> str:
-    """A whole page."""
+def page(model: str, body: str) -> str:
+    """A whole page of what `fragment` gives."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
-        f"<title>{escape(report.model)} compressed</title><style>body{{margin:0}}"
+        f"<title>{escape(model)} compressed</title><style>body{{margin:0}}"
         "@media (prefers-color-scheme:dark){body{background:#161b22}}</style></head>"
-        f"<body>{fragment(report)}</body></html>\n"
+        f"<body>{body}</body></html>\n"
     )
 
 
-def fragment(report: CompressReport) -> str:
-    """The part that a notebook shows."""
+def fragment(
+    title: str, layers: Sequence[LayerReport], totals: Sequence[tuple[str, str, str, str]], footnote: str
+) -> str:
+    """The part that a notebook shows.
+
+    Args:
+        title: The line above.
+        layers: One row each.
+        totals: Of the whole model: what, before, after, ratio.
+        footnote: The line below.
+    """
     head = "".join(f'<th class="{_LEFT.get(name, "").split(" ")[0]}">{name}</th>' for name in HEADINGS)
-    rows = "".join(_row(layer) for layer in report.layers)
-    totals = "".join(
+    rows = "".join(_row(layer) for layer in layers)
+    whole = "".join(
         f'<tr><td class="left">{name}</td><td>{before}</td><td>{after}</td><td>{ratio}</td></tr>'
-        for name, before, after, ratio in report.totals()
+        for name, before, after, ratio in totals
     )
     return (
-        f'<div class="tnl-report"><style>{_STYLE}</style><h2>{escape(report.title())}</h2>'
-        f'<table><tr><th class="left">whole model</th><th>before</th><th>after</th><th>ratio</th></tr>{totals}</table>'
-        f"<table><tr>{head}</tr>{rows}</table><p>{escape(report.footnote())}</p></div>"
+        f'<div class="tnl-report"><style>{_STYLE}</style><h2>{escape(title)}</h2>'
+        f'<table><tr><th class="left">whole model</th><th>before</th><th>after</th><th>ratio</th></tr>{whole}</table>'
+        f"<table><tr>{head}</tr>{rows}</table><p>{escape(footnote)}</p></div>"
     )
 
 

@@ -11,9 +11,9 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
+from tnlayers.declare.spec import Spec
+from tnlayers.declare.spec import spec as make_spec
 from tnlayers.errors import TNLayersError
-from tnlayers.spec import Spec
-from tnlayers.spec import spec as make_spec
 
 Given: TypeAlias = "str | Spec | Mapping[str, Any] | None"
 _SIZES = ("bond_dim", "max_params", "ratio", "error")

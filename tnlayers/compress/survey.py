@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
-from tnlayers_backends.torch.module import TNModule
-from tnlayers_backends.torch.surgery.hosts import parts_of
+from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.modules.hosts import parts_of
 from torch import nn
 
-from tnlayers.compress.spectra import spectra
-from tnlayers.compress.target import loop_free
+from tnlayers.cores.spectrum import Spectra
+from tnlayers.decompose.spectra import spectra
+from tnlayers.decompose.target import loop_free
 from tnlayers.errors import TNLayersError
-from tnlayers.spectrum import Spectra
 
 
 def weights_of(model: nn.Module, patterns: Sequence[str] = ()) -> dict[str, nn.Module]:

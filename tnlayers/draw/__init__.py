@@ -5,13 +5,15 @@ the graph alone, so networks of your own are drawn like the built-in ones. The m
 
     wiring -> levels, figures -> placement -> room, routing -> network      a graph's diagram
     steps -> contraction, timeline                                          a plan
-    panels -> picture -> svg, raster                                        side by side, and written
+    panels -> page -> picture -> svg, raster                                side by side, and written
 """
 
 from __future__ import annotations
 
 from os import PathLike
 from typing import TYPE_CHECKING, Any
+
+from tnlayers.declare.pictures import draw_with
 
 if TYPE_CHECKING:
     from tnlayers.draw.picture import Picture
@@ -52,5 +54,13 @@ def draw(*things: Any, path: str | PathLike[str] | None = None, theme: Theme = "
         made.save(path)
     return made
 
+
+def _html(thing: Any) -> str:
+    from tnlayers.draw.display import html
+
+    return html(thing)
+
+
+draw_with(draw, _html)
 
 __all__ = ["draw"]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from tnlayers.draw.scene import Circle, Group, Line, Point, Shape, Text, text_width
 from tnlayers.draw.steps import PlanStep, Register, byte_text, plan_steps, registers
-from tnlayers.tree import amount
+from tnlayers.planning.text import amount
 
 if TYPE_CHECKING:
-    from tnlayers.plan import Plan
+    from tnlayers.planning.plan import Plan
 
 COLUMN = 84.0  # the width of one step, here and in the timeline below
 _ROW = 34.0

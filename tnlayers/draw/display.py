@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from tnlayers.declare.spec import Spec
 from tnlayers.draw.panels import picture
 from tnlayers.draw.steps import byte_text
-from tnlayers.tree import amount
+from tnlayers.planning.text import amount
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
-    from tnlayers.planning import AnyPlan
-    from tnlayers.spec import Spec
+    from tnlayers.declare.graph import Graph
+    from tnlayers.planning.plan import AnyPlan
 
 _CELL = 'style="text-align:left;padding:2px 10px"'
+
+
+def html(thing: Spec | AnyPlan) -> str:
+    """A spec's network, or a plan's tree and timeline, over a compact table."""
+    return network_html(thing, thing.graphs, thing) if isinstance(thing, Spec) else plan_html(thing)
 
 
 def network_html(spec: Spec, graphs: Sequence[Graph], thing: Any) -> str:

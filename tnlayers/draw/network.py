@@ -11,7 +11,7 @@ from tnlayers.draw.scene import Circle, Group, Line, Point
 from tnlayers.draw.wiring import Wiring, wire_width
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 # Each is tried until no label touches anything; the last is taken as it is. A thicket of wires gets one try: there,
 # texts touch lines at any scale.

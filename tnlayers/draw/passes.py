@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tnlayers.cost import Cost
 from tnlayers.draw.contraction import COLUMN, margin
 from tnlayers.draw.scene import Group, Rectangle, Shape, Text
 from tnlayers.draw.steps import byte_text
-from tnlayers.tree import amount
+from tnlayers.planning.text import amount
+from tnlayers.pricing.counts import Cost
 
 if TYPE_CHECKING:
-    from tnlayers.plan import Plan
+    from tnlayers.planning.plan import Plan
 
 _BAR = 12.0
 _BETWEEN = 4.0

@@ -7,13 +7,13 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from tnlayers.draw.curves import HEIGHT, ROLES, Series, frame
-from tnlayers.draw.panels import Panel, paged
+from tnlayers.draw.page import Panel, paged
 from tnlayers.draw.scene import Group
 from tnlayers.errors import TNLayersError
 
 if TYPE_CHECKING:
+    from tnlayers.cores.spectrum import Spectra
     from tnlayers.draw.picture import Picture
-    from tnlayers.spectrum import Spectra
 
 _AT_ONCE = len(ROLES)  # bonds in one frame
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tnlayers.cost import Cost
-from tnlayers.plan import ITEMSIZES
-from tnlayers.program import Multiply
-from tnlayers.tree import amount
+from tnlayers.planning.lowered import ITEMSIZES
+from tnlayers.planning.text import amount
+from tnlayers.pricing.counts import Cost
+from tnlayers.program.program import Multiply
 
 if TYPE_CHECKING:
-    from tnlayers.plan import Plan
+    from tnlayers.planning.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from tnlayers.draw.contraction import COLUMN, margin
 from tnlayers.draw.scene import Group, Line, Rectangle, Shape, Text, text_width
 from tnlayers.draw.steps import PlanStep, byte_text, plan_steps
-from tnlayers.tree import amount
+from tnlayers.planning.text import amount
 
 if TYPE_CHECKING:
-    from tnlayers.plan import Plan
+    from tnlayers.planning.plan import Plan
 
 HEIGHT = 56.0
 _STRIP = 92.0

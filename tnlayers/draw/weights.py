@@ -6,7 +6,7 @@ from math import sqrt
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from tnlayers.draw.panels import Panel, paged
+from tnlayers.draw.page import Panel, paged
 from tnlayers.draw.scene import Group, Rectangle, Shape, Text
 from tnlayers.draw.theme import HEAT
 from tnlayers.errors import TNLayersError

@@ -14,7 +14,7 @@ from math import log2, log10, prod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 DOT_RADIUS = 5.0
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tnlayers.declare.spec import Spec
     from tnlayers.explore.widget import Explorer
-    from tnlayers.spec import Spec
 
 
 def explore(spec: str | Spec, batch: int = 1) -> Explorer:

@@ -10,14 +10,15 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from tnlayers.cores.layer_plan import plan
+from tnlayers.declare.graph import forward
+from tnlayers.declare.registry import network_type
 from tnlayers.explore.grid import Choice, Grid
 from tnlayers.explore.prices import DTYPE
 from tnlayers.explore.stage import operand_places, reduced
-from tnlayers.lower import forward
-from tnlayers.networks.registry import network_type
-from tnlayers.plan import Objective, Plan
-from tnlayers.planning import plan
-from tnlayers.program import Reduce
+from tnlayers.planning.lowered import Objective
+from tnlayers.planning.plan import Plan
+from tnlayers.program.program import Reduce
 
 FORMAT = "tnlayers.explorer/1"
 OBJECTIVE: Objective = "forward"

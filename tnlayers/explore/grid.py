@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tnlayers.declare.grammar import print_value
+from tnlayers.declare.keywords import checked
+from tnlayers.declare.registry import network_type
+from tnlayers.declare.spec import Spec
+from tnlayers.declare.spec import spec as make_spec
 from tnlayers.errors import TNLayersError, TNLayersWarning
-from tnlayers.grammar import print_value
-from tnlayers.keywords import checked
-from tnlayers.networks.registry import network_type
-from tnlayers.spec import Spec
-from tnlayers.spec import spec as make_spec
 
 BATCHES = (1, 4, 16, 64, 128, 256, 1024, 4096)
 BONDS = (2, 4, 8, 16, 32)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tnlayers.axes import Path
+from tnlayers.declare.graph import Contraction, forward
+from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
 from tnlayers.explore.prices import DTYPE, Price, step_prices
 from tnlayers.explore.stage import Stage, finished, rest, stage
-from tnlayers.lower import Contraction, forward
-from tnlayers.optimise import plan_contraction
-from tnlayers.plan import Plan
-from tnlayers.program import Multiply
-from tnlayers.spec import Spec
+from tnlayers.planning.choosing import plan_contraction
+from tnlayers.planning.plan import Plan
+from tnlayers.program.axes import Path
+from tnlayers.program.program import Multiply
 
 HAND = "hand"
 
@@ -89,7 +89,7 @@ class Order:
         """The order whose further steps an optimizer finds, for what is left now.
 
         Example:
-            >>> from tnlayers.spec import spec
+            >>> from tnlayers.declare.spec import spec
             >>> order = Order(spec=spec("mpo(in=2x2x2, out=2x2x2, bond=2)"), batch=4).picked(1, 2)
             >>> order.finished("greedy").path[0], order.finished("greedy").complete
             ((1, 2), True)

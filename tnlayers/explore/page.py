@@ -10,9 +10,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tnlayers.atomic import write_text
 from tnlayers.draw.theme import COLOURS
 from tnlayers.errors import TNLayersError
+from tnlayers.files.atomic import write_text
 
 LIMIT = 2_000_000  # bytes of a page
 _SCRIPTS = ("price.js", "order.js", "routing.js", "diagram.js", "explorer.js")

@@ -1,4 +1,4 @@
-// What follows from an order alone: flops, bytes of the products and intermediates, counted as tnlayers/cost.py counts
+// What follows from an order alone: flops, bytes of the products and intermediates, counted as tnlayers/pricing/counts.py counts
 // them (copies and chunks left out; tnlayers/explore/prices.py has the same numbers). All counts are BigInts: exact.
 
 const ITEMSIZES = { float16: 2n, bfloat16: 2n, float32: 4n, float64: 8n, complex64: 8n, complex128: 16n };

@@ -1,8 +1,8 @@
 """What follows from an order alone: flops, bytes of the products, and intermediates, whatever layout they lie in.
 
-These are the counts of `cost.py` without copies and without chunks, so that anything that knows the sizes can count
-them: the explorer's page does, in JavaScript, and a test holds it to these numbers. Copies, chunks and seconds follow
-from the layout search and the machine; they are Python's to tell.
+These are the counts of `pricing/counts.py` without copies and without chunks, so that anything that knows the sizes can
+count them: the explorer's page does, in JavaScript, and a test holds it to these numbers. Copies, chunks and seconds
+follow from the layout search and the machine; they are Python's to tell.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tnlayers.draw.steps import plan_steps
-from tnlayers.plan import Plan
-from tnlayers.program import Arrange
+from tnlayers.planning.plan import Plan
+from tnlayers.program.program import Arrange
 
 DTYPE = "float32"  # what the explorer counts bytes for
 

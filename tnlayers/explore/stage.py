@@ -13,12 +13,12 @@ from math import hypot
 from statistics import mean
 from typing import TypeAlias
 
-from tnlayers.axes import Path
+from tnlayers.declare.graph import Contraction, Core, Graph
 from tnlayers.draw.placement import place
 from tnlayers.draw.scene import Point
 from tnlayers.draw.wiring import Wiring
-from tnlayers.lower import Contraction, Core, Graph
-from tnlayers.plan import Plan
+from tnlayers.planning.plan import Plan
+from tnlayers.program.axes import Path
 
 Places: TypeAlias = dict[str, Point]
 
@@ -48,7 +48,7 @@ def reduced(contraction: Contraction) -> tuple[tuple[int, ...], ...]:
 
     Example:
         >>> import tnlayers as tnl
-        >>> from tnlayers.lower import forward
+        >>> from tnlayers.declare.graph import forward
         >>> reduced(forward(tnl.spec("lowrank(in=8, out=4, rank=2)").graph, 10))
         ((3, 0), (0, 1), (1, 2))
     """

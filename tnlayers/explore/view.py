@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from html import escape
 
-from tnlayers.cost import dense_cost
 from tnlayers.draw.network import Looks, drawn
 from tnlayers.draw.picture import Picture
 from tnlayers.draw.routing import route
@@ -13,8 +12,9 @@ from tnlayers.draw.wiring import Wiring
 from tnlayers.explore.order import Order
 from tnlayers.explore.prices import DTYPE, Price, total
 from tnlayers.explore.stage import operand_places, stage_graph, stage_places
-from tnlayers.plan import ITEMSIZES
-from tnlayers.tree import amount
+from tnlayers.planning.lowered import ITEMSIZES
+from tnlayers.planning.text import amount
+from tnlayers.pricing.counts import dense_cost
 
 _MARGIN = 16.0
 _CELL = 'style="text-align:right;padding:1px 10px"'

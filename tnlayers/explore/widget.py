@@ -10,16 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tnlayers.atomic import write_text
+from tnlayers.declare.keywords import checked
+from tnlayers.declare.registry import network_types
+from tnlayers.declare.spec import Spec
+from tnlayers.declare.spec import spec as make_spec
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.explore.grid import bond_keyword, fitting, one_network, same_features
 from tnlayers.explore.order import Order, planned
 from tnlayers.explore.view import message_html, picture, steps_html, totals_html
-from tnlayers.keywords import checked
-from tnlayers.networks.registry import network_types
-from tnlayers.plan import Plan
-from tnlayers.spec import Spec
-from tnlayers.spec import spec as make_spec
+from tnlayers.files.atomic import write_text
+from tnlayers.planning.plan import Plan
 
 try:
     import ipywidgets

@@ -23,8 +23,8 @@ from math import prod
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from tnlayers.atomic import replacing
 from tnlayers.errors import TNLayersError
+from tnlayers.files.atomic import replacing
 
 HEADER_LIMIT = 32 * 2**20  # bytes; a header of ours takes some 100 bytes per array
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")

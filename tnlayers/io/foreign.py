@@ -23,10 +23,10 @@ import numpy.typing as npt
 
 from tnlayers.backends import backend as get_backend
 from tnlayers.backends import backend_of
+from tnlayers.declare.registry import declare
+from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
 from tnlayers.io.container import Stored, read
-from tnlayers.networks.registry import declare
-from tnlayers.spec import Spec
 
 Arrays = Mapping[str, Any] | str | Path
 # Entries as so many bytes each: axes are moved without a look at the numbers, so every dtype keeps its bits.

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
 from tnlayers.io.container import refuse
-from tnlayers.io.networks import graph_to_data, spec_from_data
-from tnlayers.spec import Spec
+from tnlayers.io.spec_data import graph_to_data, spec_from_data
 
 VERSION = 1
 FORMAT = f"tnlayers format {VERSION}"

@@ -11,7 +11,7 @@ from tnlayers.errors import TNLayersError
 from tnlayers.io.arrays import match, unpack
 from tnlayers.io.container import Stored, read
 from tnlayers.io.header import Header, LayerRecord, check_names, header_from_data
-from tnlayers.io.known import model_maker
+from tnlayers.io.model_registry import model_maker
 from tnlayers.io.upgrade import current
 
 
@@ -97,7 +97,7 @@ def _module(path: Path, found: Header, stored: Mapping[str, Stored], into: Any) 
     storage = get_backend("torch").storage
     import torch
     from tnlayers_backends.base import Parts
-    from tnlayers_backends.torch.modules import Placed, fill
+    from tnlayers_backends.torch.modules.saved import Placed, fill
 
     if found.model is not None and into is None:
         module = _skeleton(found, stored)

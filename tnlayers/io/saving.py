@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tnlayers
 from tnlayers.backends import backend as get_backend
 from tnlayers.backends import backend_of
 from tnlayers.errors import TNLayersError
+from tnlayers.files.version import __version__
 from tnlayers.io.arrays import pack
 from tnlayers.io.container import Stored, write
 from tnlayers.io.header import Header, LayerRecord, check_names
-from tnlayers.io.known import model_name
+from tnlayers.io.model_registry import model_name
 
 if TYPE_CHECKING:
     from tnlayers_backends.base import Backend, Parts
@@ -52,7 +52,7 @@ def save(obj: Any, path: str | Path, *, info: Mapping[str, str] | None = None) -
         object=kind,
         backend=framework.name,
         layers=records,
-        library=tnlayers.__version__,
+        library=__version__,
         model=model_name(obj) if kind == "model" else None,
         tied=tied,
         complex=complex_names,
@@ -80,8 +80,8 @@ def _take_apart(
     """What it is, its layers, its arrays, and the names that are the same array as another."""
     if framework.name != "torch":
         return _one_layer(framework.storage.take_apart(obj))
-    from tnlayers_backends.torch.module import TNModule
-    from tnlayers_backends.torch.modules import layers_of, state_of
+    from tnlayers_backends.torch.layers.module import TNModule
+    from tnlayers_backends.torch.modules.saved import layers_of, state_of
 
     if isinstance(obj, TNModule):
         return _one_layer(framework.storage.take_apart(obj))

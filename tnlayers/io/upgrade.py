@@ -16,7 +16,7 @@ from typing import Any
 from tnlayers.errors import TNLayersError
 from tnlayers.io.container import Stored, digest, refuse, strict_json
 from tnlayers.io.header import VERSION, Header, LayerRecord, unknown_format
-from tnlayers.io.known import model_maker
+from tnlayers.io.model_registry import model_maker
 
 FORMAT_0 = "tnlayers-state-dict-1"
 
@@ -60,7 +60,7 @@ def _parse(path: Path, metadata: Mapping[str, str], arrays: Arrays) -> tuple[int
 def _from_format_0(path: Path, data: Mapping[str, Any], arrays: Arrays) -> tuple[Mapping[str, Any], Arrays]:
     """Build the model that the header names, without values, and write down its layers."""
     import torch
-    from tnlayers_backends.torch.modules import layers_of
+    from tnlayers_backends.torch.modules.saved import layers_of
 
     name, network = data.get("model"), data.get("network")
     if not isinstance(name, str) or not isinstance(network, str):

@@ -17,7 +17,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from tnlayers.io.known import register_model
+from tnlayers.io.model_registry import register_model
 from tnlayers.models.blocks import NormReLU, head
 from tnlayers.models.sites import Map, Site, classifier
 

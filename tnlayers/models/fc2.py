@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tnlayers.io.known import register_model
+from tnlayers.io.model_registry import register_model
 from tnlayers.models.sites import Site
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, max_pool2d
 
-from tnlayers.io.known import register_model
+from tnlayers.io.model_registry import register_model
 from tnlayers.models.sites import Site
 
 

@@ -18,7 +18,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from tnlayers.errors import TNLayersError
-from tnlayers.io.known import register_model
+from tnlayers.io.model_registry import register_model
 from tnlayers.models.blocks import NormReLU, head, norm_after
 from tnlayers.models.sites import Map, Site, classifier
 

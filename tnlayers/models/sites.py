@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import nn
 
-from tnlayers.compress.sizes import Scale, nearest
-from tnlayers.lower import Graph
-from tnlayers.networks.registry import network_type
+from tnlayers.declare.graph import Graph
+from tnlayers.declare.registry import network_type
+from tnlayers.declare.spec import Spec
+from tnlayers.declare.spec import spec as make_spec
+from tnlayers.decompose.sizes import Scale, nearest
 from tnlayers.nn import TNConv2d, TNLinear
-from tnlayers.spec import Spec
-from tnlayers.spec import spec as make_spec
 
 EQUAL = "(equal)"
 

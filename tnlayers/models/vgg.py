@@ -17,7 +17,7 @@ from math import prod
 
 from torch import nn
 
-from tnlayers.io.known import register_model
+from tnlayers.io.model_registry import register_model
 from tnlayers.models.blocks import NormReLU, norm_after
 from tnlayers.models.sites import Map, Site
 

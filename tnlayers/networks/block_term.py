@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import tnlayers as tnl
+from tnlayers.declare.declaration import Declaration
+from tnlayers.declare.registry import network
 from tnlayers.networks.legs import site_count
-from tnlayers.networks.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 @network("block_term", cores=3)
@@ -41,7 +41,7 @@ def block_term(in_modes: tuple[int, ...], out_modes: tuple[int, ...], bond_dim: 
         TNLayersError: If the lists differ in length.
     """
     n = site_count("block_term", in_modes, out_modes)
-    net = tnl.Declaration()
+    net = Declaration()
     if n == 1:
         factor = net.core("factor_0", inp=in_modes[0], out=out_modes[0])
         return net.linear(inputs=[factor["inp"]], outputs=[factor["out"]])

@@ -13,12 +13,13 @@ from __future__ import annotations
 from math import gcd
 from typing import TYPE_CHECKING
 
-import tnlayers as tnl
-from tnlayers.modes import Modes
-from tnlayers.networks.registry import network
+from tnlayers.declare.declaration import Declaration
+from tnlayers.declare.modes import Modes
+from tnlayers.declare.registry import network
+from tnlayers.errors import TNLayersError
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 _DEFAULT = 4  # as many blocks as sizes allow, up to this, where their number is not given
 
@@ -32,7 +33,7 @@ def split(in_features: int, out_features: int, blocks: int | None = None) -> tup
     common = gcd(in_features, out_features)
     divisors = [d for d in range(1, common + 1) if common % d == 0]
     if blocks is not None and blocks not in divisors:
-        raise tnl.TNLayersError(
+        raise TNLayersError(
             f"blocks={blocks} does not divide both {in_features} inputs and {out_features} outputs; blocks of a "
             f"blockdiag are alike. These numbers do: {', '.join(map(str, divisors))}."
         )
@@ -59,14 +60,14 @@ def blockdiag(in_modes: tuple[int, ...], out_modes: tuple[int, ...], blocks: int
     b = in_modes[0]
     if out_modes[0] != b or blocks not in (None, b):
         asked = "" if blocks is None else f"blocks={blocks}, "
-        raise tnl.TNLayersError(
+        raise TNLayersError(
             f"{asked}in_modes {in_modes} begin with {b} and out_modes {out_modes} with {out_modes[0]}: the first mode "
             f"of both sides is the number of blocks. Write both with {blocks or b} first, as in "
             f"blockdiag(in={blocks or b}x7, out={blocks or b}x5)."
         )
     ins = {f"in_{k}": size for k, size in enumerate(in_modes[1:], 1)}
     outs = {f"out_{k}": size for k, size in enumerate(out_modes[1:], 1)}
-    net = tnl.Declaration()
+    net = Declaration()
     core = net.core("core", block=b, **ins, **outs)
     edge = net.copy(b, ["inp", "out", "core"], name="block")
     edge["core"] ^ core["block"]

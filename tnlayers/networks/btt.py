@@ -16,12 +16,12 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import tnlayers as tnl
+from tnlayers.declare.declaration import Declaration
+from tnlayers.declare.registry import network
 from tnlayers.networks.legs import site_count
-from tnlayers.networks.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 @network("btt", cores=2)
@@ -41,7 +41,7 @@ def btt(in_modes: tuple[int, ...], out_modes: tuple[int, ...], rank: int = 1) ->
         TNLayersError: If the lists differ in length.
     """
     n = site_count("btt", in_modes, out_modes)
-    net = tnl.Declaration()
+    net = Declaration()
     cores = []
     for k in range(n):
         left = {"left": rank} if k > 0 else {}

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import tnlayers as tnl
+from tnlayers.declare.declaration import Declaration
+from tnlayers.declare.registry import network
 from tnlayers.networks.legs import linear, named_modes, one_core_per_mode, one_per_edge
-from tnlayers.networks.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 @network("cp")
@@ -42,7 +42,7 @@ def cp(in_modes: tuple[int, ...], out_modes: tuple[int, ...], rank: int | tuple[
     (size,) = one_per_edge("rank", rank, 1, "cp has {edges} hyperedge")
     modes = named_modes(in_modes, out_modes)
     legs = one_core_per_mode(modes)
-    net = tnl.Declaration()
+    net = Declaration()
     if len(legs) == 1:
         return linear(net, {name: net.core(name, **own) for name, own in legs.items()}, modes)
     cores = {name: net.core(name, **own, rank=size) for name, own in legs.items()}

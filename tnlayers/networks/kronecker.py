@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import tnlayers as tnl
+from tnlayers.declare.declaration import Declaration
+from tnlayers.declare.registry import network
 from tnlayers.networks.legs import site_count
-from tnlayers.networks.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 @network("kronecker", cores=2)
@@ -40,7 +40,7 @@ def kronecker(in_modes: tuple[int, ...], out_modes: tuple[int, ...], terms: int 
     """
     n = site_count("kronecker", in_modes, out_modes)
     term = {"term": terms} if n > 1 else {}
-    net = tnl.Declaration()
+    net = Declaration()
     cores = [net.core(f"core_{k}", **term, inp=in_modes[k], out=out_modes[k]) for k in range(n)]
     if n > 1:
         edge = net.copy(terms, n, name="term")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import tnlayers as tnl
+from tnlayers.errors import TNLayersError
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 def site_count(network: str, in_modes: tuple[int, ...], out_modes: tuple[int, ...]) -> int:
@@ -19,7 +19,7 @@ def site_count(network: str, in_modes: tuple[int, ...], out_modes: tuple[int, ..
     """
     n = len(in_modes)
     if len(out_modes) != n:
-        raise tnl.TNLayersError(
+        raise TNLayersError(
             f"in_modes {in_modes} has {n} modes but out_modes {out_modes} has {len(out_modes)}; {network} takes one of "
             "each per core. Fill the shorter list with 1s."
         )
@@ -40,7 +40,7 @@ def one_per_edge(keyword: str, size: int | tuple[int, ...], edges: int, where: s
     """
     sizes = (size,) * edges if isinstance(size, int) else size
     if len(sizes) != edges:
-        raise tnl.TNLayersError(
+        raise TNLayersError(
             f"{keyword} {sizes} gives {len(sizes)} bonds, but {where.format(edges=edges)}. Give one number for all, or "
             f"{edges}."
         )

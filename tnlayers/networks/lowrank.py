@@ -12,12 +12,12 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
-import tnlayers as tnl
+from tnlayers.declare.declaration import Declaration
+from tnlayers.declare.registry import network
 from tnlayers.networks.legs import linear, named_modes
-from tnlayers.networks.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 @network("lowrank", cores=1)
@@ -35,7 +35,7 @@ def lowrank(in_modes: tuple[int, ...], out_modes: tuple[int, ...], rank: int = 1
     modes = named_modes(in_modes, out_modes)
     ins = {name: size for name, size in modes.items() if name.startswith("in_")}
     outs = {name: size for name, size in modes.items() if name.startswith("out_")}
-    net = tnl.Declaration()
+    net = Declaration()
     if 1 in (prod(in_modes), prod(out_modes)):  # a vector: a second factor would be a number
         return linear(net, {"down": net.core("down", **modes)}, modes)
     cores = {"down": net.core("down", **ins, rank=rank), "up": net.core("up", rank=rank, **outs)}

@@ -19,12 +19,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import tnlayers as tnl
+from tnlayers.declare.declaration import Declaration
+from tnlayers.declare.registry import network
 from tnlayers.networks.legs import site_count
-from tnlayers.networks.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 @network("mera")
@@ -45,7 +45,7 @@ def mera(in_modes: tuple[int, ...], out_modes: tuple[int, ...], bond_dim: int = 
     """
     n = site_count("mera", in_modes, out_modes)
     up = {"up": bond_dim} if n > 1 else {}
-    net = tnl.Declaration()
+    net = Declaration()
     leaves = [net.core(f"leaf_{k}", inp=in_modes[k], out=out_modes[k], **up) for k in range(n)]
     legs = [leaf["up"] for leaf in leaves] if n > 1 else []
     level = 0

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import tnlayers as tnl
-from tnlayers.modes import Modes, factorise
-from tnlayers.networks.registry import network
+from tnlayers.declare.declaration import Declaration
+from tnlayers.declare.modes import Modes, factorise
+from tnlayers.declare.registry import network
+from tnlayers.errors import TNLayersError
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 def split(in_features: int, out_features: int, blocks: int | None = None) -> tuple[Modes, Modes]:
@@ -32,7 +33,7 @@ def split(in_features: int, out_features: int, blocks: int | None = None) -> tup
     if blocks is None:
         return factorise(in_features, order=2), factorise(out_features, order=2)
     if blocks > min(in_features, out_features):
-        raise tnl.TNLayersError(
+        raise TNLayersError(
             f"blocks={blocks} for {in_features} inputs and {out_features} outputs: monarch needs at least one of both "
             f"in every block. Ask for at most {min(in_features, out_features)} blocks."
         )
@@ -61,17 +62,17 @@ def monarch(in_modes: tuple[int, ...], out_modes: tuple[int, ...], blocks: int |
         TNLayersError: If there are not two modes on each side, or `blocks` is another number than the modes say.
     """
     if (len(in_modes), len(out_modes)) != (2, 2):
-        raise tnl.TNLayersError(
+        raise TNLayersError(
             f"in_modes {in_modes} and out_modes {out_modes}: monarch takes two of each, (blocks, rest) and (rest, "
             "blocks), as in monarch(in=4x7, out=5x4)."
         )
     (k, i), (o, m) = in_modes, out_modes
     if blocks is not None and (k, m) != (blocks, blocks):
-        raise tnl.TNLayersError(
+        raise TNLayersError(
             f"blocks={blocks}, but in_modes {in_modes} begin with {k} and out_modes {out_modes} end with {m}. Leave "
             f"blocks out, or write in={blocks}x{i} and out={o}x{blocks}."
         )
-    net = tnl.Declaration()
+    net = Declaration()
     if k == m == 1 and 1 in (i, o):  # one block of a vector: the other matrix would be a number
         core = net.core("first", block_in=k, inp=i, out=o, block_out=m)
         return net.linear(inputs=[core["block_in"], core["inp"]], outputs=[core["out"], core["block_out"]])

@@ -15,12 +15,12 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import tnlayers as tnl
+from tnlayers.declare.declaration import Declaration
+from tnlayers.declare.registry import network
 from tnlayers.networks.legs import one_per_edge, site_count
-from tnlayers.networks.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 @network("mpo")
@@ -40,7 +40,7 @@ def mpo(in_modes: tuple[int, ...], out_modes: tuple[int, ...], bond_dim: int | t
     """
     n = site_count("mpo", in_modes, out_modes)
     bonds = one_per_edge("bond_dim", bond_dim, n - 1, f"{n} cores have {{edges}} between them")
-    net = tnl.Declaration()
+    net = Declaration()
     cores = []
     for k in range(n):
         left = {"left": bonds[k - 1]} if k > 0 else {}

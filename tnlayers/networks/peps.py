@@ -16,12 +16,12 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING
 
-import tnlayers as tnl
+from tnlayers.declare.declaration import Declaration
+from tnlayers.declare.registry import network
 from tnlayers.networks.legs import site_count
-from tnlayers.networks.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 @network("peps")
@@ -41,7 +41,7 @@ def peps(in_modes: tuple[int, ...], out_modes: tuple[int, ...], bond_dim: int = 
     """
     n = site_count("peps", in_modes, out_modes)
     columns = isqrt(n - 1) + 1  # the root of n, rounded up
-    net = tnl.Declaration()
+    net = Declaration()
     cores = []
     for k in range(n):
         before = {"up": k >= columns, "left": k % columns > 0}

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import tnlayers as tnl
+from tnlayers.declare.declaration import Declaration
+from tnlayers.declare.registry import network
 from tnlayers.networks.legs import one_per_edge, site_count
-from tnlayers.networks.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 @network("ring")
@@ -40,7 +40,7 @@ def ring(in_modes: tuple[int, ...], out_modes: tuple[int, ...], bond_dim: int | 
         TNLayersError: If the lists differ in length, or `bond_dim` is not one size per bond.
     """
     n = site_count("ring", in_modes, out_modes)
-    net = tnl.Declaration()
+    net = Declaration()
     if n == 1:
         core = net.core("core_0", inp=in_modes[0], out=out_modes[0])
         return net.linear(inputs=[core["inp"]], outputs=[core["out"]])

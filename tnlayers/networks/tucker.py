@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import tnlayers as tnl
+from tnlayers.declare.declaration import Declaration
+from tnlayers.declare.registry import network
 from tnlayers.networks.legs import linear, named_modes, one_per_edge
-from tnlayers.networks.registry import network
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 
 @network("tucker", cores=2)
@@ -59,7 +59,7 @@ def tucker(in_modes: tuple[int, ...], out_modes: tuple[int, ...], bond_dim: int 
         for name in modes
         if name in on_core or name in cut
     }
-    net = tnl.Declaration()
+    net = Declaration()
     cores = {"core": net.core("core", **legs)}
     for name, own in factors.items():
         cores[name] = net.core(name, **own, bond=bonds[name])

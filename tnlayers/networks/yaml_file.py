@@ -26,12 +26,13 @@ from typing import TYPE_CHECKING, Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-import tnlayers as tnl
-from tnlayers.modes import factorise
-from tnlayers.networks.registry import SHORT_NAMES, NetworkType, register
+from tnlayers.declare.declaration import Declaration
+from tnlayers.declare.modes import factorise
+from tnlayers.declare.registry import SHORT_NAMES, NetworkType, register
+from tnlayers.errors import TNLayersError
 
 if TYPE_CHECKING:
-    from tnlayers.lower import Graph
+    from tnlayers.declare.graph import Graph
 
 _MODE = re.compile(r"(in|out)(?:_(\d+)|\[(\d+)\])")
 _LONG_NAMES = {short: long for long, short in SHORT_NAMES.items()}
@@ -119,7 +120,7 @@ def _network_function(path: Path, content: NetworkFile, modes: Mapping[str, int]
     def function(in_modes: tuple[int, ...], out_modes: tuple[int, ...], **keywords: int) -> Graph:
         given = {"in": in_modes, "out": out_modes}
         if any(len(given[side]) != count for side, count in modes.items()):
-            raise tnl.TNLayersError(
+            raise TNLayersError(
                 f"{path} has {modes['in']} input and {modes['out']} output modes, but in_modes {in_modes} has "
                 f"{len(in_modes)} and out_modes {out_modes} has {len(out_modes)}. Write as many as the file has."
             )
@@ -127,8 +128,8 @@ def _network_function(path: Path, content: NetworkFile, modes: Mapping[str, int]
         named |= content.keywords | {SHORT_NAMES.get(key, key): size for key, size in keywords.items()}
         try:
             return _declare(content, named)
-        except tnl.TNLayersError as error:
-            raise tnl.TNLayersError(f"{path}: {error}") from error
+        except TNLayersError as error:
+            raise TNLayersError(f"{path}: {error}") from error
 
     return function
 
@@ -137,15 +138,15 @@ def _read(path: Path) -> NetworkFile:
     try:
         content = NetworkFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
-        raise tnl.TNLayersError(
+        raise TNLayersError(
             f"Cannot read the network file {path}: {getattr(error, 'strerror', None) or error}."
         ) from error
     except yaml.YAMLError as error:
-        raise tnl.TNLayersError(f"{path} is not YAML: {error}.") from error
+        raise TNLayersError(f"{path} is not YAML: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part not in ("int", "str")) or "the whole file"
-        raise tnl.TNLayersError(
+        raise TNLayersError(
             f"{path}: {where}: {first['msg']}, got {first['input']!r}. A network file has the keys "
             f"{', '.join(NetworkFile.model_fields)}."
         ) from error
@@ -158,7 +159,7 @@ def _check_references(path: Path, content: NetworkFile) -> None:
     for core, legs in content.cores.items():
         for leg, size in legs.items():
             if isinstance(size, str) and size not in content.keywords and not _MODE.fullmatch(size):
-                raise tnl.TNLayersError(
+                raise TNLayersError(
                     f"{path}: leg {leg!r} of core {core!r} has the size {size!r}, which is no number, no keyword "
                     f"({', '.join(content.keywords) or 'the file has none'}) and no mode such as in_0. Add "
                     f"'keywords: {{{size}: 4}}', or correct the name."
@@ -169,7 +170,7 @@ def _check_references(path: Path, content: NetworkFile) -> None:
         if leg in content.cores.get(core, ()) or (name in content.hyperedges and name not in joined):
             continue
         known = [f"{core}.{leg}" for core, own in content.cores.items() for leg in own]
-        raise tnl.TNLayersError(
+        raise TNLayersError(
             f"{path}: there is no leg {name!r}. The legs are {', '.join([*known, *content.hyperedges])}."
         )
 
@@ -180,7 +181,7 @@ def _mode_count(path: Path, content: NetworkFile, side: str) -> int:
     found = {int(m[2] or m[3]) for m in map(_MODE.fullmatch, sizes) if m and m[1] == side}
     listed = len(content.inputs if side == "in" else content.outputs)
     if not found <= set(range(listed)):
-        raise tnl.TNLayersError(
+        raise TNLayersError(
             f"{path} lists {listed} {side}puts, but its cores have the {side} modes {sorted(found)}. Modes have the "
             f"numbers 0 to {listed - 1}, in the order of {side}puts."
         )
@@ -189,7 +190,7 @@ def _mode_count(path: Path, content: NetworkFile, side: str) -> int:
 
 def _declare(content: NetworkFile, sizes: Mapping[str, int]) -> Graph:
     """What a network function does, by the file."""
-    net = tnl.Declaration()
+    net = Declaration()
 
     def number(size: int | str) -> int:
         mode = _MODE.fullmatch(size) if isinstance(size, str) else None

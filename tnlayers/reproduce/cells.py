@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tnlayers.reproduce.recipe_text import Run, accelerated, told
 from tnlayers.reproduce.store import spread
-from tnlayers.reproduce.told import Run, accelerated, told
 
 MEASURED = "best % | final % | chosen % | recipe | epochs | seeds | commits | hardware"
 Structure = Mapping[str, Mapping[str, Mapping[str, Any]]]

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tnlayers.reproduce.paper import Row
+from tnlayers.reproduce.recipe_text import Run, accelerated
 from tnlayers.reproduce.store import of, same
-from tnlayers.reproduce.told import Run, accelerated
 
 IMAGES = {"mnist": 60_000, "fashion-mnist": 60_000, "cifar10": 50_000}
 EPOCHS = {"mnist": 500, "cifar10": 325}  # of the paper

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tnlayers.atomic import replacing
+from tnlayers.files.atomic import replacing
 from tnlayers.reproduce.cells import Structure
 from tnlayers.reproduce.paper import Row, rows
+from tnlayers.reproduce.recipe_text import Run, accelerated, told
 from tnlayers.reproduce.store import of
-from tnlayers.reproduce.told import Run, accelerated, told
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

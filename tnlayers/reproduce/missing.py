@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from tnlayers.reproduce.cells import Structure, seconds
 from tnlayers.reproduce.cost import EPOCHS, SEEDS, gpu_hours, gpu_ratio, hours
 from tnlayers.reproduce.paper import ROWS, Row
+from tnlayers.reproduce.recipe_text import Run, accelerated, in_full
 from tnlayers.reproduce.store import of, same
-from tnlayers.reproduce.told import Run, accelerated, in_full
 
 _BEGIN = """## What was not run, and what it would cost
 

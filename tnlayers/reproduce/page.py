@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from tnlayers.models.differences import DIFFERENCES
 from tnlayers.reproduce.cells import MEASURED, Structure, measured, rho
-from tnlayers.reproduce.met import difference, in_short
+from tnlayers.reproduce.dense_twins import twins
 from tnlayers.reproduce.missing import not_run
-from tnlayers.reproduce.others import others
+from tnlayers.reproduce.other_networks import others
 from tnlayers.reproduce.paper import PARTS, ROWS, TITLES, Row, rows
+from tnlayers.reproduce.recipe_text import Run
 from tnlayers.reproduce.store import of
-from tnlayers.reproduce.told import Run
-from tnlayers.reproduce.twins import twins
+from tnlayers.reproduce.summary import difference, in_short
 
 _BEGIN = """# The whole paper, beside what was measured here
 

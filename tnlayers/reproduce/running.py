@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tnlayers.errors import TNLayersError
+from tnlayers.reproduce.recipe_text import Run, recipes
 from tnlayers.reproduce.schedule import Job
 from tnlayers.reproduce.store import read_runs
-from tnlayers.reproduce.told import Run, recipes
 
 STOPPED = 130
 

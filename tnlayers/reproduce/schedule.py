@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from tnlayers.reproduce.begun import begun
 from tnlayers.reproduce.cost import seconds_per_epoch
 from tnlayers.reproduce.paper import Row
+from tnlayers.reproduce.recipe_text import Run, recipes
 from tnlayers.reproduce.store import of
-from tnlayers.reproduce.told import Run, recipes
+from tnlayers.reproduce.unfinished import begun
 from tnlayers.train.config import slug
 from tnlayers.train.recipe import Recipe
 

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from tnlayers import models
 from tnlayers.train.environment import device_name
-from tnlayers.train.layout import channels_last
+from tnlayers.train.memory_format import channels_last
 
 BATCH = 100
 LEAST, MOST, SECONDS = 3, 30, 15.0

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tnlayers.atomic import write_text
 from tnlayers.errors import TNLayersError
-from tnlayers.reproduce.told import SELECTION, Run, accelerated, command, told
+from tnlayers.files.atomic import write_text
+from tnlayers.reproduce.recipe_text import SELECTION, Run, accelerated, command, told
 from tnlayers.train.recipe import Recipe
 
 KEYS = {"model", "network", "seed", "recipe", "best_test_accuracy"}  # what tells a training run from other records

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tnlayers.atomic import write_text
+from tnlayers.files.atomic import write_text
 from tnlayers.reproduce.figures import draw
 from tnlayers.reproduce.page import page
 from tnlayers.reproduce.paper import OTHERS, ROWS, Row

@@ -18,7 +18,7 @@ from tnlayers.train.data import Dataset, Part, load
 from tnlayers.train.recipe import Recipe
 
 if TYPE_CHECKING:
-    from tnlayers.train.results import RunResult
+    from tnlayers.train.run_result import RunResult
 
 __all__ = ["Dataset", "Part", "Recipe", "TrainConfig", "load", "train"]
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tnlayers.train.order import mixed_seed
+from tnlayers.train.randomness import mixed_seed
 
 PAD = 4
 DRAWS = 1  # tells these random numbers from those of the order of the same epoch

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from tnlayers.atomic import replacing
 from tnlayers.errors import TNLayersError
+from tnlayers.files.atomic import replacing
 from tnlayers.train.history import EpochRecord
 from tnlayers.train.processes import on_main_process
 from tnlayers.train.state import State

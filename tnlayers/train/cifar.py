@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tnlayers.atomic import replacing
-from tnlayers.cache import cache_folder
 from tnlayers.errors import TNLayersError
-from tnlayers.train.place import VARIABLE, first_with, named_folder
+from tnlayers.files.atomic import replacing
+from tnlayers.files.cache import cache_folder
+from tnlayers.train.data_folder import VARIABLE, first_with, named_folder
 
 RECORD = 1 + 3 * 32 * 32
 FOLDER = "cifar-10-batches-bin"

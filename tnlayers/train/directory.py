@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from tnlayers.atomic import write_text
 from tnlayers.errors import TNLayersError
+from tnlayers.files.atomic import write_text
 from tnlayers.train.config import TrainConfig, slug
 from tnlayers.train.history import EpochRecord
 

@@ -7,7 +7,7 @@ import platform
 
 import torch
 
-from tnlayers.origin import command, commit, cpu_name, version
+from tnlayers.files.origin import command, commit, cpu_name, version
 
 
 def describe_environment(device: torch.device, *, processes: int) -> dict[str, str | int | None]:

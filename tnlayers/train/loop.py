@@ -27,10 +27,10 @@ from tnlayers.train.average import WeightAverage
 from tnlayers.train.checkpoint import Checkpoint
 from tnlayers.train.feed import DeviceData, DevicePart
 from tnlayers.train.history import EpochRecord
-from tnlayers.train.layout import channels_last
-from tnlayers.train.order import epoch_order, mixed_seed
+from tnlayers.train.memory_format import channels_last
 from tnlayers.train.processes import mean_over_processes, share_buffers
 from tnlayers.train.progress import Progress
+from tnlayers.train.randomness import epoch_order, mixed_seed
 from tnlayers.train.recipe import Recipe
 from tnlayers.train.state import State
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tnlayers.cache import cache_folder
 from tnlayers.errors import TNLayersError
+from tnlayers.files.cache import cache_folder
 from tnlayers.train import idx
-from tnlayers.train.place import VARIABLE, first_with, named_folder
+from tnlayers.train.data_folder import VARIABLE, first_with, named_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

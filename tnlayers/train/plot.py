@@ -15,8 +15,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from tnlayers.atomic import replacing
-from tnlayers.train.results import NetworkResult, RunResult
+from tnlayers.files.atomic import replacing
+from tnlayers.train.results import NetworkResult
+from tnlayers.train.run_result import RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from rich import box
 from rich.table import Table
 
-from tnlayers.train.results import NetworkResult, RunResult
+from tnlayers.train.config import TrainConfig
+from tnlayers.train.results import NetworkResult
 
 
-def make_table(result: RunResult) -> Table:
+def make_table(config: TrainConfig, networks: Sequence[NetworkResult], directory: Path) -> Table:
     """Return one row per network: size, compression, accuracy, time."""
-    config = result.config
     held_out = config.recipe.validation
     # An epoch taken for its test accuracy flatters the model, and is called otherwise than one that others chose.
     word, by = ("chosen", f"{held_out:,} images held out of training") if held_out else ("best", "looking at it")
@@ -18,7 +21,7 @@ def make_table(result: RunResult) -> Table:
     epochs = f"{config.recipe.epochs} epoch{'s' if config.recipe.epochs > 1 else ''}"
     table = Table(
         title=f"{config.model} on {config.data}: {epochs}, {seeds}",
-        caption=f"Test accuracy; the best epoch is chosen by {by}. Written to {result.directory}",
+        caption=f"Test accuracy; the best epoch is chosen by {by}. Written to {directory}",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -36,7 +39,7 @@ def make_table(result: RunResult) -> Table:
         "seconds\n/epoch",
     ):
         table.add_column(heading, justify="right", no_wrap=True)
-    for network in result.networks:
+    for network in networks:
         table.add_row(*row(network))
     return table
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tnlayers.train.config import TrainConfig
 from tnlayers.train.history import EpochRecord, best, chosen, mean_and_std, median_seconds
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-FORMAT = 1
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,47 +123,3 @@ class NetworkResult:
                 for seed in self.seeds
             ],
         }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """The outcome of a run.
-
-    Attributes:
-        config: What was asked.
-        directory: Where everything lies.
-        networks: Those that have at least one seed finished.
-        environment: Versions, hardware, commit, command.
-        main_process: Whether this process is the one that should print; of several, only one is.
-    """
-
-    config: TrainConfig
-    directory: Path
-    networks: tuple[NetworkResult, ...]
-    environment: Mapping[str, str | int | None]
-    main_process: bool = True
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form, as written to results.json."""
-        config = self.config
-        return {
-            "format": FORMAT,
-            "model": config.model,
-            "data": config.data,
-            "recipe": config.recipe.model_dump(),
-            "precision": config.recipe.precision,
-            "complete": len(self.networks) == len(config.networks)
-            and all(len(network.seeds) == len(config.seeds) for network in self.networks),
-            "networks": [network.as_dict() for network in self.networks],
-            "environment": dict(self.environment),
-            "note": "Headline is the final epoch. best_test_epoch is chosen by looking at the test part, as in the "
-            "paper; validation_epoch by images held out of training. "
-            "std is the sample standard deviation over seeds; null with one seed. Times are "
-            "training steps only.",
-        }
-
-    def table(self) -> Table:
-        """Return the table for people."""
-        from tnlayers.train.report import make_table
-
-        return make_table(self)

@@ -14,8 +14,8 @@ import torch
 from lightning_fabric import Fabric
 
 from tnlayers import models
-from tnlayers.atomic import write_text
 from tnlayers.errors import TNLayersError
+from tnlayers.files.atomic import write_text
 from tnlayers.io import header, save
 from tnlayers.train.checkpoint import Checkpoint
 from tnlayers.train.config import TrainConfig
@@ -30,7 +30,8 @@ from tnlayers.train.plot import save_plot
 from tnlayers.train.processes import on_main_process
 from tnlayers.train.progress import Progress, showing
 from tnlayers.train.recipe import Recipe
-from tnlayers.train.results import NetworkResult, Parameters, RunResult, SeedResult
+from tnlayers.train.results import NetworkResult, Parameters, SeedResult
+from tnlayers.train.run_result import RunResult
 
 
 def run(config: TrainConfig, *, progress: bool = True) -> RunResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tnlayers_backends.base import Backend
 from tnlayers_backends.jax.linear import DTYPES, JaxLinear, build, vjp
-from tnlayers_backends.jax.ops import OPS
+from tnlayers_backends.jax.primitives import OPS
 from tnlayers_backends.jax.storage import STORAGE
 
 BACKEND = Backend(

@@ -24,17 +24,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tnlayers.cores.canonical import balanced_terms, canonical_terms
+from tnlayers.cores.initialise import bias_bound, default_variance, draw_bias, draw_layer, is_complex, layer_norms
+from tnlayers.cores.linear_map import LinearMap
+from tnlayers.cores.norm import norm2
+from tnlayers.declare.spec import Spec
 from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
-from tnlayers.initialise import bias_bound, default_variance, draw_bias, draw_layer, is_complex, layer_norms
-from tnlayers.layer import LinearMap
-from tnlayers.norm import norm2
-from tnlayers.plan import Objective
-from tnlayers.planning import AnyPlan
-from tnlayers.spec import Spec
-from tnlayers.sweep import balanced_terms, canonical_terms
+from tnlayers.planning.lowered import Objective
+from tnlayers.planning.plan import AnyPlan
 from tnlayers_backends.jax import planned
-from tnlayers_backends.jax.ops import OPS
+from tnlayers_backends.jax.primitives import OPS
 
 if TYPE_CHECKING:
     from tnlayers.draw.picture import Picture
@@ -235,7 +235,7 @@ def _batch(x: jax.Array) -> int:
 
 
 def _draw_bias(key: jax.Array, spec: Spec, dtype: jnp.dtype[Any]) -> jax.Array:
-    """As `tnlayers.initialise.draw_bias` draws it."""
+    """As `tnlayers.cores.initialise.draw_bias` draws it."""
     bound = bias_bound(spec.in_features, dtype.name)
     if not is_complex(dtype.name):
         return jax.random.uniform(key, (spec.out_features,), dtype, -bound, bound)

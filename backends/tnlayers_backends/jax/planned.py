@@ -2,7 +2,7 @@
 
 XLA keeps every state of a program for the backward pass, and a compiled program takes its memory anew at each call. A
 plan with chunks walks the batch by `jax.lax.scan` instead, and the states are computed again on the way back: the same
-sweep as on torch (`tnlayers.backward`). There are two ways to differentiate it, and both need the same memory:
+sweep as on torch (`tnlayers.program.sweep`). There are two ways to differentiate it, and both need the same memory:
 
     planned    `jax.custom_vjp` with the sweep back, the faster one (docs/backends.md). jax refuses forward mode
                through it, and takes all else.
@@ -20,11 +20,12 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from tnlayers.backward import NoWorkspace, Sweep, carry, carry_back
 from tnlayers.errors import TNLayersError
-from tnlayers.plan import Plan
-from tnlayers.slices import pieces, summed
-from tnlayers_backends.jax.ops import OPS
+from tnlayers.planning.plan import Plan
+from tnlayers.planning.sliced import summed
+from tnlayers.planning.slices import pieces
+from tnlayers.program.sweep import NoWorkspace, Sweep, carry, carry_back
+from tnlayers_backends.jax.primitives import OPS
 
 Rows: TypeAlias = tuple[jax.Array, ...]
 

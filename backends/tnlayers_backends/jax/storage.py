@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tnlayers.layer import LinearMap
+from tnlayers.cores.linear_map import LinearMap
 from tnlayers_backends.base import Parts, Storage, check_linear, linear_parts
 from tnlayers_backends.jax.linear import JaxLinear, checked_dtype
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tnlayers_backends.base import Backend
-from tnlayers_backends.torch.linear import from_spec
-from tnlayers_backends.torch.ops import OPS
-from tnlayers_backends.torch.storage import STORAGE
-from tnlayers_backends.torch.vjp import vjp
+from tnlayers_backends.base import Backend, Clock
+from tnlayers_backends.torch.layers.linear import from_spec
+from tnlayers_backends.torch.layers.vjp import vjp
+from tnlayers_backends.torch.measure import timing
+from tnlayers_backends.torch.modules.storage import STORAGE
+from tnlayers_backends.torch.run.primitives import OPS
 
 BACKEND = Backend(
     name="torch",
@@ -16,6 +17,7 @@ BACKEND = Backend(
     build=from_spec,
     storage=STORAGE,
     vjp=vjp,
+    clock=Clock(threads=lambda: timing.threads(), seconds=lambda plans: timing.seconds(plans)),
 )
 
 __all__ = ["BACKEND"]

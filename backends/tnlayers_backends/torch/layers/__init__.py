@@ -1,0 +1,1 @@
+"""The torch layers: what a user holds."""

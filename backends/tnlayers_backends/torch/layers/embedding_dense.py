@@ -1,0 +1,161 @@
+"""Embeddings to and from torch's dense ones."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from tnlayers.declare.spec import Spec
+from tnlayers.declare.spec import spec as make_spec
+from tnlayers.decompose.sizes import BondDim
+from tnlayers.errors import TNLayersError, TNLayersWarning
+from tnlayers_backends.torch.layers.from_dense import check_kind, decomposed, divided, filled
+from tnlayers_backends.torch.layers.module import TNModule
+
+
+class DenseEmbedding(TNModule):
+    """The part of an embedding layer that knows its dense twin; abstract, see `TNEmbedding`."""
+
+    # As `nn.Embedding` has them; given here too so that no core can take one of these names.
+    padding_idx: int | None = None
+    max_norm: None = None
+    norm_type: float = 2.0
+    scale_grad_by_freq: bool = False
+    sparse: bool = False
+    unique: bool = False
+
+    def _variance(self) -> float:
+        """Rows of `nn.Embedding` are standard normal."""
+        return 1.0
+
+    @property
+    def num_embeddings(self) -> int:
+        """How many rows the table has."""
+        return self.spec.in_features
+
+    @property
+    def embedding_dim(self) -> int:
+        """Size of each row."""
+        return self.spec.out_features
+
+    def to_dense(self) -> Tensor:
+        """The table of shape (num_embeddings, embedding_dim), differentiable; the row of `padding_idx` is zero."""
+        table = super().to_dense().mT.contiguous()
+        if self.padding_idx is None:
+            return table
+        rows = torch.arange(self.num_embeddings, device=table.device)
+        return table.masked_fill((rows == self.padding_idx)[:, None], 0.0)
+
+    @classmethod
+    @torch.no_grad()
+    def from_embedding(
+        cls,
+        dense: nn.Embedding,
+        network: str | Spec = "mpo",
+        *,
+        bond_dim: BondDim | None = None,
+        max_params: int | None = None,
+        ratio: float | None = None,
+        error: float | None = None,
+        strict: bool = False,
+        unique: bool = False,
+        **keywords: Any,
+    ) -> Self:
+        """The embedding that comes closest to a dense one within a budget or an error; the dense one stays as it is.
+
+        `layer.delivered` tells what came of it. `padding_idx` is kept; its row reads as zero here, which is told where
+        the dense table has something else there.
+
+        Args:
+            dense: The embedding whose table is taken.
+            network: A network type or a template.
+            bond_dim: The size of every bond, or one per bond; "vbmf" for what stands out of the noise.
+            max_params: At most so many parameters in all cores.
+            ratio: At most this share of the table's parameters.
+            error: At most this relative error of the table, ||W - W'|| / ||W||; 0 keeps all of it.
+            strict: Refuse a budget that is met only more than 2 % below it.
+            unique: As in `TNEmbedding`.
+            **keywords: `covariance`, `search` (of shapes), `sweeps`, `restarts` and `seed` as `decompose` takes
+                them; the network type's own, and `cores`, `in_modes`, `out_modes`.
+
+        Raises:
+            TNLayersError: As `tnlayers.compress.decompose`; or `dense` is no `nn.Embedding`, or has options that are
+                not offered here.
+
+        Example:
+            >>> import torch
+            >>> import tnlayers as tnl
+            >>> dense = torch.nn.Embedding(60, 16, padding_idx=0)
+            >>> layer = tnl.nn.TNEmbedding.from_embedding(dense, error=0, cores=2)
+            >>> torch.allclose(layer(torch.arange(60)), dense.weight, atol=1e-5)
+            True
+        """
+        check_kind(dense, nn.Embedding, "from_embedding")
+        check_options(dense.max_norm, dense.scale_grad_by_freq, dense.sparse)
+        table = _table(dense)
+        options, own = divided(keywords, None, orders=False)
+        found = decomposed(
+            table.mT,
+            make_spec(network, **own),
+            bond_dim=bond_dim,
+            max_params=max_params,
+            ratio=ratio,
+            error=error,
+            strict=strict,
+            **options,
+        )
+        make: Any = cls  # every class that derives from this one has the arguments of `TNEmbedding`
+        layer: Self = make(
+            dense.num_embeddings,
+            dense.embedding_dim,
+            dense.padding_idx,
+            device=table.device,
+            dtype=table.dtype,
+            network=found.spec,
+            unique=unique,
+            seed=0,
+        )
+        return filled(layer, found, None)
+
+    @torch.no_grad()
+    def to_embedding(self) -> nn.Embedding:
+        """An `nn.Embedding` that gives the same rows, with parameters of its own."""
+        table = self.to_dense()
+        dense = nn.Embedding(
+            self.num_embeddings, self.embedding_dim, self.padding_idx, device=table.device, dtype=table.dtype
+        )
+        dense.weight.copy_(table)
+        return dense
+
+
+def _table(dense: nn.Embedding) -> Tensor:
+    """A copy of the table whose padding row is zero, as it reads here; told where it was not."""
+    table = dense.weight.detach().clone()
+    if dense.padding_idx is not None:
+        if table[dense.padding_idx].count_nonzero():
+            warnings.warn(
+                f"Row {dense.padding_idx} of this embedding is its padding_idx but not zero; it reads as zero now. "
+                "Where ids of padding are looked at, set padding_idx=None on the dense layer first.",
+                TNLayersWarning,
+                stacklevel=4,
+            )
+        table[dense.padding_idx] = 0
+    return table
+
+
+def check_options(max_norm: float | None, scale_grad_by_freq: bool, sparse: bool) -> None:
+    """Refuse what `nn.Embedding` offers and a table of cores cannot.
+
+    Raises:
+        TNLayersError: With the reason.
+    """
+    for name, value, why in (
+        ("max_norm", max_norm, "it rewrites rows, and no row is a parameter of its own; normalise the rows looked up"),
+        ("scale_grad_by_freq", scale_grad_by_freq or None, "cores have no gradient per row; scale the loss instead"),
+        ("sparse", sparse or None, "every id has a gradient in every core; leave it out, the cores are small"),
+    ):
+        if value is not None:
+            raise TNLayersError(f"{name}={value!r} is not offered by TNEmbedding: {why}.")

@@ -1,0 +1,81 @@
+"""The weight of a dense module as a network of a layer: one way for linear layers, convolutions and embeddings.
+
+Each layer kind says how its module's weight is a matrix in the layer's own order of features; the rest is
+`tnlayers.compress.decompose`, in double precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from tnlayers.declare.spec import Spec
+from tnlayers.decompose.decomposition import Decomposition, decompose
+from tnlayers.errors import TNLayersError
+from tnlayers_backends.torch.layers.module import TNModule
+
+_Layer = TypeVar("_Layer", bound=TNModule)
+_OPTIONS = ("covariance", "error_of", "search", "orders", "sweeps", "restarts", "seed")
+
+
+def check_kind(dense: object, kind: type[torch.nn.Module], method: str) -> None:
+    """Refuse what is no module of the kind that a layer stands in for.
+
+    Raises:
+        TNLayersError: With both names.
+    """
+    if not isinstance(dense, kind):
+        raise TNLayersError(f"{method} takes an nn.{kind.__name__}, got a {type(dense).__name__}.")
+
+
+def divided(
+    keywords: Mapping[str, Any], moment: Callable[[], Tensor] | None, *, orders: bool = True
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keywords of `decompose`, and those of the network type.
+
+    Args:
+        keywords: Both together.
+        moment: Computes the second moment of the inputs from a sample; None without one.
+        orders: Whether the layer can carry orders of features that a search finds.
+
+    Raises:
+        TNLayersError: If there are both a sample and a covariance, or orders are asked of a layer without.
+    """
+    options = {key: value for key, value in keywords.items() if key in _OPTIONS}
+    if not orders and options.setdefault("orders", False):
+        raise TNLayersError("orders=True: only linear layers carry orders of their features; leave it out here.")
+    if moment is not None:
+        if options.get("covariance") is not None:
+            raise TNLayersError("sample= and covariance= were given together; the covariance is that of the sample.")
+        options["covariance"] = moment()
+    return options, {key: value for key, value in keywords.items() if key not in _OPTIONS}
+
+
+def decomposed(matrix: Tensor, network: Spec, **asked: Any) -> Decomposition:
+    """A weight in the layer's own order of features, decomposed in double precision.
+
+    Args:
+        matrix: Of shape (out_features, in_features), real or complex, of any precision.
+        network: A template or a sized spec.
+        **asked: As `decompose` takes them.
+
+    Raises:
+        TNLayersError: As `decompose`.
+    """
+    wide = matrix.detach().to(torch.promote_types(matrix.dtype, torch.float64))
+    return decompose(wide, network, **asked)
+
+
+@torch.no_grad()
+def filled(layer: _Layer, found: Decomposition, bias: Tensor | None) -> _Layer:
+    """The layer with the cores that were found and the dense module's bias, and what was delivered."""
+    for name, core in layer.cores.items():
+        core.copy_(found.cores[name])
+    if layer.bias is not None and bias is not None:
+        layer.bias.copy_(bias)
+    layer.delivered = replace(found, cores={})
+    return layer

@@ -1,0 +1,92 @@
+"""`TNTensorLinear`: a linear map between tensors that keeps their axes, as regression on tensors asks for."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tnlayers.declare.spec import Spec
+from tnlayers.errors import TNLayersError
+from tnlayers_backends.torch.layers.linear import TNLinear
+
+
+class TNTensorLinear(TNLinear):
+    """A `TNLinear` from tensors (..., *in_shape) to tensors (..., *out_shape), of the same declaration.
+
+    With `out_shape=()` it is a tensor regression layer: one number per input (Kossaifi et al., arXiv 1707.08308).
+
+    Args:
+        in_shape: Sizes of the input's axes.
+        out_shape: Sizes of the output's axes; () for one number.
+        bias: Whether to add a learned tensor, held as a vector of all its entries.
+        device: Where the parameters live.
+        dtype: Their dtype; torch's default dtype if None.
+        network: A network type, a template, or a sized spec. Unless it has modes, the axes are the modes, the shorter
+            list filled up with 1s.
+        in_modes: Modes of the input, if they are not to be its axes.
+        out_modes: Modes of the output, likewise.
+        seed: Draws the parameters; None takes torch's global generator.
+        **keywords: The network type's own, such as `bond_dim`; with `cores` the sizes are split anew.
+
+    Raises:
+        TNLayersError: If the network does not fit the sizes, or an input has other last axes.
+
+    Example:
+        >>> import torch
+        >>> import tnlayers as tnl
+        >>> layer = tnl.nn.TNTensorLinear((8, 7, 7), (4, 5), network="mpo(bond=4)", seed=0)
+        >>> layer.spec
+        Spec('mpo(in=8x7x7, out=4x5x1, bias=true, bond=4)')
+        >>> layer(torch.zeros(2, 3, 8, 7, 7)).shape
+        torch.Size([2, 3, 4, 5])
+    """
+
+    in_shape: tuple[int, ...] = ()
+    out_shape: tuple[int, ...] = ()
+
+    def __init__(
+        self,
+        in_shape: tuple[int, ...],
+        out_shape: tuple[int, ...],
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        network: str | Spec = "mpo",
+        in_modes: tuple[int, ...] | None = None,
+        out_modes: tuple[int, ...] | None = None,
+        seed: int | None = None,
+        **keywords: Any,
+    ) -> None:
+        free = isinstance(network, str) and "in=" not in network and "cores=" not in network and "cores" not in keywords
+        if free and in_modes is None and out_modes is None:
+            order = max(len(in_shape), len(out_shape), 1)
+            in_modes, out_modes = (tuple(s) + (1,) * (order - len(s)) for s in (in_shape, out_shape))
+        super().__init__(
+            prod(in_shape),
+            prod(out_shape),
+            bias,
+            device,
+            dtype,
+            network=network,
+            in_modes=in_modes,
+            out_modes=out_modes,
+            seed=seed,
+            **keywords,
+        )
+        self.in_shape, self.out_shape = tuple(in_shape), tuple(out_shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer to tensors of shape (..., *in_shape)."""
+        order = len(self.in_shape)
+        leading = x.shape[: x.ndim - order]
+        if x.ndim < order or tuple(x.shape[x.ndim - order :]) != self.in_shape:
+            axes = ", ".join(map(str, self.in_shape))
+            raise TNLayersError(f"The input has shape {tuple(x.shape)}, but this layer takes (..., {axes}).")
+        return super().forward(x.reshape(*leading, self.in_features)).reshape((*leading, *self.out_shape))
+
+    def _sizes_repr(self) -> str:
+        return f"in_shape={self.in_shape}, out_shape={self.out_shape}"

@@ -1,0 +1,1 @@
+"""Measuring with torch: rates of processors and GPUs, and the time of plans."""

@@ -1,0 +1,1 @@
+"""Layers inside whole torch models: storage, hosts, adapters, dense checkpoints, switches for training."""

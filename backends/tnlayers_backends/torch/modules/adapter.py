@@ -1,0 +1,122 @@
+"""`TNAdapter`: a frozen dense layer plus a trainable tensor network, W + delta, that merges back into one weight.
+
+The delta begins as zero (its last core is), as in LoRA (Hu et al. 2021, arXiv 2106.09685), which is the network
+"lowrank"; with an MPO it is a change of the weight in MPO form, of fewer parameters at the same bond.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from tnlayers.declare.spec import Spec
+from tnlayers.errors import TNLayersError
+from tnlayers_backends.torch.layers.conv import TNConv1d, TNConv2d, TNConv3d
+from tnlayers_backends.torch.layers.embedding import TNEmbedding
+from tnlayers_backends.torch.layers.linear import TNLinear
+from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.modules.hosts import is_transposed
+
+_CONVOLUTIONS = {nn.Conv1d: TNConv1d, nn.Conv2d: TNConv2d, nn.Conv3d: TNConv3d}
+_SETTINGS = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
+
+
+class TNAdapter(nn.Module):
+    """A dense layer whose weight stays as it is, and a network that learns what to add to it.
+
+    Args:
+        base: An `nn.Linear`, `nn.Conv1d` to `3d`, `nn.Embedding`, or `Conv1D` of transformers; its parameters are
+            frozen, and are the adapter's own from now on.
+        network: The network of the delta: a type, a template, or a sized spec.
+        seed: Draws the delta's cores; None takes torch's global generator.
+
+    Shape:
+        As the base's.
+
+    Raises:
+        TNLayersError: If the base is nothing of these, or the network does not fit it.
+
+    Example:
+        >>> import torch
+        >>> import tnlayers as tnl
+        >>> base = torch.nn.Conv2d(16, 32, 3, padding=1)
+        >>> adapter = tnl.nn.TNAdapter(base, "mpo(cores=2, bond=4)", seed=0)
+        >>> x = torch.randn(5, 16, 8, 8)
+        >>> bool((adapter(x) == base(x)).all()), [n for n, p in adapter.named_parameters() if p.requires_grad]
+        (True, ['delta.core_0', 'delta.core_1', 'delta.core_2', 'delta.core_3'])
+        >>> type(adapter.merge())
+        <class 'torch.nn.modules.conv.Conv2d'>
+    """
+
+    def __init__(self, base: nn.Module, network: str | Spec = "mpo(bond=4)", *, seed: int | None = None) -> None:
+        super().__init__()
+        self.delta = _delta(base, network, seed)
+        self.base = base.requires_grad_(False)
+        for graph in self.delta.spec.graphs:  # each term of a sum is zero by itself
+            with torch.no_grad():
+                self.delta.cores[graph.cores[-1].name].zero_()
+
+    @property
+    def weight(self) -> Tensor:
+        """W + delta in the base's shape, differentiable; rebuilt at each access, for code that reads `layer.weight`."""
+        delta = self.delta.to_dense()
+        return cast("Tensor", self.base.weight) + (delta.mT if is_transposed(self.base) else delta)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The base's."""
+        return cast("Tensor | None", getattr(self.base, "bias", None))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer and what was learned."""
+        return cast("Tensor", self.base(x)) + cast("Tensor", self.delta(x))
+
+    @torch.no_grad()
+    def merge(self) -> nn.Module:
+        """A layer like the base with W + delta for its weight, all of it trainable; equal up to rounding.
+
+        Raises:
+            TNLayersError: If the base's weight is no parameter any more.
+        """
+        merged = deepcopy(self.base).requires_grad_()
+        weight = merged._parameters.get("weight")
+        if weight is None:
+            raise TNLayersError(
+                f"The base is a {type(self.base).__name__} by now, whose weight is computed, so nothing can be written "
+                "into it. Merge before compressing or parametrising the base, or make it dense (to_linear)."
+            )
+        weight.copy_(self.weight)
+        return merged
+
+
+def _delta(base: nn.Module, network: str | Spec, seed: int | None) -> TNModule:
+    """A layer that takes and gives what the base does, without a bias."""
+    if is_transposed(base):
+        inputs, outputs = cast("Tensor", base.weight).shape
+        return TNLinear(inputs, outputs, False, network=network, seed=seed, **_place(base))
+    if isinstance(base, nn.Linear):
+        return TNLinear(base.in_features, base.out_features, False, network=network, seed=seed, **_place(base))
+    if isinstance(base, nn.Embedding):
+        if base.max_norm is not None:
+            raise TNLayersError(
+                f"TNAdapter on an nn.Embedding with max_norm={base.max_norm}: it rewrites rows of the frozen table, "
+                "and the norm would be that of the table, not of what is looked up. Normalise the rows that come out."
+            )
+        sizes = (base.num_embeddings, base.embedding_dim, base.padding_idx)
+        return TNEmbedding(*sizes, network=network, seed=seed, **_place(base))
+    for dense, kind in _CONVOLUTIONS.items():
+        if isinstance(base, dense):
+            settings = {name: getattr(base, name) for name in _SETTINGS}
+            return kind(bias=False, network=network, seed=seed, **settings, **_place(base))
+    raise TNLayersError(
+        f"TNAdapter takes an nn.Linear, nn.Conv1d to 3d, nn.Embedding or Conv1D of transformers, got a "
+        f"{type(base).__name__}. Of modules with several weights, adapt the layers in them."
+    )
+
+
+def _place(base: nn.Module) -> dict[str, Any]:
+    weight = cast("Tensor", base.weight)
+    return {"device": weight.device, "dtype": weight.dtype}

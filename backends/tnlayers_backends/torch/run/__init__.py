@@ -1,0 +1,1 @@
+"""Running plans on torch: primitives, the planned backward pass, prepared matrices, workspace, inference."""

@@ -1,0 +1,130 @@
+"""The primitives on torch tensors: plain differentiable operations that autograd, vmap and compilers see through."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tnlayers.planning.memory import made_apart
+
+
+class TorchOps:
+    """The primitives, each one call of torch."""
+
+    def reshape(self, array: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """As `torch.reshape`: a view where the memory order allows."""
+        return array.reshape(shape)
+
+    def permute(self, array: Tensor, axes: tuple[int, ...]) -> Tensor:
+        """As `torch.permute`: a view."""
+        return array.permute(axes)
+
+    def matmul(self, left: Tensor, right: Tensor) -> Tensor:
+        """`mm` or `bmm`: `torch.matmul` would fold and copy behind the plan's back."""
+        if left.ndim == 2 and right.ndim == 2:
+            return torch.mm(left, right)
+        return torch.bmm(*_stacks(left, right))
+
+    def matmul_into(self, out: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        """As `matmul`, into memory at hand; no gradients."""
+        if left.ndim == 2 and right.ndim == 2:
+            return torch.mm(left, right, out=out)
+        return torch.bmm(*_stacks(left, right), out=out)
+
+    def add_product(self, total: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        """Add `left @ right` to `total`, summed over the stack where `total` is one matrix."""
+        # One product over the stack and the sum: in half precision, and on a GPU, where addbmm_ is a call per matrix.
+        if total.ndim < left.ndim and (left.is_cuda or total.dtype != left.dtype):
+            left, right = _merged(left.mT).mT, _merged(right)
+        if total.dtype != left.dtype:  # half precision is added up in single
+            return total.add_(self.matmul(left, right))
+        if left.ndim == 2:
+            return total.addmm_(left, right)
+        if total.ndim == 2:
+            count = made_apart(len(left), total.numel())
+            if not count:
+                return total.addbmm_(left, right)
+            if count == len(left):
+                return total.add_(torch.bmm(left, right).sum(0))
+            for start in range(0, len(left), count):
+                self.add_product(total, left[start : start + count], right[start : start + count])
+            return total
+        return total.baddbmm_(left, right)
+
+    def copy_into(self, out: Tensor, array: Tensor) -> Tensor:
+        """Copy in the order of the axes."""
+        return out.copy_(array)
+
+    def sum(self, array: Tensor, axes: tuple[int, ...]) -> Tensor:
+        """As `torch.sum`."""
+        return array.sum(axes, dtype=array.dtype)
+
+    def diagonal(self, array: Tensor, axis1: int, axis2: int) -> Tensor:
+        """As `torch.diagonal`, copied so that the result is contiguous."""
+        return array.diagonal(dim1=axis1, dim2=axis2).contiguous()
+
+    def pad(self, array: Tensor, count: int) -> Tensor:
+        """`count` zeros behind the last axis."""
+        return torch.nn.functional.pad(array, (0, count))
+
+    def eye(self, size: int, like: Tensor) -> Tensor:
+        """The identity matrix in the dtype and on the device of `like`."""
+        return torch.eye(size, dtype=like.dtype, device=like.device)
+
+    def qr(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        """As `torch.linalg.qr`."""
+        q, r = torch.linalg.qr(matrix)
+        return q, r
+
+    def svd(self, matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `torch.linalg.svd`, reduced; of a stack, each matrix by itself."""
+        u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+        return u, s, vh
+
+    def singular_values(self, matrix: Tensor) -> Tensor:
+        """As `torch.linalg.svdvals`."""
+        values: Tensor = torch.linalg.svdvals(matrix)
+        return values
+
+    def eigenvectors(self, matrix: Tensor) -> Tensor:
+        """As `torch.linalg.eigh`, without the eigenvalues."""
+        vectors: Tensor = torch.linalg.eigh(matrix)[1]
+        return vectors
+
+    def like(self, values: np.ndarray, array: Tensor) -> Tensor:
+        """A numpy array in the dtype and on the device of a tensor."""
+        return torch.from_numpy(values).to(dtype=array.dtype, device=array.device)
+
+    def cast(self, array: Tensor, dtype: str) -> Tensor:
+        """As `Tensor.to`, by the dtype's name."""
+        kind: torch.dtype = getattr(torch, dtype)
+        return array.to(kind)
+
+
+def _merged(stack: Tensor) -> Tensor:
+    """A stack (stack, summed, columns) as one matrix (stack * summed, columns), at most copied along its memory."""
+    if stack.stride(-1) == 1:
+        return stack.reshape(-1, stack.shape[-1])
+    return stack.permute(2, 0, 1).reshape(stack.shape[-1], -1).T
+
+
+def _stacks(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Both operands as stacks of equally many matrices."""
+    if left.ndim == 2:
+        return _repeated(left, right.shape[0]), right  # not `len`, which would freeze a symbolic batch
+    return left, _repeated(right, left.shape[0]) if right.ndim == 2 else right
+
+
+def _repeated(matrix: Tensor, count: int) -> Tensor:
+    """A matrix as a stack of equal ones, by a stride of zero.
+
+    Half precision on a processor is the exception: there torch writes each of them out, row by row, which takes four
+    times as long where it has to gather the rows; so that is done once before.
+    """
+    if matrix.dtype in (torch.float16, torch.bfloat16) and not matrix.is_cuda:
+        matrix = matrix.contiguous()
+    return matrix.expand(count, -1, -1)
+
+
+OPS = TorchOps()

@@ -1,0 +1,114 @@
+"""The cache of a compression: sensitivities, curves and finished layers, in a folder, each whole or absent.
+
+An entry's name is the digest of all that decides it: the weight's bytes, the inputs' second moment, the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.modules.storage import to_bytes
+from torch import Tensor
+
+from tnlayers.compress.allocation import Option
+from tnlayers.compress.curves import Curve
+from tnlayers.declare.spec import Spec
+from tnlayers.decompose.arrangement import Searched
+from tnlayers.decompose.decomposition import Decomposition
+from tnlayers.decompose.sizes import Scale
+from tnlayers.errors import TNLayersError
+from tnlayers.files.atomic import write_text
+from tnlayers.files.version import __version__
+from tnlayers.io import header, load, save
+
+
+def digest(*parts: Tensor | str | None) -> str:
+    """A name for what is computed of these."""
+    found = hashlib.sha256(__version__.encode())
+    for part in parts:
+        if isinstance(part, Tensor):
+            found.update(f"{part.dtype}{tuple(part.shape)}".encode())
+            found.update(to_bytes(part))
+        else:
+            found.update(f"\n{part}\n".encode())
+    return found.hexdigest()[:40]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The folder, or none.
+
+    Attributes:
+        folder: Where entries lie; None keeps nothing.
+    """
+
+    folder: Path | None
+
+    def __post_init__(self) -> None:
+        if self.folder is not None:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise TNLayersError(f"The cache {self.folder} cannot be made: {error.strerror}.") from error
+
+    def numbers(self, key: str) -> list[float] | None:
+        """Numbers that were kept."""
+        path = self._path(key, "json")
+        return None if path is None or not path.is_file() else json.loads(path.read_text(encoding="utf-8"))
+
+    def keep_numbers(self, key: str, numbers: list[float]) -> None:
+        """Keep some numbers."""
+        path = self._path(key, "json")
+        if path is not None:
+            write_text(path, json.dumps(numbers))
+
+    def curve(self, key: str, scale: Scale) -> Curve | None:
+        """A curve that was kept."""
+        path = self._path(key, "json")
+        if path is None or not path.is_file():
+            return None
+        data = json.loads(path.read_text(encoding="utf-8"))
+        options = []
+        for value, loss in data["options"]:
+            spec = scale.at(tuple(value) if isinstance(value, list) else value)
+            options.append(Option(spec=spec, parameters=spec.parameters, cost=spec.parameters, loss=loss))
+        return Curve(scale=scale, spectra=data["spectra"], options=tuple(options))
+
+    def keep_curve(self, key: str, curve: Curve) -> None:
+        """Keep a curve."""
+        path = self._path(key, "json")
+        if path is not None:
+            options = [(_value(curve.scale, option.spec), option.loss) for option in curve.options if option.spec]
+            write_text(path, json.dumps({"spectra": curve.spectra, "options": options}))
+
+    def layer(self, key: str) -> TNModule | None:
+        """A layer that was kept, on the CPU."""
+        path = self._path(key, "safetensors")
+        if path is None or not path.is_file():
+            return None
+        layer = load(path)
+        assert isinstance(layer, TNModule)
+        told = json.loads(header(path).info["delivered"])
+        searched = None if told["searched"] is None else Searched(**told.pop("searched"))
+        layer.delivered = Decomposition(spec=layer.spec, cores={}, **told | {"searched": searched})
+        return layer
+
+    def keep_layer(self, key: str, layer: TNModule) -> None:
+        """Keep a layer."""
+        path, found = self._path(key, "safetensors"), layer.delivered
+        if path is not None and found is not None:
+            told = {name: getattr(found, name) for name in ("asked", "error", "output_error", "discarded")}
+            told["searched"] = None if found.searched is None else asdict(found.searched)
+            save(layer, path, info={"delivered": json.dumps(told)})
+
+    def _path(self, key: str, ending: str) -> Path | None:
+        return None if self.folder is None else self.folder / f"{key}.{ending}"
+
+
+def _value(scale: Scale, spec: Spec) -> int | list[int]:
+    value = spec.to_dict()[scale.key]
+    return value if isinstance(value, int) else [int(size) for size in value]

@@ -1,0 +1,86 @@
+"""Placing: new layers into a model, or into a copy of it that never holds the dense weights they replace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.modules.hosts import assembled, own_copy, parts_of
+from tnlayers_backends.torch.modules.hugging_face import declare_ties
+from torch import nn
+
+from tnlayers.errors import TNLayersError
+
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+
+
+def placed(model: nn.Module, made: Mapping[nn.Module, Mapping[str, nn.Module]], *, inplace: bool) -> nn.Module:
+    """The model with new layers.
+
+    Args:
+        model: Left alone unless `inplace`.
+        made: By module of the model, its parts that are networks now.
+        inplace: Whether to change the model itself; nothing can fail once that has begun.
+
+    Raises:
+        TNLayersError: If the model cannot be copied.
+    """
+    fresh = {host: _whole(host, parts) for host, parts in made.items()}
+    biases = _biases(fresh, own=inplace)
+    if inplace:
+        for host, new in fresh.items():
+            _keep(host, new, {name: getattr(host, name) for name in _HOOKS})
+        for parent in list(model.modules()):
+            for name, child in list(parent._modules.items()):
+                if child in fresh:
+                    parent._modules[name] = fresh[child]
+        declare_ties(model)
+        return model
+    memo: dict[int, Any] = {id(host): new for host, new in fresh.items()} | biases
+    try:
+        copied = deepcopy(model, memo)
+        for host, new in fresh.items():  # hooks that are methods of a module of the model now are those of its copy
+            _keep(host, new, {name: deepcopy(getattr(host, name), memo) for name in _HOOKS})
+    except Exception as error:
+        raise TNLayersError(
+            f"This {type(model).__name__} cannot be copied: {type(error).__name__}: {error}. Pass inplace=True to "
+            "change it itself."
+        ) from error
+    declare_ties(copied)
+    return copied
+
+
+def _whole(host: nn.Module, parts: Mapping[str, nn.Module]) -> nn.Module:
+    rest = {name: own_copy(dense) for name, dense in parts_of(host).items() if name not in parts}
+    return assembled(host, {**rest, **parts}).train(host.training)
+
+
+def _biases(fresh: Mapping[nn.Module, nn.Module], *, own: bool) -> dict[int, nn.Parameter]:
+    """By id of a dense module's bias, that of its network: a bias that other modules have too stays one.
+
+    Args:
+        fresh: The new modules by the old ones; networks among them get these biases.
+        own: Whether they keep the dense modules' own parameters.
+    """
+    kept: dict[int, nn.Parameter] = {}
+    for host, new in fresh.items():
+        bias = host._parameters.get("bias")
+        if bias is not None and isinstance(new, TNModule) and new.bias is not None:
+            new.bias = kept.setdefault(id(bias), bias if own else new.bias)
+    return kept
+
+
+def _keep(host: nn.Module, new: nn.Module, hooks: Mapping[str, Any]) -> None:
+    for name, value in hooks.items():
+        setattr(new, name, value)
+    new._is_full_backward_hook = host._is_full_backward_hook

@@ -1,0 +1,62 @@
+"""Sites: the weights of a model that can become networks, found.
+
+A module that is one weight (nn.Linear, a convolution, an embedding) is one site. One that holds several (attention, a
+recurrent cell) is one site per projection; `torch/modules/hosts.py` puts such a module together again. Modules that
+share one weight are one site, of which `ties.py` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.modules.hosts import parts_of, reason_against
+from torch import nn
+
+from tnlayers.compress.modules.site import Site
+from tnlayers.compress.modules.ties import Users, tied_together
+from tnlayers.errors import TNLayersError
+
+
+def sites_of(model: nn.Module) -> list[Site]:
+    """All sites of a model, in order; a weight that stands at several places is one site.
+
+    Raises:
+        TNLayersError: If the model is one weight itself, so that nothing could hold what replaces it.
+    """
+    paths: dict[nn.Module, list[str]] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        paths.setdefault(module, []).append(path)
+    inside = {child for module in paths if parts_of(module) or isinstance(module, TNModule) for child in _below(module)}
+    found = [
+        site
+        for module, places in paths.items()
+        if module not in inside and not isinstance(module, TNModule)
+        for site in _sites(module, places)
+    ]
+    if any("" in site.names for site in found):
+        raise TNLayersError(
+            f"The model is a single {type(model).__name__}, and nothing holds what would replace it. Use from_linear, "
+            "from_conv or from_embedding of tnl.nn, or wrap it: nn.Sequential(layer)."
+        )
+    return tied_together(found, _users(model))
+
+
+def _below(module: nn.Module) -> Iterator[nn.Module]:
+    return (child for child in module.modules() if child is not module)
+
+
+def _users(model: nn.Module) -> Users:
+    """By parameter, the modules that have it and the names it has there."""
+    users: Users = {}
+    for path, module in model.named_modules():  # each module once: one that stands at two places shares nothing
+        for name, parameter in module.named_parameters(recurse=False):
+            users.setdefault(id(parameter), []).append((module, f"{path}.{name}"))
+    return users
+
+
+def _sites(module: nn.Module, places: list[str]) -> Iterator[Site]:
+    against = reason_against(module)
+    for part, dense in parts_of(module).items():
+        names = tuple(f"{place}.{part}" if part and place else place or part for place in places)
+        yield Site(names=names, host=module, part=part, dense=dense, against=against)

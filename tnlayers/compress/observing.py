@@ -1,0 +1,282 @@
+"""Watching a model at work on a sample: the inputs of each weight, and how much its error matters to the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from tnlayers_backends.torch.layers.moments import conv_moment, linear_moment
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from tnlayers.compress.cache import Memory, digest
+from tnlayers.compress.modules.site import Site
+from tnlayers.declare.window import window
+from tnlayers.errors import TNLayersError
+
+ModelSample: TypeAlias = "Tensor | tuple[Any, ...] | Mapping[str, Any] | Iterable[Any]"
+_NOISE = 0.1  # relative size of the error that is tried: small enough to add up, far above rounding
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one weight was given.
+
+    Attributes:
+        vectors: Rows of input, of images their number.
+        spatial: Size of the images; of sequences in a recurrent layer, their steps.
+        moment: Sum over batches of their second moment times their vectors; None of what is not seen from outside.
+    """
+
+    vectors: int = 0
+    spatial: tuple[int, ...] = ()
+    moment: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What a sample showed.
+
+    Attributes:
+        examples: How many examples the sample has.
+        seen: By weight, every one that is tied to another too.
+        sensitivity: Per site, the relative squared change of the model's outputs over that of the weight, or over that
+            of the layer's own outputs where the second moment of its inputs is known.
+    """
+
+    examples: int
+    seen: Mapping[Site, Seen]
+    sensitivity: tuple[float, ...]
+
+    def covariance(self, site: Site) -> Tensor | None:
+        """The second moment of a site's inputs; none where it is read both ways round, which has no single input."""
+        return _covariance(site, self.seen)
+
+
+@torch.no_grad()
+def watch(model: nn.Module, sites: Sequence[Site], sample: ModelSample, *, data_aware: bool, memory: Memory) -> Watched:
+    """Run a model on a sample, in evaluation mode; the model is afterwards as it was, to the bit.
+
+    Args:
+        model: Any module.
+        sites: Its weights.
+        sample: One batch (a tensor, a tuple of arguments, a mapping of keywords), or an iterable of batches.
+        data_aware: Whether to gather the second moments of the inputs.
+        memory: Keeps the sensitivities, each of which is a run of the whole sample.
+
+    Raises:
+        TNLayersError: If there are no batches, the model does not run on them, or its outputs are no finite numbers.
+    """
+    batches = list(_batches(sample))
+    if not batches:
+        raise TNLayersError("The sample has no batches: give a tensor, or a list of batches that is not used up.")
+    seen = {member: Seen() for site in sites for member in site.members}
+    handles = [
+        site.host.register_forward_pre_hook(_observer(site, entry, data_aware), with_kwargs=True)
+        for site, entry in seen.items()
+    ]
+    with _evaluating(model):
+        try:
+            reference = [_run(model, batch) for batch in batches]
+        finally:
+            for handle in handles:
+                handle.remove()
+        bad = sum(int((~outputs.isfinite()).sum()) for outputs in reference)
+        if bad:
+            raise TNLayersError(
+                f"{bad} of the {sum(map(len, reference))} outputs of the model on the sample are NaN or infinite: no "
+                "error of them has a size. Look at the sample and at the model's weights."
+            )
+        covariances = [_covariance(site, seen) for site in sites]
+        sensitivity = _sensitivities(model, sites, covariances, batches, reference, memory)
+    return Watched(examples=sum(_examples(batch) for batch in batches), seen=seen, sensitivity=sensitivity)
+
+
+def _covariance(site: Site, seen: Mapping[Site, Seen]) -> Tensor | None:
+    if any(member.turned != site.turned for member in site.tied):
+        return None
+    known = [one for one in (seen[member] for member in site.members) if one.moment is not None]
+    if not known:
+        return None
+    moments = torch.stack([one.moment for one in known if one.moment is not None])
+    if not moments.any():  # inputs that are always zero say nothing: the weight's own error counts
+        return None
+    return moments.sum(0) / sum(one.vectors for one in known)
+
+
+def _sensitivities(
+    model: nn.Module,
+    sites: Sequence[Site],
+    covariances: Sequence[Tensor | None],
+    batches: Sequence[Any],
+    reference: Sequence[Tensor],
+    memory: Memory,
+) -> tuple[float, ...]:
+    """Of every weight; kept under what decides them: the model's class and tensors, the sample, the outputs."""
+    parts = [*model.state_dict().values(), *(value for batch in batches for value in tensors_in(batch)), *reference]
+    of_outputs = str([covariance is not None for covariance in covariances])
+    name = digest(type(model).__qualname__, of_outputs, *(one for one in parts if isinstance(one, Tensor)))
+    kept = memory.numbers(f"sensitivity-{name}")
+    if kept is None:
+        pairs = zip(sites, covariances, strict=True)
+        kept = [_sensitivity(model, site, covariance, batches, reference) for site, covariance in pairs]
+        memory.keep_numbers(f"sensitivity-{name}", kept)
+    return tuple(kept)
+
+
+def _sensitivity(
+    model: nn.Module, site: Site, covariance: Tensor | None, batches: Sequence[Any], reference: Sequence[Tensor]
+) -> float:
+    """How a small random error of one weight shows in the model's outputs, over how it shows in the layer's own.
+
+    A data-aware curve counts errors of a layer's outputs. Over the error of the weight instead, layers whose inputs lie
+    in few directions that the weight has learnt would be up to twenty times too cheap to shorten.
+    """
+    if site.against:
+        return 1.0
+    weight, before = site.weight.detach(), site.matrix().clone()
+    kept = weight.clone()
+    noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(weight)
+    try:
+        weight.add_(noise * (_NOISE * kept.norm() / noise.norm()))
+        tried = _square(site.matrix() - before, covariance)
+        changed = [_run(model, batch) for batch in batches]
+    finally:
+        weight.copy_(kept)
+    wrong = sum(float((a - b).square().sum()) for a, b in zip(changed, reference, strict=True))
+    total, own = sum(float(b.square().sum()) for b in reference), _square(before, covariance)
+    return wrong / total * own / tried if total and tried else 1.0
+
+
+def _square(weight: Tensor, covariance: Tensor | None) -> float:
+    """The mean of ||W x||^2 over inputs of a second moment; of none that is known, ||W||^2."""
+    if covariance is None:
+        return float(weight.abs().double().square().sum())
+    wide = weight.to(covariance.dtype)
+    return max(float((wide @ covariance * wide.conj()).real.sum()), 0.0)
+
+
+def _batches(sample: ModelSample) -> Iterator[Any]:
+    if isinstance(sample, (Tensor, tuple, Mapping)):  # a PackedSequence is a tuple too
+        yield sample
+    else:
+        yield from sample
+
+
+def _run(model: nn.Module, batch: Any) -> Tensor:
+    """All outputs of the model for a batch as one vector in double precision."""
+    args, kwargs = ((), batch) if isinstance(batch, Mapping) else (_arguments(batch), {})
+    try:
+        result = model(*args, **kwargs)
+    except Exception as error:
+        raise TNLayersError(
+            f"The model does not run on the sample: {type(error).__name__}: {str(error).rstrip('.')}. Give what the "
+            "model takes: a tensor, a tuple of arguments, a mapping of keywords, or an iterable of such batches; "
+            "without labels, and in the model's dtype and on its device."
+        ) from error
+    found = [value.detach().double().reshape(-1) for value in tensors_in(result) if value.is_floating_point()]
+    if not found:
+        raise TNLayersError(f"The model returns a {type(result).__name__} without numbers; an error of it has no size.")
+    return torch.cat(found)
+
+
+def _arguments(batch: Any) -> tuple[Any, ...]:
+    packed = isinstance(batch, PackedSequence)  # a tuple by its class, one argument by its meaning
+    return batch if isinstance(batch, tuple) and not packed else (batch,)
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors in what a model takes or returns, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, PackedSequence):
+        yield value.data
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors_in(item)
+
+
+def _examples(batch: Any) -> int:
+    return next((len(value) if value.ndim else 1 for value in tensors_in(batch)), 1)
+
+
+def _observer(site: Site, entry: Seen, data_aware: bool) -> Callable[..., None]:
+    def observe(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        x = input_of(site.host, site.part, args, kwargs)
+        if x is None:
+            return
+        dense = site.dense
+        if isinstance(dense, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            dims = len(dense.kernel_size)
+            images = x if x.ndim == dims + 2 else x[None]
+            count, entry.spatial = len(images), tuple(images.shape[2:])
+        elif isinstance(dense, nn.Embedding):
+            entry.vectors += x.numel()
+            return
+        else:
+            images, count = x, x.numel() // max(x.shape[-1], 1)
+        if isinstance(site.host, nn.RNNBase):
+            entry.spatial = (_steps(site.host, args[0] if args else kwargs["input"]),)
+        entry.vectors += count
+        if data_aware and not site.against and _shows(site):
+            moment = count * _moment(dense, images)
+            entry.moment = moment if entry.moment is None else entry.moment + moment
+
+    return observe
+
+
+def _moment(dense: nn.Module, x: Tensor) -> Tensor:
+    if isinstance(dense, nn.Linear):
+        return linear_moment(x, dense.in_features)
+    assert isinstance(dense, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
+    settings = (dense.kernel_size, dense.stride, dense.padding, dense.dilation, dense.padding_mode)
+    moves = window(len(dense.kernel_size), *settings)
+    return conv_moment(x, moves, dense.in_channels, dense.groups)
+
+
+def input_of(host: nn.Module, part: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """What a host was called with for one of its parts; None where it does not show."""
+    if isinstance(host, nn.RNNBase):
+        given = args[0] if args else kwargs.get("input")
+        return given.data if isinstance(given, PackedSequence) else given
+    if isinstance(host, nn.MultiheadAttention):
+        place = {"q_proj": 0, "k_proj": 1, "v_proj": 2}.get(part)
+        if place is None:
+            return None
+        value = args[place] if place < len(args) else kwargs.get(("query", "key", "value")[place])
+    elif part == "hh":
+        state = args[1] if len(args) > 1 else kwargs.get("hx")
+        value = state[0] if isinstance(state, tuple) else state
+    else:
+        value = args[0] if args else next(iter(kwargs.values()), None)
+    return value if isinstance(value, Tensor) else None
+
+
+def _shows(site: Site) -> bool:
+    """Whether the host's input is that of the part: deeper layers and hidden states of recurrent ones do not show."""
+    return not isinstance(site.host, nn.RNNBase) or site.part.startswith("ih_l0")
+
+
+def _steps(host: nn.RNNBase, given: Any) -> int:
+    """Steps of a sequence that a recurrent layer is called with; of packed ones the most."""
+    if isinstance(given, PackedSequence):
+        return len(given.batch_sizes)
+    return int(given.shape[1 if host.batch_first and given.ndim == 3 else 0])
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """No dropout, and no statistics that move."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,0 +1,247 @@
+"""The way of one compression: watch, price, allocate, build. Nothing of the model is changed here."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from tnlayers_backends.torch.modules.hosts import itemsize, parameters_of
+from torch import nn
+
+from tnlayers.compress.allocation import Option, allocate, exchanged
+from tnlayers.compress.budgets import NEAR, Budget
+from tnlayers.compress.cache import Memory
+from tnlayers.compress.candidates import Candidate
+from tnlayers.compress.layer_report import LayerReport, Size
+from tnlayers.compress.modules.site import Site
+from tnlayers.compress.modules.sites import sites_of
+from tnlayers.compress.modules.ties import tied_layers
+from tnlayers.compress.observing import Watched, watch
+from tnlayers.compress.prices import Work
+from tnlayers.compress.report import CompressReport
+from tnlayers.compress.rules import Given, Rule, rules_for
+from tnlayers.compress.search import Search
+from tnlayers.declare.spec import Spec
+from tnlayers.errors import TNLayersError, TNLayersWarning
+from tnlayers.files.progress import progress as showing
+
+Made: TypeAlias = dict[nn.Module, dict[str, nn.Module]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Compression:
+    """One compression of one model; the attributes are the arguments of `tnl.compress`."""
+
+    model: nn.Module
+    budget: Budget
+    networks: Sequence[str | Spec]
+    rules: Mapping[str, Given] | None
+    sample: Any
+    data_aware: bool
+    batch: int
+    avoid_slower: bool
+    cache: Path | None
+    progress: bool | None
+    search: float
+
+    def run(self, *, dry_run: bool) -> tuple[CompressReport, Made | None]:
+        """The report, and the new parts by the module that they go into; None for them in a dry run.
+
+        Raises:
+            TNLayersError: As `tnl.compress`.
+        """
+        self._check()
+        candidates = self._candidates()
+        chosen = self._grown(candidates, self._allocated(candidates))
+        search = Search.of(candidates, chosen, self.search) if self.search and not dry_run else None
+        made: Made = {}
+        layers = []
+        with self._showing("building", len(candidates)) as step:
+            for candidate, option in zip(candidates, chosen, strict=True):
+                layer = None if dry_run and not candidate.rule.fixed else candidate.built(option)
+                if search is not None and layer is not None:
+                    layer = search.improved(candidate, option, layer)
+                    option = replace(option, spec=replace(layer.spec, bias=False), parameters=layer.spec.parameters)
+                if layer is not None and not dry_run:
+                    for site, own in tied_layers(candidate.site, layer).items():
+                        made.setdefault(site.host, {})[site.part] = own
+                layers.append(candidate.report(option, layer))
+                step()
+        report = self._report(candidates, layers, dry_run)
+        self._tell(candidates, chosen)
+        return report, None if dry_run else made
+
+    def _check(self) -> None:
+        if not isinstance(self.model, nn.Module):
+            raise TNLayersError(f"compress takes a torch module, got a {type(self.model).__name__}.")
+        empty = [name for name, parameter in self.model.named_parameters() if parameter.is_meta]
+        if empty:
+            raise TNLayersError(
+                f"{len(empty)} parameters, {empty[0]} among them, are on the meta device, without values to decompose. "
+                "Load the trained weights first: model.to_empty(device='cpu').load_state_dict(...), or without "
+                "torch.device('meta')."
+            )
+        stored = [name for name, one in self.model.named_parameters() if one.is_floating_point() and one.itemsize == 1]
+        if stored:
+            raise TNLayersError(
+                f"{stored[0]} is kept in 8 bits, in which nothing can be computed: compress model.to(torch.bfloat16)."
+            )
+        if isinstance(self.batch, bool) or not isinstance(self.batch, int) or self.batch < 1:
+            raise TNLayersError(f"batch={self.batch!r} must be an integer of at least 1.")
+
+        if isinstance(self.search, bool) or not isinstance(self.search, (int, float)) or not 0 <= self.search < inf:
+            raise TNLayersError(f"search={self.search!r} must be seconds, a number of at least 0.")
+        if self.search and (self.budget.key == "max_flops" or self.avoid_slower):
+            raise TNLayersError(
+                f"search={self.search} looks for less error at no more parameters, and other shapes have other flops: "
+                "it goes with ratio=, max_params= or error=, not with max_flops= or avoid_slower=True."
+            )
+
+    def _candidates(self) -> list[Candidate]:
+        """Every weight with its rule, its work and its options."""
+        sites = sites_of(self.model)
+        free = [site for site in sites if not site.against]
+        if not free:
+            raise TNLayersError(
+                f"This {type(self.model).__name__} has no layer that a network could replace; those are nn.Linear, "
+                "nn.Conv1d to 3d, nn.Embedding, nn.MultiheadAttention, nn.LSTM, nn.GRU, nn.RNN and their cells, and "
+                "Conv1D of transformers."
+            )
+        rules = dict(zip(free, rules_for([site.all_names for site in free], self.networks, self.rules), strict=True))
+        dense = Rule(networks=())
+        watched, memory = None, Memory(folder=self.cache)
+        if self.sample is not None:
+            watched = watch(self.model, sites, self.sample, data_aware=self.data_aware, memory=memory)
+        priced = self.avoid_slower or self.budget.key == "max_flops"
+        found = []
+        with self._showing("looking at weights", len(sites)) as step:
+            for k, site in enumerate(sites):
+                candidate = Candidate.of(
+                    site,
+                    rules.get(site, dense),
+                    works=tuple(self._work(watched, member) for member in site.members),
+                    covariance=None if watched is None else watched.covariance(site),
+                    sensitivity=1.0 if watched is None else watched.sensitivity[k],
+                    memory=memory,
+                    flops=self.budget.key == "max_flops",
+                    bounds=self.budget.key == "error",
+                    avoid_slower=self.avoid_slower,
+                    thin=priced,
+                )
+                found.append(candidate)
+                step()
+        return found
+
+    def _work(self, watched: Watched | None, site: Site) -> Work:
+        if watched is None or not watched.seen[site].vectors:
+            return Work(count=self.batch)
+        seen = watched.seen[site]
+        return Work(count=max(round(seen.vectors * self.batch / watched.examples), 1), spatial=seen.spatial)
+
+    def _allocated(self, candidates: Sequence[Candidate]) -> list[Option]:
+        if self.budget.key == "error":
+            return [candidate.within_error(self.budget.value) for candidate in candidates]
+        weighted = [
+            [replace(option, loss=option.loss * candidate.sensitivity) for option in candidate.options]
+            for candidate in candidates
+        ]
+        limit = self._limit(candidates)
+        chosen = allocate(weighted, limit)
+        if chosen is None:
+            least = sum(min(option.cost for option in options) for options in weighted)
+            unit = "flops" if self.budget.key == "max_flops" else "parameters"
+            raise TNLayersError(
+                f"{self.budget} leaves {max(limit, 0):,} {unit} for the weights of the layers, and their smallest "
+                f"networks have {least:,}: ask for {least - limit:,} {unit} more, leave fewer layers dense by rules, "
+                "or offer other network types. Layers that are networks already stay as they are; their round_ makes "
+                "them smaller."
+            )
+        return [
+            next(one for one in candidate.options if (one.spec, one.cost) == (option.spec, option.cost))
+            for candidate, option in zip(candidates, chosen, strict=True)
+        ]
+
+    def _limit(self, candidates: Sequence[Candidate]) -> int:
+        """What the options of all candidates together may cost."""
+        if self.budget.key == "max_flops":
+            return int(self.budget.value)
+        replaceable = [candidate for candidate in candidates if candidate.rule.networks]
+        biases = sum(candidate.site.bias_size for candidate in replaceable)
+        inside = sum(candidate.dense for candidate in replaceable)
+        left = self.budget.parameters(parameters_of(self.model), inside + biases) - biases
+        return left + sum(candidate.dense for candidate in candidates if not candidate.rule.networks)
+
+    def _grown(self, candidates: Sequence[Candidate], chosen: list[Option]) -> list[Option]:
+        """The options with what is left of a budget of parameters spent on larger bonds."""
+        if self.budget.key == "error":
+            return chosen
+        room = self._limit(candidates) - sum(option.cost for option in chosen)
+        grown = list(chosen)
+        places = [k for k, option in enumerate(chosen) if option.spec is not None and not candidates[k].rule.fixed]
+        if self.budget.key == "max_flops" or self.avoid_slower:
+            places = []  # larger bonds would have to be planned anew
+        for k in sorted(places, key=lambda k: candidates[k].sensitivity * chosen[k].loss, reverse=True):
+            wider = candidates[k].grown(chosen[k], room)
+            room -= wider.cost - grown[k].cost
+            grown[k] = wider
+        near = int((1 - NEAR) * self._whole(candidates))
+        if room <= near:
+            return grown
+        pools = [[*candidate.options, option] for candidate, option in zip(candidates, grown, strict=True)]
+        return exchanged(pools, grown, room, near)
+
+    def _whole(self, candidates: Sequence[Candidate]) -> int:
+        """The budget itself, of which 2 % may be left over: that of the weights and of all that stays as it is."""
+        limit = self._limit(candidates)
+        if self.budget.key == "max_flops":
+            return limit
+        return limit + parameters_of(self.model) - sum(candidate.dense for candidate in candidates)
+
+    def _report(self, candidates: Sequence[Candidate], layers: list[LayerReport], dry_run: bool) -> CompressReport:
+        hosts = {site.host for candidate in candidates for site in candidate.site.members}
+        listed = {id(parameter) for host in hosts for parameter in host.parameters()}
+        rest = [parameter for parameter in self.model.parameters() if id(parameter) not in listed]
+        tied = parameters_of(self.model) - sum(layer.before.parameters for layer in layers)
+        size = itemsize(next(self.model.parameters()))
+        others = Size(parameters=tied, bytes=tied * size, flops=0)
+        if tied == sum(parameter.numel() for parameter in rest):
+            others = replace(others, bytes=sum(one.numel() * itemsize(one) for one in rest))
+        return CompressReport(
+            model=type(self.model).__name__,
+            asked=str(self.budget),
+            batch=self.batch,
+            layers=tuple(layers),
+            others=others,
+            dry_run=dry_run,
+        )
+
+    def _tell(self, candidates: Sequence[Candidate], chosen: Sequence[Option]) -> None:
+        """Warn, or refuse, where a budget of parameters or flops is met only from far below."""
+        small = all(option.spec is None for option in chosen)
+        if self.budget.key == "error" or small:
+            return
+        limit = self._limit(candidates)
+        delivered = sum(option.cost for option in chosen)
+        dense = sum(max(option.cost for option in candidate.options) for candidate in candidates)
+        if delivered >= limit - (1 - NEAR) * self._whole(candidates) or delivered >= NEAR * dense:
+            return
+        above = [
+            option.cost - now.cost
+            for candidate, now in zip(candidates, chosen, strict=True)
+            for option in candidate.options
+            if option.cost - now.cost > limit - delivered
+        ]
+        unit = "flops" if self.budget.key == "max_flops" else "parameters"
+        told = f"{self.budget} allows {limit:,} {unit} in the weights of the layers; the nearest below is {delivered:,}"
+        told += f", the next above {delivered + min(above):,}." if above else "."
+        if self.budget.strict:
+            raise TNLayersError(f"{told} Ask for one of these, or leave strict=True out.")
+        warnings.warn(told, TNLayersWarning, stacklevel=4)
+
+    def _showing(self, words: str, steps: int) -> AbstractContextManager[Callable[..., None]]:
+        return showing(words, steps, wanted=self.progress is not False)

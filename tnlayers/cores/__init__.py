@@ -1,0 +1,1 @@
+"""Layers as cores, on any backend: maps, initialisation, canonical form, norms, overlaps, spectra."""

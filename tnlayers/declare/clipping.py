@@ -1,0 +1,74 @@
+"""Clipping as a spec tells it: bonds above their exact maximum become that maximum, and the spec shows so."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TypeVar
+
+from tnlayers.declare.declared import Declared
+from tnlayers.declare.graph import Graph, clip
+from tnlayers.declare.keywords import checked
+from tnlayers.declare.registry import network_type
+from tnlayers.errors import TNLayersError, TNLayersWarning
+
+S = TypeVar("S", bound=Declared)
+
+SIZES = ("bond_dim", "rank", "terms")  # keywords that size bonds, and may therefore be clipped
+
+
+def clipped(asked: S) -> S:
+    """Tell what was clipped or padded, and let the spec's own numbers show what is built."""
+    graph, notes = clip(asked.unclipped)
+    told = even(_show_clipped(asked, graph) if notes else asked)
+    larger: tuple[str, ...] = ()
+    if told.rho > 1:
+        larger = (f"{told.parameters} parameters, more than the {told.dense_parameters} of the dense weight",)
+    told = replace(told, notes=(*asked.notes, *notes, *larger))
+    padded = asked.notes and (asked.pad_in or asked.pad_out)  # here, and not by the caller
+    # Only noted: a clipped default, and a number that is too large for some bonds but not for all.
+    smaller = notes and asked.options and told.options != asked.options
+    if smaller or padded:
+        warnings.warn(f"{told}: {'; '.join(told.notes)}.", TNLayersWarning, stacklevel=3)
+    return told
+
+
+def even(spec: S) -> S:
+    """The spec with one number where every bond has that size: specs that say the same are equal."""
+    pairs = ((k, v[0] if isinstance(v, tuple) and len(set(v)) == 1 else v) for k, v in spec.options)
+    return replace(spec, options=tuple(pairs))
+
+
+def _show_clipped(asked: S, graph: Graph) -> S:
+    """The spec with its size keywords as built: one size per bond where the type takes that, else the least that do."""
+    kind = network_type(asked.network)
+    sizes = tuple(graph.sizes[i] for i in graph.summed)
+    shown = asked
+    for key in SIZES:
+        value = dict(asked.options).get(key, kind.keywords.get(key))
+        if not isinstance(value, (int, tuple)):
+            continue
+        if key in kind.per_edge and _declares(each := _with(shown, key, sizes), graph):
+            shown = each
+            continue
+        entries = list(value) if isinstance(value, tuple) else [value]
+        for k, entry in enumerate(entries):
+            for size in sorted({size for size in sizes if size < entry}):
+                less = [*entries[:k], size, *entries[k + 1 :]]
+                smaller = _with(shown, key, tuple(less) if isinstance(value, tuple) else size)
+                if _declares(smaller, graph):
+                    shown, entries = smaller, less
+                    break
+    return shown
+
+
+def _with(spec: S, key: str, value: int | tuple[int, ...]) -> S:
+    return replace(spec, options=tuple(sorted({**dict(spec.options), key: checked(key, value)}.items())))
+
+
+def _declares(spec: Declared, graph: Graph) -> bool:
+    """Whether the spec declares this graph, once clipped; one that is refused does not."""
+    try:
+        return spec.graph == graph
+    except TNLayersError:
+        return False

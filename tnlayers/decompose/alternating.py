@@ -1,0 +1,225 @@
+"""Alternating least squares: the cores of any network fitted to a weight, one core at a time.
+
+With all other cores held, W' is linear in one core, and the best core solves the normal equations N core = r:
+
+    N = <others, others>, a matrix over the bonds of that core       r = <others, W>, shaped like the core
+
+Where the error is measured in a metric M of the inputs, ||(W - W') M^(1/2)||, M stands between the two copies in N, and
+r is taken against W M. Both are contractions of the network with itself or with the weight, planned like any other; no
+matrix of the size of the weight is inverted. The error never rises. On CP this is the classic ALS (Carroll and Chang
+1970), on Tucker it is HOOI (De Lathauwer et al. 2000, doi 10.1137/S0895479898346995), on rings TR-ALS (Zhao et al.
+2016, arXiv 1606.05535).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from tnlayers.cores.linear_map import rebuild
+from tnlayers.declare.graph import Contraction, Graph, repeated
+from tnlayers.decompose.singular_vectors import Splitting
+from tnlayers.errors import TNLayersError
+from tnlayers.planning.choosing import plan_contraction
+from tnlayers.program.program import Array
+
+# A core with more bond values than this is improved by conjugate gradients: N would be larger than what it is good for.
+_LARGEST_NORMAL = 400
+_GRADIENT_STEPS = 12
+_CUT = 1e-12  # eigenvalues of N below this share of the largest are taken as zero: the core is not determined there
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """What is fitted: a weight in a metric.
+
+    Attributes:
+        ops: The primitives of the weight's backend.
+        graph: The network.
+        weight: The weight, (product of out modes, product of in modes).
+        metric: M, (product of in modes, the same); None for the identity.
+    """
+
+    ops: Splitting
+    graph: Graph
+    weight: Array
+    metric: Array | None
+
+    def weighed(self, matrix: Array) -> Array:
+        """A weight times M."""
+        return matrix if self.metric is None else self.ops.matmul(matrix, self.metric)
+
+    def square(self, matrix: Array) -> float:
+        """The squared norm of a weight in the metric."""
+        return _inner(self.ops, matrix, self.weighed(matrix))
+
+    def tensor(self, matrix: Array) -> Array:
+        """A weight with one axis per mode."""
+        return self.ops.reshape(matrix, (*self.graph.out_modes, *self.graph.in_modes))
+
+
+def fit(
+    ops: Splitting,
+    graph: Graph,
+    weight: Array,
+    cores: Sequence[Array],
+    *,
+    sweeps: int,
+    tolerance: float = 1e-6,
+    metric: Array | None = None,
+) -> tuple[list[Array], float]:
+    """Improve the cores of any network until they fit a weight no better.
+
+    Args:
+        ops: The primitives of the weight's backend, with its SVD.
+        graph: Any network in which no core has a leg summed on its own or joined to itself.
+        weight: The weight of shape (product of out modes, product of in modes).
+        cores: Where to start from, in order of declaration.
+        sweeps: At most so many rounds over all cores.
+        tolerance: Stop when a round lowers the relative error by less than this share of it.
+        metric: M, positive and Hermitian, of shape (product of in modes, the same); None for the ordinary norm.
+
+    Returns:
+        The cores, and ||W - W'|| / ||W|| in the metric (0 where both are zero).
+
+    Raises:
+        TNLayersError: If a core has a leg that no other core has and that is no mode.
+    """
+    _check(graph)
+    problem = _Problem(ops, graph, weight, metric)
+    right = problem.tensor(problem.weighed(weight))
+    total = problem.square(weight)
+    found = list(cores)
+    error = _relative_error(problem, found, total)
+    for _ in range(sweeps):
+        before, last = error, list(found)
+        for k in range(len(found)):
+            found[k] = _best_core(problem, right, found, k)
+        error = _relative_error(problem, found, total)
+        if error > before:  # rounding alone can raise it
+            return last, before
+        if error <= 0 or before - error < tolerance * before:
+            break
+    return found, error
+
+
+def _check(graph: Graph) -> None:
+    modes = {*graph.inputs, *graph.outputs}
+    for core in graph.cores:
+        alone = [i for i in core.indices if i not in modes and graph.legs(i) == 1]
+        if alone or repeated(core.indices):
+            raise TNLayersError(
+                f"Core {core.name!r} has a leg that is joined to itself or to nothing, so it cannot be fitted by least "
+                "squares. Declare the network without it: it adds nothing to what the network can express."
+            )
+
+
+def _best_core(problem: _Problem, right: Array, cores: Sequence[Array], k: int) -> Array:
+    """The core that minimises the error with all others held."""
+    ops, graph = problem.ops, problem.graph
+    own = graph.cores[k].indices
+    elsewhere = {i for j, core in enumerate(graph.cores) if j != k for i in core.indices}
+    modes = {*graph.inputs, *graph.outputs}
+    joined = {*graph.inputs} if problem.metric is not None else set()  # a metric mixes the values of input modes
+    tied = [i for i in own if i in modes - joined and i in elsewhere]  # each of its values is a problem of its own
+    free = [i for i in own if i in modes - joined and i not in elsewhere]  # all its values share one matrix
+    coupled = [i for i in own if i not in modes or i in joined]
+
+    def size(indices: Sequence[int]) -> int:
+        return prod(graph.sizes[i] for i in indices)
+
+    if size(coupled) > _LARGEST_NORMAL or joined & {*graph.shared}:
+        return _conjugate_gradients(problem, right, cores, k)
+    square = (size(tied), size(coupled), size(coupled))
+    normal = ops.reshape(_normal(problem, cores, k, tied, coupled), square)
+    against = _against(ops, graph, right, cores, k, [*tied, *coupled, *free])
+    against = ops.reshape(against, (*square[:2], size(free)))
+    solved = ops.reshape(_solve(ops, normal, against), tuple(graph.sizes[i] for i in (*tied, *coupled, *free)))
+    return ops.permute(solved, tuple([*tied, *coupled, *free].index(i) for i in own))
+
+
+def _conjugate_gradients(problem: _Problem, right: Array, cores: Sequence[Array], k: int) -> Array:
+    """A better core by some steps of conjugate gradients on N core = r, from where it is; N is never formed."""
+    ops, graph = problem.ops, problem.graph
+    own = graph.cores[k].indices
+
+    def normal_times(core: Array) -> Array:
+        rebuilt = rebuild(ops, graph, [*cores[:k], core, *cores[k + 1 :]])
+        return _against(ops, graph, problem.tensor(problem.weighed(rebuilt)), cores, k, own)
+
+    core = cores[k]
+    rest = _against(ops, graph, right, cores, k, own) - normal_times(core)
+    direction, left = rest, _inner(ops, rest, rest)
+    for _ in range(_GRADIENT_STEPS):
+        if left == 0:
+            break
+        bent = normal_times(direction)
+        curvature = _inner(ops, direction, bent)
+        if curvature <= 0:
+            break
+        core, rest = core + direction * (left / curvature), rest - bent * (left / curvature)
+        before, left = left, _inner(ops, rest, rest)
+        direction = rest + direction * (left / before)
+    return core
+
+
+def _normal(problem: _Problem, cores: Sequence[Array], k: int, tied: Sequence[int], coupled: Sequence[int]) -> Array:
+    """N over (tied, coupled indices of the conjugated copy, coupled indices)."""
+    ops, graph, metric = problem.ops, problem.graph, problem.metric
+    shift = len(graph.sizes)
+    same = {*graph.outputs} if metric is not None else {*graph.inputs, *graph.outputs}
+    others = [j for j in range(len(cores)) if j != k]
+    if not others and metric is None:
+        return ops.eye(1, cores[0])
+    first = [tuple(i if i in same else i + shift for i in graph.cores[j].indices) for j in others]
+    second = [graph.cores[j].indices for j in others]
+    names = [graph.cores[j].name + "'" for j in others] + [graph.cores[j].name for j in others]
+    operands, arrays = [*first, *second], [*(cores[j].conj() for j in others), *(cores[j] for j in others)]
+    if metric is not None:
+        names.append("metric")
+        operands.append((*graph.inputs, *(i + shift for i in graph.inputs)))
+        arrays.append(ops.reshape(metric, (*graph.in_modes, *graph.in_modes)))
+    contraction = Contraction(
+        names=tuple(names),
+        operands=tuple(operands),
+        output=(*tied, *(i + shift for i in coupled), *coupled),
+        sizes=(*graph.sizes, *graph.sizes),
+    )
+    return plan_contraction(contraction, title="normal equations").program.run(ops, arrays)
+
+
+def _against(
+    ops: Splitting, graph: Graph, tensor: Array, cores: Sequence[Array], k: int | None, output: Sequence[int]
+) -> Array:
+    """<others, W>: the weight contracted with all conjugated cores but one; with every core where `k` is None."""
+    others = [j for j in range(len(cores)) if j != k]
+    contraction = Contraction(
+        names=("weight", *(graph.cores[j].name + "'" for j in others)),
+        operands=((*graph.outputs, *graph.inputs), *(graph.cores[j].indices for j in others)),
+        output=tuple(output),
+        sizes=graph.sizes,
+    )
+    plan = plan_contraction(contraction, title="weight against the other cores")
+    return plan.program.run(ops, [tensor, *(cores[j].conj() for j in others)])
+
+
+def _solve(ops: Splitting, normal: Array, right: Array) -> Array:
+    """The solution of least norm of a stack of normal equations, (n, b, b) and (n, b, m)."""
+    u, s, vh = ops.svd(normal)
+    largest = float(s.max()) if prod(s.shape) else 0.0
+    keep = s > _CUT * largest
+    inverse = keep / (s + (1 - keep * 1))  # 1/s where kept, 0 elsewhere
+    projected = ops.matmul(ops.permute(u, (0, 2, 1)).conj(), right)
+    scaled = ops.reshape(inverse, (*inverse.shape, 1)) * projected
+    return ops.matmul(ops.permute(vh, (0, 2, 1)).conj(), scaled)
+
+
+def _relative_error(problem: _Problem, cores: Sequence[Array], total: float) -> float:
+    """||W - W'|| / ||W||, from the difference itself: inner products would lose half the digits."""
+    wrong = problem.square(problem.weight - rebuild(problem.ops, problem.graph, cores))
+    return (max(wrong, 0.0) / total) ** 0.5 if total > 0 else float(wrong > 0)
+
+
+def _inner(ops: Splitting, a: Array, b: Array) -> float:
+    return float(ops.sum((a.conj() * b).real, tuple(range(a.ndim))))

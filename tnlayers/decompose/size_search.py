@@ -1,0 +1,204 @@
+"""Budgets and errors: which size of a network type meets what was asked of a target."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Literal, TypeAlias
+
+from tnlayers.cores.vbmf import kept_values
+from tnlayers.declare.spec import Spec
+from tnlayers.decompose.sizes import Scale, divided, largest_within, least_for, next_above
+from tnlayers.decompose.target import Fitted, Target
+from tnlayers.errors import TNLayersError, TNLayersWarning
+
+ErrorOf: TypeAlias = Literal["weight", "output"]
+Found: TypeAlias = tuple[Spec, Fitted]
+
+_NEAR = 0.98  # a delivered size below this share of what was asked is told
+_TIGHTENINGS = 6  # tries to need fewer parameters than the bound on the error asks for
+
+
+def within_budget(target: Target, scale: Scale, limit: int, asked: str, *, strict: bool) -> Spec:
+    """The best use of at most `limit` parameters.
+
+    Raises:
+        TNLayersError: If even the smallest size has more, or `strict` and the budget is met only from far below.
+    """
+    found = best_within(target, scale, limit)
+    if found.parameters < _NEAR * min(limit, scale.at(scale.values()[-1]).parameters):
+        _tell_gap(scale, found, limit, asked, strict)
+    return found
+
+
+def best_within(target: Target, scale: Scale, limit: int) -> Spec:
+    """The size of at most `limit` parameters that keeps most of the weight, however far below the limit it is.
+
+    Raises:
+        TNLayersError: If even the smallest size has more.
+    """
+    found = largest_within(scale, limit)
+    if (values := _spectra(target, scale, outputs=True)) is not None:
+        found = divided(scale, values, partial(_within, limit)) or found
+    return found
+
+
+def standing_out(target: Target, scale: Scale) -> Spec:
+    """The size at which every bond keeps the singular values that stand out of the weight's noise (`cores/vbmf.py`).
+
+    Raises:
+        TNLayersError: If the network has bonds without singular values: loops, hyperedges or structural zeros.
+    """
+    narrow = scale.at(1)
+    spectra = target.spectra(narrow, outputs=False)
+    if spectra is None:
+        raise TNLayersError(
+            f"bond_dim='vbmf' reads the singular values at every bond, and {narrow} has loops, hyperedges, structural "
+            "zeros or no bond at all. Take mpo, tree, tucker, lowrank or kronecker, or give a size."
+        )
+    entries = prod(narrow.graph.in_modes) * prod(narrow.graph.out_modes)
+    ranks = {index: kept_values(values, len(values), entries // len(values)) for index, values in spectra.items()}
+    if scale.per_edge:
+        return scale.at(tuple(ranks[index] for index in narrow.graph.summed))
+    return scale.at(max(ranks.values()))
+
+
+def bound_on(target: Target, spec: Spec) -> float:
+    """A number to rank specs of one target by: the sum of the tails that its bonds cut, else the measured error."""
+    values = target.spectra(spec, outputs=True)
+    if values is None:
+        return target.measure(target.fitted(spec)) ** 2 * target.square
+    return sum(sum(tail[spec.graph.sizes[index] :]) for index, tail in values.items())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """An error that must not be exceeded.
+
+    Attributes:
+        target: Of what.
+        scale: The network type whose size is to be chosen.
+        error: The largest error allowed; 0 means up to rounding.
+        of: Whether of the "weight" or of the "output".
+    """
+
+    target: Target
+    scale: Scale
+    error: float
+    of: ErrorOf
+
+    def met(self) -> Found:
+        """The fewest parameters within the bound.
+
+        Raises:
+            TNLayersError: If no size that is worth trying is within it.
+        """
+        values = _spectra(self.target, self.scale, outputs=self.of == "output")
+        return self._least(self.scale.values()) if values is None else self._tightened(values)
+
+    def _tried(self, spec: Spec) -> Found:
+        return spec, self.target.fitted(spec)
+
+    def _measured(self, found: Found) -> float:
+        fitted = found[1]
+        return fitted.output_error if self.of == "output" and fitted.output_error is not None else fitted.error
+
+    def _least(self, values: Sequence[int]) -> Found:
+        """The first of the values, from few parameters to many, whose error is small enough: by doubling, then halving.
+
+        Large values are costly to fit, so they are tried only when smaller ones have failed.
+        """
+        low, high = -1, 0
+        best = self._tried(self.scale.at(values[high]))
+        while self._measured(best) > max(self.error, self.target.rounding):
+            if high == len(values) - 1 or best[0].parameters > 2 * self.scale.spec.dense_parameters:
+                raise TNLayersError(
+                    f"{best[0]} has a relative error of {self._measured(best):.4g}; {self.error:.4g} was asked, and "
+                    "larger ones are not worth trying. Take a universal type such as mpo, more restarts= or sweeps=, "
+                    "or allow more."
+                )
+            low, high = high, min(2 * high + 1, len(values) - 1)
+            best = self._tried(self.scale.at(values[high]))
+        while high - low > 1:
+            middle = (low + high) // 2
+            tried = self._tried(self.scale.at(values[middle]))
+            low, high, best = (low, middle, tried) if self._measured(tried) <= self.error else (middle, high, best)
+        return best
+
+    def _tightened(self, values: list[list[float]]) -> Found:
+        """Bonds by the bound on the error; then as much of the bound's slack as the measured error leaves."""
+        total = sum(values[0])  # of all squared singular values, at any bond
+
+        def at(share: float) -> Spec:
+            return self.scale.at(least_for(values, share * self.error**2 * total))
+
+        best = self._tried(at(1.0))
+        if self.error == 0:
+            return best
+        low, high = 1.0, float(len(values))  # the bound adds up the bonds' tails: that much too large at most
+        if best[1].discarded is None:  # fitted, perhaps in coordinates that are not quite white: no bound either way
+            low, high, best = self._bracketed(at, best, len(values) / self.error**2)
+        for _ in range(_TIGHTENINGS):
+            middle = (low * high) ** 0.5
+            spec = at(middle)
+            tried = best if spec == best[0] else self._tried(spec)
+            if self._measured(tried) <= self.error:
+                low, best = middle, min(best, tried, key=lambda found: found[0].parameters)
+            else:
+                high = middle
+        return self._fewer(values, best)
+
+    def _fewer(self, values: list[list[float]], best: Found) -> Found:
+        """The least budget whose best division is within the error: bonds by a threshold are not the last word."""
+        low, high = best[0].parameters // 2, best[0].parameters
+        for _ in range(_TIGHTENINGS):
+            middle = (low + high) // 2
+            spec = divided(self.scale, values, partial(_within, middle))
+            if spec is not None and self._measured(tried := self._tried(spec)) <= self.error:
+                best, high = tried, tried[0].parameters
+            else:
+                low = middle
+        return best
+
+    def _bracketed(self, at: Callable[[float], Spec], found: Found, largest: float) -> tuple[float, float, Found]:
+        """A share of the allowed tails that meets the error, with what it gives, and one that does not."""
+        low, high = 1.0, 4.0
+        while self._measured(found) > self.error:
+            if low < 1e-12:
+                raise TNLayersError(
+                    f"{found[0]} has a relative {self.of} error of {self._measured(found):.4g} at full bonds; "
+                    f"{self.error:.4g} was asked, which is below rounding. Allow more."
+                )
+            low, high = low / 4, low
+            found = self._tried(at(low))
+        while low < largest and high > low and self._measured(tried := self._tried(at(high))) <= self.error:
+            low, high, found = high, high * 4, min(found, tried, key=lambda one: one[0].parameters)
+        return low, high, found
+
+
+def _within(limit: int, spec: Spec) -> bool:
+    return spec.parameters <= limit
+
+
+def _spectra(target: Target, scale: Scale, *, outputs: bool) -> list[list[float]] | None:
+    """Squared singular values per entry of the size keyword; None where the type or its graph has none."""
+    if not scale.per_edge:
+        return None
+    narrow = scale.at(1)
+    found = target.spectra(narrow, outputs=outputs)
+    return None if found is None else [found[index] for index in narrow.graph.summed]
+
+
+def _tell_gap(scale: Scale, found: Spec, limit: int, asked: str, strict: bool) -> None:
+    larger = next_above(scale, limit)
+    above = f"; the next larger is {larger} with {larger.parameters}" if larger else ""
+    told = (
+        f"{asked} allows {limit} parameters; the nearest below is {found} with {found.parameters} "
+        f"({found.parameters / limit:.3f} of that){above}."
+    )
+    if strict:
+        raise TNLayersError(f"{told} Ask for one of these, or leave strict=True out.")
+    warnings.warn(told, TNLayersWarning, stacklevel=4)

@@ -1,0 +1,1 @@
+"""The rates of a machine, which turn counts into seconds."""

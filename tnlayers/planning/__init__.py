@@ -1,0 +1,1 @@
+"""Planning: contraction paths, the choice among them, plans as values, as text and on disk."""

@@ -1,0 +1,300 @@
+"""The search for a convolution's plan: which cores are contracted with the input together, and in which order.
+
+After a set of cores has been applied, what remains to do depends only on that set. So the search goes from smaller sets
+to larger ones and keeps, for each set, the cheapest way to it; of sets of equal size the few cheapest. Groups are up to
+three cores that hang together, or all that are left. For networks of up to six cores nothing else is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
+from itertools import combinations
+from math import prod
+
+from tnlayers.declare.graph import Contraction
+from tnlayers.declare.kernel import Kernel
+from tnlayers.declare.window import Window
+from tnlayers.planning.choosing import plan_contraction
+from tnlayers.planning.conv_plan import Convolution, ConvPlan, ConvStep, Route, conv_cost
+from tnlayers.planning.lowered import ITEMSIZES, Objective
+from tnlayers.planning.plan import Plan
+from tnlayers.planning.plan_cache import UNREADABLE, keeping, kept_file, read, write
+from tnlayers.pricing.counts import NOTHING, Cost
+
+_BEAM = 24
+_GROUP = 3
+_DP_UP_TO = 12
+
+# Rates of one core of an AVX-512 server in float32, rounded. They rank routes; they promise no run time.
+_FLOPS_PER_SECOND = 70e9
+_BYTES_PER_SECOND = 6e9
+_COPIED_BYTES_PER_SECOND = 2.5e9
+_SECONDS_PER_STEP = 15e-6
+_SHORT = 8  # a product with this many channels on a side runs at half the rate
+_VECTOR = 16
+_GAIN = 0.9  # a route must promise this much of the rebuilt kernel's time: the estimate is rough
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The input with some cores applied: its channel axes, its positions, the steps so far and their estimate."""
+
+    applied: frozenset[int]
+    axes: tuple[int, ...]
+    spatial: tuple[int, ...]
+    moves: tuple[_Move, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """One step before its kernel is planned: the group, the order of axes wanted, and the roles of the indices."""
+
+    group: tuple[int, ...]
+    axes: tuple[int, ...]
+    wanted: tuple[int, ...]
+    roles: tuple[tuple[int, ...], ...]  # before, groups, summed, new, after
+    dims: tuple[int, ...]
+    cost: Cost
+
+
+@lru_cache(maxsize=1024)
+def plan_convolution(
+    convolution: Convolution, batch: int, spatial: tuple[int, ...], rebuild: Cost, objective: Objective, dtype: str
+) -> ConvPlan:
+    """The cheapest plan of a convolution: a route per network, or the rebuilt kernel applied once.
+
+    Args:
+        convolution: What is computed.
+        batch: Images at once, at least 1.
+        spatial: The input's size along each dimension.
+        rebuild: Exact counts of rebuilding the kernel.
+        objective: "forward", or "training" where gradients are wanted.
+        dtype: For counting bytes.
+
+    Raises:
+        TNLayersError: If the kernel does not fit into the padded input.
+    """
+    convolution.window.out_sizes(spatial)
+    plan = ConvPlan(
+        convolution=convolution,
+        batch=batch,
+        spatial=spatial,
+        objective=objective,
+        dtype=dtype,
+        routes=(),
+        rebuild=rebuild,
+    )
+    training = objective == "training"
+    each = convolution.in_channels // convolution.groups, convolution.out_channels // convolution.groups
+    channels = (1, convolution.groups, *each, 1)
+    rebuilt = _seconds(plan.dense, training, channels, moves=True) + _seconds(rebuild, training)
+    searches = [_Search(kernel, convolution.window, batch, dtype, training) for kernel in convolution.kernels]
+    if not keeping():
+        return replace(plan, routes=_faster(searches, spatial, _GAIN * rebuilt))
+    file = kept_file("convolutions", replace(convolution, title=""), batch, spatial, rebuild, training, dtype)
+    try:
+        orders = read(file)["orders"]
+        found = [search.follow(spatial, order) for search, order in zip(searches, orders, strict=bool(orders))]
+        return replace(plan, routes=tuple(found))
+    except UNREADABLE:  # there is none yet, or it is damaged
+        routes = _faster(searches, spatial, _GAIN * rebuilt)
+    with suppress(OSError):  # a folder that cannot be written to keeps nothing, and planning goes on without
+        write(file, {"title": convolution.title, "orders": [[step.cores for step in route.steps] for route in routes]})
+    return replace(plan, routes=routes)
+
+
+def _faster(searches: Sequence[_Search], spatial: tuple[int, ...], seconds: float) -> tuple[Route, ...]:
+    """A route per network, or none where rebuilding the kernel is faster, which takes so many seconds."""
+    routes = [search.run(spatial) for search in searches]
+    found = tuple(route for route in routes if route is not None)
+    return found if len(found) == len(routes) and sum(route.seconds for route in found) <= seconds else ()
+
+
+def _seconds(cost: Cost, training: bool, channels: tuple[int, ...] | None = None, *, moves: bool = False) -> float:
+    """The estimate of one step: a contraction of cores, or a convolution between channels (.., summed, new, ..)."""
+    flops, moved = float(cost.flops), float(cost.bytes - cost.copied)
+    if channels is not None:
+        sides = channels[2:4]
+        if moves:  # oneDNN rounds channels up to full vectors, in memory too
+            wasted = [-(-side // _VECTOR) * _VECTOR / side for side in sides]
+            flops, moved = flops * prod(wasted), moved * max(wasted)
+        else:
+            flops *= prod((side + _SHORT) / side for side in sides)
+    seconds = flops / _FLOPS_PER_SECOND + moved / _BYTES_PER_SECOND + cost.copied / _COPIED_BYTES_PER_SECOND
+    kept = cost.kept / _COPIED_BYTES_PER_SECOND if training else 0.0
+    return (3 if training else 1) * (seconds + _SECONDS_PER_STEP) + kept
+
+
+class _Search:
+    """The search for one network's route at one batch size."""
+
+    def __init__(self, kernel: Kernel, window: Window, batch: int, dtype: str, training: bool) -> None:
+        self.kernel, self.window, self.batch = kernel, window, batch
+        self.dtype, self.training = dtype, training
+        self.groups = list(_groups(kernel))
+        self.kernel_costs: dict[tuple[int, ...], Cost] = {}
+
+    def run(self, spatial: Sequence[int]) -> Route | None:
+        """The cheapest route, or None where the network can only be rebuilt."""
+        n = len(self.kernel.cores)
+        start = self._start(spatial)
+        levels: list[dict[frozenset[int], _State]] = [{start.applied: start}, *({} for _ in range(n))]
+        for level in levels[:-1]:
+            for state in sorted(level.values(), key=lambda state: state.seconds)[:_BEAM]:
+                rest = tuple(k for k in range(n) if k not in state.applied)
+                groups = {group for group in self.groups if state.applied.isdisjoint(group)} | {rest}
+                for group in sorted(groups):
+                    longer = self._apply(state, group)
+                    if longer is None:
+                        continue
+                    known = levels[len(longer.applied)].get(longer.applied)
+                    if known is None or longer.seconds < known.seconds:
+                        levels[len(longer.applied)][longer.applied] = longer
+        return self._finish(levels[-1][frozenset(range(n))]) if levels[-1] else None
+
+    def follow(self, spatial: Sequence[int], groups: Sequence[Sequence[int]]) -> Route:
+        """The route that applies known groups of cores one after the other; a ValueError where that cannot be."""
+        if sorted(k for group in groups for k in group) != list(range(len(self.kernel.cores))):
+            raise ValueError(f"{groups} are not the cores, each once")
+        state: _State | None = self._start(spatial)
+        for group in groups:
+            state = None if state is None else self._apply(state, tuple(group))
+        if state is None:
+            raise ValueError(f"{groups} cannot be applied in this order")
+        return self._finish(state)
+
+    def _start(self, spatial: Sequence[int]) -> _State:
+        return _State(frozenset(), self.kernel.channels, self.window.padded(spatial), (), 0.0)
+
+    def _apply(self, state: _State, group: tuple[int, ...]) -> _State | None:
+        """The state after one more group, or None where its positions would still be needed afterwards."""
+        kernel = self.kernel
+        own = dict.fromkeys(i for k in group for i in kernel.cores[k])
+        rest = {i for k, core in enumerate(kernel.cores) if k not in group and k not in state.applied for i in core}
+        dims = self._dims(set(own), rest, first=not state.moves)
+        if dims is None:
+            return None
+        needed = rest | set(kernel.outputs)
+        positions = {i for part in kernel.positions for i in part}
+        shared = [i for i in state.axes if i in own]
+        kept = tuple(i for i in shared if i in needed)
+        summed = tuple(i for i in shared if i not in needed)
+        new = tuple(i for i in own if i in needed and i not in state.axes and i not in positions)
+        others = [i for i in state.axes if i not in own]
+        first = min((state.axes.index(i) for i in shared), default=len(state.axes))
+        after = () if dims else tuple(i for i in others if state.axes.index(i) > first)
+        before = tuple(i for i in others if i not in after)
+        out = self._moved(state.spatial, dims)
+        wanted = (*before, *kept, *summed, *after)
+        roles = (before, kept, summed, new, after)
+        cost = conv_cost(
+            self._channels(roles),
+            [size for d, size in enumerate(self.window.kernel) if d in dims],
+            self.batch,
+            prod(state.spatial),
+            prod(out),
+            ITEMSIZES[self.dtype],
+            copied=wanted != state.axes,
+            kept=bool(state.moves),
+        )
+        move = _Move(group, state.axes, wanted, roles, dims, cost)
+        seconds = _seconds(cost, self.training, self._channels(roles), moves=bool(dims))
+        seconds += _seconds(self._kernel_cost(group), self.training)
+        return _State(
+            state.applied.union(group),
+            (*before, *kept, *new, *after),
+            out,
+            (*state.moves, move),
+            state.seconds + seconds,
+        )
+
+    def _dims(self, own: set[int], rest: set[int], *, first: bool) -> tuple[int, ...] | None:
+        """The dimensions that a group moves along: those whose positions it holds.
+
+        A kernel of size 1 has no index; if it has a stride or padding all the same, the first step moves along it.
+        """
+        dims = []
+        for d, part in enumerate(self.kernel.positions):
+            if not part:
+                if first and (self.window.stride[d] > 1 or self.window.within[d]):
+                    dims.append(d)
+            elif own.intersection(part):
+                if not own.issuperset(part) or rest.intersection(part):
+                    return None
+                dims.append(d)
+        return tuple(dims)
+
+    def _moved(self, spatial: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...]:
+        """The positions after a step that moves along some dimensions."""
+        w = self.window
+        return tuple(
+            (size + 2 * w.within[d] - w.extent(d)) // w.stride[d] + 1 if d in dims else size
+            for d, size in enumerate(spatial)
+        )
+
+    def _channels(self, roles: Sequence[Sequence[int]]) -> tuple[int, int, int, int, int]:
+        before, groups, summed, new, after = (self.kernel.elements(part) for part in roles)
+        return (before, groups, summed, new, after)
+
+    def _kernel_cost(self, group: tuple[int, ...]) -> Cost:
+        """What contracting a group's cores takes, about: the final order of axes is not known yet."""
+        if group not in self.kernel_costs:
+            kernel = self.kernel
+            own = dict.fromkeys(i for k in group for i in kernel.cores[k])
+            outside = {*kernel.channels, *kernel.outputs, *(i for part in kernel.positions for i in part)}
+            outside |= {i for k, core in enumerate(kernel.cores) if k not in group for i in core}
+            output = tuple(i for i in own if i in outside)
+            # All that is left may be many cores: an estimate need not know their best order.
+            self.kernel_costs[group] = self._contract(group, output, _GROUP).cost if len(group) > 1 else NOTHING
+        return self.kernel_costs[group]
+
+    def _contract(self, group: tuple[int, ...], output: tuple[int, ...], exact_up_to: int = _DP_UP_TO) -> Plan:
+        contraction = Contraction(
+            names=tuple(self.kernel.names[k] for k in group),
+            operands=tuple(self.kernel.cores[k] for k in group),
+            output=output,
+            sizes=self.kernel.sizes,
+        )
+        return plan_contraction(contraction, optimize="dp" if len(group) <= exact_up_to else "greedy", dtype=self.dtype)
+
+    def _finish(self, state: _State) -> Route:
+        steps = tuple(self._step(move) for move in state.moves)
+        axes, outputs = state.axes, self.kernel.outputs
+        return Route(
+            steps=steps,
+            axes=tuple(self.kernel.sizes[i] for i in axes),
+            order=None if axes == outputs else tuple(axes.index(i) for i in outputs),
+            cost=reduce(Cost.__add__, [step.cost for step in steps], NOTHING),
+            seconds=state.seconds,
+        )
+
+    def _step(self, move: _Move) -> ConvStep:
+        _, groups, summed, new, _ = move.roles
+        positions = tuple(i for d in move.dims for i in self.kernel.positions[d])
+        plan = self._contract(move.group, (*groups, *new, *summed, *positions))
+        return ConvStep(
+            kernel=plan,
+            cores=move.group,
+            axes=tuple(self.kernel.sizes[i] for i in move.axes),
+            order=None if move.axes == move.wanted else tuple(move.axes.index(i) for i in move.wanted),
+            channels=self._channels(move.roles),
+            dims=move.dims,
+            cost=plan.cost + move.cost,
+        )
+
+
+def _groups(kernel: Kernel) -> Iterator[tuple[int, ...]]:
+    """Groups of up to three cores that hang together."""
+    cores = [set(core) for core in kernel.cores]
+    for size in range(1, min(_GROUP, len(cores)) + 1):
+        for group in combinations(range(len(cores)), size):
+            reached, waiting = set(cores[group[0]]), list(group[1:])
+            while near := [k for k in waiting if reached & cores[k]]:
+                reached |= cores[near[0]]
+                waiting.remove(near[0])
+            if not waiting:
+                yield group

@@ -1,0 +1,110 @@
+"""A contraction with its path, lowered: the program that carries it out, and the exact cost of each of its steps."""
+
+from __future__ import annotations
+
+from dataclasses import InitVar, dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+from tnlayers.declare.graph import Contraction
+from tnlayers.errors import TNLayersError
+from tnlayers.planning.slices import Slices, piece, pieces, sliceable, times
+from tnlayers.pricing.counts import Cost, step_costs
+from tnlayers.program.axes import Path
+from tnlayers.program.chain import chain
+from tnlayers.program.layout import assemble
+from tnlayers.program.program import Program
+from tnlayers.program.sweep import Sweep, sweep
+
+Objective: TypeAlias = Literal["forward", "training", "inference"]
+
+ITEMSIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lowered:
+    """How one contraction is carried out.
+
+    Attributes:
+        contraction: What is computed, with the batch size planned for.
+        path: Pairs of registers to contract, in order; `linear_path` is opt_einsum's form of it.
+        objective: What was minimised: the time of the "forward" pass, of a "training" step, or of "inference", a
+            forward pass that finds everything prepared that does not depend on the input.
+        dtype: The dtype that bytes are counted for.
+        chunk: How many rows of the batch are carried at a time through memory that is used again, with the states
+            computed anew in the backward pass; None for all rows at once, states kept.
+        slices: Indices that are summed in so many parts one after the other, with the states computed anew for each;
+            only to keep a memory limit.
+        stacked: Whether the program may multiply one core with each matrix of a stack, instead of copying the state.
+        found_by: The optimizer that proposed the path.
+        device: Whose rates it was ranked by: "cpu", or "cuda" and the name of the GPU.
+        title: What the plan is for, in words.
+        features: (in_features, out_features) of the layer, for the comparison with a dense one; None for an einsum.
+        part: The contraction of one piece: the whole one, where no index is sliced.
+        program: The steps, derived from part and path.
+        sweep: The steps that carry the batch, with their places in the workspace; None for an einsum.
+        steps: The exact cost of each step of the program, forward pass, in all pieces together.
+        lowered: The program, where it is at hand already; made from the path if None.
+    """
+
+    contraction: Contraction
+    path: Path
+    objective: Objective = "forward"
+    dtype: str = "float32"
+    chunk: int | None = None
+    slices: Slices = ()
+    stacked: bool = True
+    found_by: str = field(default="given", compare=False)
+    device: str = field(default="cpu", compare=False)
+    title: str = field(default="", compare=False)
+    features: tuple[int, int] | None = None
+    part: Contraction = field(init=False, compare=False)
+    program: Program = field(init=False, compare=False)
+    sweep: Sweep | None = field(init=False, compare=False)
+    steps: tuple[Cost, ...] = field(init=False, compare=False)
+    lowered: InitVar[Program | None] = None
+
+    def __post_init__(self, lowered: Program | None) -> None:
+        part = piece(self.contraction, self.slices)
+        program = assemble(part, self.path, stacked=self.stacked) if lowered is None else lowered
+        links = chain(program, part)
+        if self.chunk is not None and (links is None or self.chunk < 1):
+            raise TNLayersError(f"chunk={self.chunk} needs a batch to walk through, and at least one row at a time.")
+        self._check_slices()
+        object.__setattr__(self, "part", part)
+        object.__setattr__(self, "program", program)
+        object.__setattr__(self, "sweep", None if links is None else sweep(links))
+        costs = step_costs(program, part, self.itemsize, links, self.chunk)
+        object.__setattr__(self, "steps", tuple(times(cost, pieces(self.slices)) for cost in costs))
+
+    def _check_slices(self) -> None:
+        possible = sliceable(self.contraction) if self.slices else ()
+        right = all(i in possible and n > 1 and self.contraction.sizes[i] % n == 0 for i, n in self.slices)
+        if not right or len({i for i, _ in self.slices}) < len(self.slices) or (self.slices and self.chunk is None):
+            raise TNLayersError(
+                f"slices={self.slices} with chunk={self.chunk}: each index must be a different one of the summed "
+                f"{possible}, in a number of equal parts, and the batch must be walked in chunks."
+            )
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per entry."""
+        return ITEMSIZES[self.dtype]
+
+    @property
+    def batch(self) -> int | None:
+        """The batch size planned for; the program is right at any other, only perhaps not the cheapest."""
+        return None if self.contraction.batch is None else self.contraction.sizes[self.contraction.batch]
+
+
+def objective_name(name: str) -> Objective:
+    """A known objective, or a refusal."""
+    if name not in get_args(Objective):
+        raise TNLayersError(f"There is no objective {name!r}; plans minimise {' or '.join(get_args(Objective))}.")
+    return name  # type: ignore[return-value]  # checked just above
+
+
+def dtype_name(name: str) -> str:
+    """A known dtype, or a refusal."""
+    if not isinstance(name, str) or name not in ITEMSIZES:
+        raise TNLayersError(f"Bytes cannot be counted for dtype {name!r}; known: {', '.join(ITEMSIZES)}.")
+    return name

@@ -1,0 +1,1 @@
+"""Prices: exact counts of a program, and the seconds that they are estimated to take."""

@@ -1,0 +1,17 @@
+"""Limits of what is kept in memory between calls, and what counts towards them."""
+
+from __future__ import annotations
+
+from tnlayers.program.chain import Chain
+
+# A larger workspace is let go of after use: it would not stay in any cache, and nobody expects a layer to keep it.
+KEPT_BYTES = 2**26
+
+# What inference keeps prepared from the cores, in bytes: a float32 weight of 4096 x 4096. More is made at every call.
+PREPARED_LIMIT = 2**26
+
+
+def prepared_bytes(chain: Chain, operands: int, itemsize: int) -> int:
+    """Bytes of a chain's matrices that are no views of the program's operands."""
+    made = (link for link in chain.links if link.core[1].copies or link.core[0] >= operands)
+    return itemsize * sum(link.matrix for link in made)

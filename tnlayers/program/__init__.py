@@ -1,0 +1,5 @@
+"""Programs: a contraction path as flat steps, the layouts they need, and how a batch is carried through them."""
+
+from tnlayers.program.program import Arrange, Array, Multiply, Primitives, Program, Reduce, Shape, Step, View
+
+__all__ = ["Arrange", "Array", "Multiply", "Primitives", "Program", "Reduce", "Shape", "Step", "View"]

@@ -1,0 +1,58 @@
+"""The outcome of a whole run, as a value and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from tnlayers.train.config import TrainConfig
+from tnlayers.train.report import make_table
+from tnlayers.train.results import NetworkResult
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """The outcome of a run.
+
+    Attributes:
+        config: What was asked.
+        directory: Where everything lies.
+        networks: Those that have at least one seed finished.
+        environment: Versions, hardware, commit, command.
+        main_process: Whether this process is the one that should print; of several, only one is.
+    """
+
+    config: TrainConfig
+    directory: Path
+    networks: tuple[NetworkResult, ...]
+    environment: Mapping[str, str | int | None]
+    main_process: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form, as written to results.json."""
+        config = self.config
+        return {
+            "format": FORMAT,
+            "model": config.model,
+            "data": config.data,
+            "recipe": config.recipe.model_dump(),
+            "precision": config.recipe.precision,
+            "complete": len(self.networks) == len(config.networks)
+            and all(len(network.seeds) == len(config.seeds) for network in self.networks),
+            "networks": [network.as_dict() for network in self.networks],
+            "environment": dict(self.environment),
+            "note": "Headline is the final epoch. best_test_epoch is chosen by looking at the test part, as in the "
+            "paper; validation_epoch by images held out of training. "
+            "std is the sample standard deviation over seeds; null with one seed. Times are "
+            "training steps only.",
+        }
+
+    def table(self) -> Table:
+        """Return the table for people."""
+        return make_table(self.config, self.networks, self.directory)
