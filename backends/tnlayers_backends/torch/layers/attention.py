@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tnlayers.errors import TNLayersError
+from tnlayers_backends.torch.layers.computed import ComputedWeights, computed
 from tnlayers_backends.torch.layers.linear import TNLinear
 from tnlayers_backends.torch.layers.projections import Network, networks_of, projection
 
 _PROJECTIONS = ("q", "k", "v", "out")
 
 
-class TNMultiheadAttention(nn.Module):
+class TNMultiheadAttention(ComputedWeights):
     """Multi-head attention (arXiv 1706.03762) with a network for each of `q_proj`, `k_proj`, `v_proj` and `out_proj`.
 
     Args:
@@ -98,14 +99,15 @@ class TNMultiheadAttention(nn.Module):
     def in_proj_bias(self) -> Tensor | None:
         """The biases of q, k and v one after the other, for code that reads it."""
         biases = [getattr(self, f"{name}_proj").bias for name in "qkv"]
-        return None if biases[0] is None else torch.cat(biases)
+        return None if biases[0] is None else computed(torch.cat(biases), self, "in_proj_bias")
 
     @property
     def in_proj_weight(self) -> Tensor | None:
         """The dense weights of q, k and v one below the other, rebuilt at each access; None where sizes differ."""
         if not self.kdim == self.vdim == self.embed_dim:
             return None
-        return torch.cat([getattr(self, f"{name}_proj").weight for name in "qkv"])
+        weights = torch.cat([getattr(self, f"{name}_proj").weight for name in "qkv"])
+        return computed(weights, self, "in_proj_weight")
 
     @torch.no_grad()
     def to_attention(self) -> nn.MultiheadAttention:

@@ -16,6 +16,7 @@ from tnlayers.cores.norm import norm2
 from tnlayers.declare.spec import Spec
 from tnlayers.decompose.decomposition import Decomposition
 from tnlayers.errors import TNLayersError
+from tnlayers_backends.torch.layers.computed import ComputedWeights, computed
 from tnlayers_backends.torch.layers.dropout import BondDropout
 from tnlayers_backends.torch.run.device import device_name
 from tnlayers_backends.torch.run.frozen import Frozen
@@ -26,7 +27,7 @@ from tnlayers_backends.torch.run.primitives import OPS
 TRACED_BATCH = 128
 
 
-class HeldCores(nn.Module):
+class HeldCores(ComputedWeights):
     """A module whose weight is a tensor network, with its cores for parameters; abstract, see `TNModule`.
 
     Args:
@@ -133,9 +134,10 @@ class HeldCores(nn.Module):
     def weight(self) -> Tensor:
         """The dense weight, rebuilt at each access; differentiable, no parameter of its own.
 
-        It is here for code that reads `layer.weight`; `forward` does not use it.
+        It is here for code that reads `layer.weight`; `forward` does not use it. A write into it is refused
+        (`computed.py`); `to_dense()` gives a tensor to write into.
         """
-        return self.to_dense()
+        return computed(self.to_dense(), self, "weight")
 
     def to_dense(self) -> Tensor:
         """The dense weight in the shape of the layer that this one stands for, differentiable."""

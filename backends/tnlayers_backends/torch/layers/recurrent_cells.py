@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tnlayers.errors import TNLayersError
+from tnlayers_backends.torch.layers.computed import ComputedWeights
 from tnlayers_backends.torch.layers.gates import MODES, State, rnn_mode
 from tnlayers_backends.torch.layers.linear import TNLinear
 from tnlayers_backends.torch.layers.projections import Network, networks_of, projection
@@ -16,7 +17,7 @@ from tnlayers_backends.torch.layers.projections import Network, networks_of, pro
 _Cell = TypeVar("_Cell", nn.LSTMCell, nn.GRUCell, nn.RNNCell)
 
 
-class TNRecurrentCell(nn.Module):
+class TNRecurrentCell(ComputedWeights):
     """What the cells share: `ih` maps the input to all gates, `hh` the hidden state; abstract.
 
     Args:

@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import PackedSequence
 from tnlayers.errors import TNLayersError
 from tnlayers.machine.rates import Machine
 from tnlayers.machine.saved_rates import machine
+from tnlayers_backends.torch.layers.computed import ComputedWeights, plain
 from tnlayers_backends.torch.layers.gates import MODES, State
 from tnlayers_backends.torch.layers.linear import TNLinear
 from tnlayers_backends.torch.layers.module import is_recorded
@@ -33,7 +34,7 @@ _KERNELS = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "R
 _CALLS_PER_STEP = 12  # operations of torch for the gates of one step
 
 
-class TNRecurrent(nn.Module):
+class TNRecurrent(ComputedWeights):
     """What the three layers share; abstract.
 
     Projections are submodules: `ih_l0` of the input, `hh_l0` of the hidden state, `hr_l0` of an LSTM with `proj_size`;
@@ -110,6 +111,10 @@ class TNRecurrent(nn.Module):
         if kind in ("weight", "bias") and part in self._modules:
             return getattr(self._modules[part], kind)
         return super().__getattr__(name)
+
+    def _is_computed(self, name: str) -> bool:
+        kind, _, part = name.partition("_")
+        return kind in ("weight", "bias") and part in self.__dict__.get("_modules", {})
 
     def flatten_parameters(self) -> None:
         """Nothing: torch's layers lay their weights out for its kernel here, and cores have another layout."""
@@ -194,7 +199,7 @@ class TNRecurrent(nn.Module):
                 kinds = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if self.bias else [])]
                 kinds += ["weight_hr"] if self.proj_size else []
                 rebuilt += [getattr(self, f"{kind}_{suffix}") for kind in kinds]
-        rebuilt = [weight.to(x.dtype) for weight in rebuilt]  # under autocast they were made in half precision
+        rebuilt = [plain(weight).to(x.dtype) for weight in rebuilt]  # under autocast they were made in half precision
         begin = state if len(state) > 1 else state[0]
         settings = (rebuilt, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
         kernel: Any = _KERNELS[self.mode]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
+from tnlayers_backends.torch.layers.computed import ComputedWeights, computed
 from tnlayers_backends.torch.layers.conv import TNConv1d, TNConv2d, TNConv3d
 from tnlayers_backends.torch.layers.embedding import TNEmbedding
 from tnlayers_backends.torch.layers.linear import TNLinear
@@ -24,7 +25,7 @@ _CONVOLUTIONS = {nn.Conv1d: TNConv1d, nn.Conv2d: TNConv2d, nn.Conv3d: TNConv3d}
 _SETTINGS = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 
 
-class TNAdapter(nn.Module):
+class TNAdapter(ComputedWeights):
     """A dense layer whose weight stays as it is, and a network that learns what to add to it.
 
     Args:
@@ -63,7 +64,8 @@ class TNAdapter(nn.Module):
     def weight(self) -> Tensor:
         """W + delta in the base's shape, differentiable; rebuilt at each access, for code that reads `layer.weight`."""
         delta = self.delta.to_dense()
-        return cast("Tensor", self.base.weight) + (delta.mT if is_transposed(self.base) else delta)
+        weight = cast("Tensor", self.base.weight) + (delta.mT if is_transposed(self.base) else delta)
+        return computed(weight, self, "weight")
 
     @property
     def bias(self) -> Tensor | None:

@@ -1,0 +1,201 @@
+"""Weights that are computed from cores: they read as tensors, and a write into them is refused where it would be lost.
+
+`layer.weight` is rebuilt at each access. Much code writes into it all the same: `nn.init`, `model.apply(init)`, a norm
+limit after each step, `layer.weight.data = ...`. Such a write would land in a tensor that nobody reads again.
+
+A `ComputedWeight` is a plain tensor with a guard. Torch shows it every function that gets it (`__torch_function__`);
+the function runs as on any tensor, and where the version counter says that it wrote, the write is refused. That covers
+methods, `out=`, `inplace=True`, item assignment and `torch._foreach_*` without a list of names. What shares its memory
+(`.data`, `.detach()`, slices, transposes) has the guard too; everything else that comes out is a plain tensor. Code
+that is compiled, exported or traced, `torch.func` and `torch.inference_mode` get plain tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tnlayers.errors import TNLayersError
+
+_BASE = vars(torch._C.TensorBase)["_base"].__get__  # what a view is of: the compiler walks along it
+_SETTERS = {vars(torch._C.TensorBase)[name].__set__: name for name in ("data", "real", "imag")}
+
+
+class ComputedWeightError(TNLayersError, AttributeError):
+    """A write into what is computed; an `AttributeError` as well, as for any attribute that cannot be set."""
+
+
+class _AnyTensor(torch._C._TensorMeta):
+    """`torch.testing.assert_close` compares related classes alone, so a parameter counts as one of these."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, Tensor)
+
+
+class ComputedWeight(Tensor, metaclass=_AnyTensor):
+    """The dense weight of a layer of cores; a write into it raises."""
+
+    _owner: str
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run a function as on plain tensors; refuse it afterwards if it wrote."""
+        kwargs = kwargs or {}
+        with torch._C.DisableTorchFunctionSubclass():
+            own = [one for one in _inside((args, kwargs)) if type(one) is cls]
+            if func in _SETTERS and type(args[0]) is cls:
+                raise _refusal(own[0]._owner, f"{_SETTERS[func]} =")
+            before = [one._version for one in own]
+            if set(types) == {cls}:
+                result = func(*args, **kwargs)
+        if set(types) != {cls}:  # another subclass among the arguments decides what happens
+            result = func(*plain(args), **plain(kwargs))
+        with torch._C.DisableTorchFunctionSubclass():
+            for one, version in zip(own, before, strict=True):
+                if one._version != version:
+                    raise _refusal(one._owner, getattr(func, "__name__", "a function"))
+            return result if func == _BASE else _guarded(result, own)
+
+    def set_(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Refused here: torch does not show this method to `__torch_function__`."""
+        raise _refusal(self._owner, "set_")
+
+    @property
+    def _is_param(self) -> bool:
+        """As for any tensor; `nn.Parameter(layer.weight)` sets it, and becomes a parameter without the guard."""
+        return False
+
+    @_is_param.setter
+    def _is_param(self, value: bool) -> None:
+        self.__class__ = nn.Parameter  # type: ignore[assignment]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        return self.clone()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return plain(self).__reduce_ex__(protocol)
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        return repr(plain(self))
+
+
+class ComputedWeights(nn.Module):
+    """A module some of whose attributes are weights computed from cores: it refuses to have them replaced; abstract."""
+
+    def _is_computed(self, name: str) -> bool:
+        """Whether an attribute is a weight or bias that is computed."""
+        return name.startswith(("weight", "bias", "in_proj")) and isinstance(getattr(type(self), name, None), property)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._is_computed(name):
+            raise _refusal(_owner(self, name), "an assignment")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if self._is_computed(name):
+            raise _refusal(_owner(self, name), "del")
+        super().__delattr__(name)
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """As torch's; a computed weight cannot become a parameter."""
+        if self._is_computed(name) or type(param) is ComputedWeight:
+            raise _refusal(_owner(self, name), "register_parameter")
+        super().register_parameter(name, param)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """As torch's; a computed weight cannot become a buffer."""
+        if self._is_computed(name):
+            raise _refusal(_owner(self, name), "register_buffer")
+        super().register_buffer(name, tensor, persistent)
+
+
+def computed(value: Tensor, layer: nn.Module, name: str) -> Tensor:
+    """A tensor that was computed from a layer's cores, guarded against writes.
+
+    Args:
+        value: The tensor, which nothing else holds.
+        layer: Whose cores it is of.
+        name: The attribute that was read.
+
+    Example:
+        >>> import torch
+        >>> import tnlayers as tnl
+        >>> layer = tnl.nn.MPOLinear(16, 16, bond_dim=2, cores=2)
+        >>> try:
+        ...     torch.nn.init.xavier_uniform_(layer.weight)
+        ... except tnl.TNLayersError as error:
+        ...     print(str(error)[:73])
+        weight of this MPOLinear is computed from its cores at each access, so what
+    """
+    return value if _is_traced(value) else _with_guard(value, _owner(layer, name))
+
+
+def _is_traced(value: Tensor) -> bool:
+    """Whether a compiler, a tracer or a transform sees this tensor, for whom the guard would be another type."""
+    if type(value) is not Tensor or torch.compiler.is_compiling() or torch._C._is_tracing():
+        return True
+    return value.is_inference() or torch._C._are_functorch_transforms_active()
+
+
+def _owner(layer: nn.Module, name: str) -> str:
+    return f"{name} of this {type(layer).__name__}"
+
+
+def _refusal(owner: str, write: str) -> ComputedWeightError:
+    name = owner.split(" ", 1)[0]
+    return ComputedWeightError(
+        f"{owner} is computed from its cores at each access, so what {write} writes there would be lost. Write into "
+        f"the cores (layer.cores), draw them anew (layer.reset_parameters()), or decompose a dense weight: "
+        f"tnl.load_dense(model, state_dict), or from_linear and its kin. For your own copy: layer.{name}.clone()."
+    )
+
+
+def _with_guard(value: Tensor, owner: str) -> ComputedWeight:
+    guarded = value.as_subclass(ComputedWeight)
+    guarded._owner = owner
+    return guarded
+
+
+def _guarded(result: Any, own: list[ComputedWeight]) -> Any:
+    """What a function returned, guarded where it is memory of a weight."""
+    if isinstance(result, (tuple, list)):
+        if type(result) in (tuple, list):
+            return type(result)(_guarded(one, own) for one in result)
+        return result
+    if _is_traced(result) or result.layout != torch.strided:
+        return result
+    for one in own:
+        if one.layout == torch.strided and result.untyped_storage()._cdata == one.untyped_storage()._cdata:
+            return _with_guard(result, one._owner)
+    return result
+
+
+def plain(value: Any) -> Any:
+    """Arguments with plain tensors of the same memory in the place of guarded ones."""
+    if type(value) is ComputedWeight:
+        with torch._C.DisableTorchFunctionSubclass():
+            return value.as_subclass(Tensor)
+    if type(value) in (tuple, list):
+        return type(value)(map(plain, value))
+    return {key: plain(one) for key, one in value.items()} if type(value) is dict else value
+
+
+def _inside(value: Any) -> Iterable[Tensor]:
+    """The tensors among arguments, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _inside(one)
+    elif isinstance(value, (tuple, list)):
+        for one in value:
+            yield from _inside(one)

@@ -1,0 +1,245 @@
+"""Writes into a weight that is computed from cores: refused in words, whoever writes; reads are those of any tensor."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+
+import pytest
+
+import tnlayers as tnl
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+init = nn.init
+prune = pytest.importorskip("torch.nn.utils.prune")
+
+WRITERS = {
+    "xavier_uniform_": init.xavier_uniform_,
+    "xavier_normal_": init.xavier_normal_,
+    "kaiming_uniform_": init.kaiming_uniform_,
+    "kaiming_normal_": init.kaiming_normal_,
+    "orthogonal_": init.orthogonal_,
+    "trunc_normal_": init.trunc_normal_,
+    "normal_": init.normal_,
+    "uniform_": init.uniform_,
+    "constant_": lambda w: init.constant_(w, 1.0),
+    "zeros_": init.zeros_,
+    "ones_": init.ones_,
+    "copy_": lambda w: w.copy_(torch.zeros_like(w)),
+    "fill_": lambda w: w.fill_(1.0),
+    "zero_": lambda w: w.zero_(),
+    "mul_": lambda w: w.mul_(2),
+    "clamp_": lambda w: w.clamp_(-1, 1),
+    "renorm_": lambda w: w.renorm_(2, 0, 1e-3),
+    "add_ data": lambda w: w.data.add_(1),
+    "data normal_": lambda w: w.data.normal_(std=0.02),
+    "data copy_": lambda w: w.data.copy_(torch.zeros_like(w)),
+    "data div_": lambda w: w.data.div_(w.data.norm()),
+    "data clamp_": lambda w: w.data.clamp_(-1, 1),
+    "detach zero_": lambda w: w.detach().zero_(),
+    "data.detach": lambda w: w.data.detach().mul_(2),
+    "item": lambda w: w.__setitem__(0, 0.0),
+    "data item": lambda w: w.data.__setitem__((slice(None), 0), 0.0),
+    "masked": lambda w: w.data.__setitem__(w.data > 0, 0.0),
+    "row": lambda w: w[0].zero_(),
+    "rows": lambda w: next(iter(w.unbind(0))).zero_(),
+    "chunks": lambda w: w.chunk(2)[0].fill_(1),
+    "transposed": lambda w: w.mT.copy_(torch.zeros_like(w.mT)),
+    "flat": lambda w: w.view(-1).fill_(1.0),
+    "viewed": lambda w: w.view_as(w).copy_(torch.ones_like(w)),
+    "index_fill_": lambda w: w.index_fill_(0, torch.tensor([0]), 0.0),
+    "masked_fill_": lambda w: w.masked_fill_(w > 0, 0.0),
+    "torch.relu_": torch.relu_,
+    "relu inplace": lambda w: nn.functional.relu(w, inplace=True),
+    "out=": lambda w: torch.mul(torch.ones_like(w), 2, out=w),
+    "foreach": lambda w: torch._foreach_mul_([w], 2.0),
+    "augmented": lambda w: w.__imul__(2),
+    "lerp_": lambda w: w.lerp_(torch.zeros_like(w), 0.5),
+    "data =": lambda w: setattr(w, "data", torch.zeros_like(w)),
+    "data.data =": lambda w: setattr(w.data, "data", torch.zeros_like(w)),
+    "embedding max_norm": lambda w: nn.functional.embedding(torch.tensor([0]), w.flatten(1), max_norm=1e-3),
+    "set_": lambda w: w.set_(torch.zeros_like(w)),
+    "copy_ of another subclass": lambda w: w.copy_(torch.zeros_like(w).as_subclass(Other)),
+}
+ON_MATRICES = {"eye_": init.eye_, "sparse_": lambda w: init.sparse_(w, 0.5), "t_": lambda w: w.t().fill_(1.0)}
+
+
+class Other(torch.Tensor):
+    """Somebody else's tensor."""
+
+
+LAYERS = {
+    "linear": lambda: tnl.nn.MPOLinear(16, 16, bond_dim=3, cores=2),
+    "conv": lambda: tnl.nn.TNConv2d(8, 8, 3, network="mpo(cores=2, bond=3)"),
+    "embedding": lambda: tnl.nn.TNEmbedding(16, 8, network="mpo(cores=2, bond=3)"),
+    "tensor": lambda: tnl.nn.TNTensorLinear((4, 4), (4, 4), network="mpo(bond=3)"),
+    "adapter": lambda: tnl.nn.TNAdapter(nn.Linear(16, 16), "mpo(bond=2, cores=2)"),
+}
+# Layers that hold others, and the names that they compute.
+HOLDERS = {
+    "cell": (lambda: tnl.nn.TNGRUCell(8, 8, network="mpo(cores=2, bond=2)"), ["weight_ih", "weight_hh"]),
+    "lstm": (lambda: tnl.nn.TNLSTM(8, 8, network="mpo(cores=2, bond=2)"), ["weight_ih_l0", "weight_hh_l0"]),
+    "attention": (lambda: tnl.nn.TNMultiheadAttention(8, 2, network="mpo(cores=2, bond=2)"), ["in_proj_weight"]),
+}
+
+
+def kept(layer):
+    return {name: value.clone() for name, value in layer.state_dict().items()}
+
+
+def assert_refused(layer, write, name="weight"):
+    before = kept(layer)
+    with pytest.raises(tnl.TNLayersError, match="is computed from its cores at each access") as caught:
+        write(layer)
+    assert len(str(caught.value)) < 2000
+    assert all(torch.equal(before[key], value) for key, value in layer.state_dict().items())
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_writes_are_refused(kind, writer, grad):
+    torch.manual_seed(0)
+    layer = LAYERS[kind]()
+    with torch.set_grad_enabled(grad):
+        if grad and writer in ("out=", "embedding max_norm", "rows", "chunks"):
+            pytest.skip("torch itself refuses it for a tensor with a gradient")
+        assert_refused(layer, lambda one: WRITERS[writer](one.weight))
+
+
+@pytest.mark.parametrize("writer", ON_MATRICES)
+def test_writes_into_matrices_are_refused(writer):
+    with torch.no_grad():
+        assert_refused(LAYERS["linear"](), lambda one: ON_MATRICES[writer](one.weight))
+
+
+@pytest.mark.parametrize("kind", HOLDERS)
+def test_writes_into_layers_of_layers_are_refused(kind):
+    make, names = HOLDERS[kind]
+    for name in names:
+        assert_refused(make(), lambda one, name=name: init.normal_(getattr(one, name)))
+        assert_refused(make(), lambda one, name=name: setattr(one, name, nn.Parameter(torch.zeros(2))))
+        assert_refused(make(), lambda one, name=name: setattr(one, name, torch.zeros(2)))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda layer: setattr(layer, "weight", nn.Parameter(torch.zeros(16, 16))),
+        lambda layer: setattr(layer, "weight", torch.zeros(16, 16)),
+        lambda layer: setattr(layer, "weight", None),
+        lambda layer: setattr(layer, "weight", layer.weight),
+        lambda layer: delattr(layer, "weight"),
+        lambda layer: layer.register_parameter("weight", nn.Parameter(torch.zeros(16, 16))),
+        lambda layer: layer.register_buffer("weight", torch.zeros(16, 16)),
+        lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+    ],
+)
+def test_assignments_are_refused(kind, write):
+    assert_refused(LAYERS[kind](), write)
+
+
+def test_augmented_assignments_are_refused():
+    def doubled(layer):
+        layer.weight *= 2
+
+    def limited(layer):
+        layer.weight.data = torch.renorm(layer.weight.data, 2, 0, 1e-3)
+
+    assert_refused(LAYERS["linear"](), doubled)
+    assert_refused(LAYERS["linear"](), limited)
+
+
+def test_initialising_a_model_by_apply_is_refused():
+    def start(module):
+        if hasattr(module, "weight"):
+            init.xavier_uniform_(module.weight)
+
+    model = nn.Sequential(nn.Linear(16, 16), LAYERS["linear"]())
+    assert_refused(model[1], lambda _: model.apply(start))
+
+
+def test_the_refusal_names_the_layer_the_write_and_what_to_do():
+    with pytest.raises(tnl.TNLayersError) as caught:
+        init.xavier_uniform_(LAYERS["linear"]().weight)
+    for words in ("weight of this MPOLinear", "uniform_", "layer.cores", "reset_parameters()", "load_dense", "clone()"):
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_reads_are_those_of_any_tensor(kind):
+    layer = LAYERS[kind]()
+    weight, dense = layer.weight, LAYERS["linear"]().to_dense() if kind == "adapter" else layer.to_dense()
+    if kind != "adapter":
+        assert torch.equal(weight, dense)
+    assert (weight.dtype, weight.device, weight.ndim) == (torch.float32, torch.device("cpu"), dense.ndim)
+    assert weight.requires_grad
+    for plain in (
+        weight + 1,
+        weight.norm(),
+        weight.clone(),
+        weight.double(),
+        weight @ weight.mT,
+        torch.stack([weight]),
+    ):
+        assert type(plain) is torch.Tensor
+    assert weight.detach().numpy().shape == tuple(weight.shape)
+    assert repr(weight).startswith("tensor(")
+    weight.square().sum().backward()
+    assert all(p.grad is not None for p in layer.parameters() if p.requires_grad and p.ndim > 1)
+
+
+def test_a_copy_is_free():
+    layer = LAYERS["linear"]()
+    with torch.no_grad():
+        copies = [layer.weight.clone(), layer.to_dense(), copy.deepcopy(layer.weight)]
+        for own in copies:
+            own.zero_()
+            own[0] = 1
+    buffer = io.BytesIO()
+    torch.save(layer.weight.detach(), buffer)
+    buffer.seek(0)
+    assert type(torch.load(buffer)) is torch.Tensor
+    assert type(pickle.loads(pickle.dumps(layer.weight.detach()))) is torch.Tensor
+
+
+def test_a_parameter_made_of_it_is_a_parameter():
+    layer = LAYERS["linear"]()
+    for given in (layer.weight, layer.weight.detach(), layer.weight.data):
+        dense = nn.Linear(16, 16, bias=False)
+        dense.weight = nn.Parameter(given)
+        assert type(dense.weight) is nn.Parameter
+        assert dense.weight.is_leaf
+        x = torch.randn(3, 16)
+        torch.testing.assert_close(dense(x), x @ layer.weight.mT)
+        dense(x).sum().backward()
+        torch.optim.SGD(dense.parameters(), lr=0.1).step()
+        assert type(copy.deepcopy(dense).weight) is nn.Parameter
+        assert not torch.equal(dense.weight, layer.weight)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the compiler's own look
+def test_compiled_and_transformed_code_reads_it():
+    layer = LAYERS["linear"]()
+    x = torch.randn(3, 16)
+    expected = x @ layer.to_dense().mT
+
+    def inside(x):
+        return x @ layer.weight.mT
+
+    def outside(x, w):
+        return x @ w.mT
+
+    torch.testing.assert_close(torch.compile(inside, backend="eager", fullgraph=True)(x), expected)
+    torch.testing.assert_close(torch.compile(outside, backend="eager")(x, layer.weight), expected)
+    torch.testing.assert_close(torch.func.vmap(inside)(x), expected)
+    torch.testing.assert_close(torch.func.vmap(outside, (0, None))(x, layer.weight), expected)
+    found = torch.func.grad(lambda w: outside(x, w).sum())(layer.weight)
+    torch.testing.assert_close(found, x.sum(0).expand(16, 16))
+    torch.testing.assert_close(torch.func.jvp(lambda w: outside(x, w), (layer.weight,), (layer.weight,))[1], expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(inside(x), expected)
+    torch.testing.assert_close(torch.autograd.grad(outside(x, w := layer.weight).sum(), w)[0], x.sum(0).expand(16, 16))
