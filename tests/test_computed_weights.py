@@ -222,6 +222,7 @@ def test_a_parameter_made_of_it_is_a_parameter():
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the compiler's own look
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # of torch's own first jvp
 def test_compiled_and_transformed_code_reads_it():
     layer = LAYERS["linear"]()
     x = torch.randn(3, 16)

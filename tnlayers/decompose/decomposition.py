@@ -13,6 +13,7 @@ from math import isfinite, prod
 from typing import Any
 
 from tnlayers.backends import backend_of
+from tnlayers.compress.zero import trainable
 from tnlayers.cores.canonical import balanced_terms
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
@@ -199,11 +200,12 @@ def _found(
 
 
 def _delivered(best: Arranged, searched: Searched | None, asked: str, dtype: str) -> Decomposition:
-    """What was found, with cores of equal norms, of the weight's own scale and dtype."""
+    """What was found, with cores of equal norms, of the weight's own scale and dtype; a zero weight can be trained."""
     target, (spec, fitted) = best.target, best.found
     scales = [target.largest ** (1 / len(graph.cores)) for graph in spec.graphs for _ in graph.cores]
     balanced = balanced_terms(target.ops, spec.graphs, fitted.cores)
-    cores = (target.ops.cast(core * scale, dtype) for core, scale in zip(balanced, scales, strict=True))
+    found = [target.ops.cast(core * scale, dtype) for core, scale in zip(balanced, scales, strict=True)]
+    cores = trainable(target.ops, spec.graphs, found, target.in_features)
     return Decomposition(
         spec=spec,
         cores=dict(zip(spec.shapes, cores, strict=True)),

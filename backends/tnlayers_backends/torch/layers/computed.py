@@ -107,7 +107,8 @@ class ComputedWeights(nn.Module):
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """As torch's; a computed weight cannot become a parameter."""
-        if self._is_computed(name) or type(param) is ComputedWeight:
+        given: Any = param
+        if self._is_computed(name) or type(given) is ComputedWeight:
             raise _refusal(_owner(self, name), "register_parameter")
         super().register_parameter(name, param)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.compiler import is_dynamo_compiling
 from torch.utils.checkpoint import checkpoint
 
+from tnlayers.compress.zero import trainable
 from tnlayers.cores.canonical import balanced_terms, canonical_terms
 from tnlayers.cores.linear_map import LinearMap, Runner
 from tnlayers.cores.prune import Pruned, pruned
@@ -91,6 +92,7 @@ class TNModule(Freezable):
             else:
                 self.register_parameter(name, nn.Parameter(new.to(old.dtype).contiguous(), old.requires_grad))
         self._renew(spec)
+        self._revive()
         return report
 
     @torch.no_grad()
@@ -116,6 +118,7 @@ class TNModule(Freezable):
         from tnlayers_backends.torch.layers.resize import round_layer
 
         round_layer(self, error, bond_dim, optimizer)
+        self._revive()
 
     @torch.no_grad()
     def grow_(
@@ -136,6 +139,11 @@ class TNModule(Freezable):
         from tnlayers_backends.torch.layers.resize import grow_layer
 
         grow_layer(self, bond_dim, optimizer, seed)
+
+    @torch.no_grad()
+    def _revive(self) -> None:
+        """Draw the cores of a zero weight anew where they could not be trained; W stays zero."""
+        self._rewrite(trainable(OPS, self._map.graphs, list(self.cores.values()), self.spec.in_features))
 
     @torch.no_grad()
     def untie_(self) -> None:
