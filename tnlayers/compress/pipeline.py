@@ -5,19 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from tnlayers_backends.torch.modules.hosts import itemsize, parameters_of
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from tnlayers.compress.allocation import Option, allocate, exchanged
 from tnlayers.compress.budgets import NEAR, Budget
 from tnlayers.compress.cache import Memory
 from tnlayers.compress.candidates import Candidate
 from tnlayers.compress.layer_report import LayerReport, Size
+from tnlayers.compress.modules.baked import baked
 from tnlayers.compress.modules.site import Site
 from tnlayers.compress.modules.sites import sites_of
 from tnlayers.compress.modules.ties import tied_layers
@@ -48,6 +50,7 @@ class Compression:
     cache: Path | None
     progress: bool | None
     search: float
+    extra: dict[nn.Module, int] = field(default_factory=dict, init=False)
 
     def run(self, *, dry_run: bool) -> tuple[CompressReport, Made | None]:
         """The report, and the new parts by the module that they go into; None for them in a dry run.
@@ -56,6 +59,11 @@ class Compression:
             TNLayersError: As `tnl.compress`.
         """
         self._check()
+        with baked(self.model) as extra:
+            self.extra.update(extra)
+            return self._run(dry_run=dry_run)
+
+    def _run(self, *, dry_run: bool) -> tuple[CompressReport, Made | None]:
         candidates = self._candidates()
         chosen = self._grown(candidates, self._allocated(candidates))
         search = Search.of(candidates, chosen, self.search) if self.search and not dry_run else None
@@ -79,6 +87,12 @@ class Compression:
     def _check(self) -> None:
         if not isinstance(self.model, nn.Module):
             raise TNLayersError(f"compress takes a torch module, got a {type(self.model).__name__}.")
+        lazy = [name for name, one in self.model.named_parameters() if is_lazy(one)]
+        if lazy:
+            raise TNLayersError(
+                f"{len(lazy)} parameters, {lazy[0]} among them, have no sizes yet (lazy modules): run the model once "
+                "on an example, then train it, then compress it."
+            )
         empty = [name for name, parameter in self.model.named_parameters() if parameter.is_meta]
         if empty:
             raise TNLayersError(
@@ -104,7 +118,7 @@ class Compression:
 
     def _candidates(self) -> list[Candidate]:
         """Every weight with its rule, its work and its options."""
-        sites = sites_of(self.model)
+        sites = sites_of(self.model, self.extra)
         free = [site for site in sites if not site.against]
         if not free:
             raise TNLayersError(
@@ -173,7 +187,7 @@ class Compression:
         replaceable = [candidate for candidate in candidates if candidate.rule.networks]
         biases = sum(candidate.site.bias_size for candidate in replaceable)
         inside = sum(candidate.dense for candidate in replaceable)
-        left = self.budget.parameters(parameters_of(self.model), inside + biases) - biases
+        left = self.budget.parameters(self._total(), inside + biases) - biases
         return left + sum(candidate.dense for candidate in candidates if not candidate.rule.networks)
 
     def _grown(self, candidates: Sequence[Candidate], chosen: list[Option]) -> list[Option]:
@@ -195,18 +209,22 @@ class Compression:
         pools = [[*candidate.options, option] for candidate, option in zip(candidates, grown, strict=True)]
         return exchanged(pools, grown, room, near)
 
+    def _total(self) -> int:
+        """Parameters of the model, those that weights are computed of included."""
+        return parameters_of(self.model) + sum(self.extra.values())
+
     def _whole(self, candidates: Sequence[Candidate]) -> int:
         """The budget itself, of which 2 % may be left over: that of the weights and of all that stays as it is."""
         limit = self._limit(candidates)
         if self.budget.key == "max_flops":
             return limit
-        return limit + parameters_of(self.model) - sum(candidate.dense for candidate in candidates)
+        return limit + self._total() - sum(candidate.dense for candidate in candidates)
 
     def _report(self, candidates: Sequence[Candidate], layers: list[LayerReport], dry_run: bool) -> CompressReport:
         hosts = {site.host for candidate in candidates for site in candidate.site.members}
         listed = {id(parameter) for host in hosts for parameter in host.parameters()}
         rest = [parameter for parameter in self.model.parameters() if id(parameter) not in listed]
-        tied = parameters_of(self.model) - sum(layer.before.parameters for layer in layers)
+        tied = self._total() - sum(layer.before.parameters for layer in layers)
         size = itemsize(next(self.model.parameters()))
         others = Size(parameters=tied, bytes=tied * size, flops=0)
         if tied == sum(parameter.numel() for parameter in rest):

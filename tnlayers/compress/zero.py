@@ -14,14 +14,15 @@ import numpy as np
 
 from tnlayers.cores.initialise import default_variance, draw_layer
 from tnlayers.declare.graph import Graph
-from tnlayers.program.program import Array, Primitives
+from tnlayers.decompose.singular_vectors import Splitting
+from tnlayers.program.program import Array
 
 
-def trainable(ops: Primitives, graphs: Sequence[Graph], cores: Sequence[Array], in_features: int) -> list[Array]:
+def trainable(ops: Splitting, graphs: Sequence[Graph], cores: Sequence[Array], in_features: int) -> list[Array]:
     """The cores of a layer, W unchanged; those of a network that is zero and could not be trained are drawn anew.
 
     Args:
-        ops: The primitives of the arrays' backend.
+        ops: The primitives of the arrays' backend, with its SVD.
         graphs: The layer's networks.
         cores: Their cores, in order of declaration.
         in_features: What one output sums over.

@@ -7,9 +7,10 @@ from copy import deepcopy
 from typing import Any
 
 from tnlayers_backends.torch.layers.module import TNModule
-from tnlayers_backends.torch.modules.hosts import assembled, own_copy, parts_of
+from tnlayers_backends.torch.layers.ordinary import computes
+from tnlayers_backends.torch.modules.hosts import assembled, extra_attributes, own_copy, parts_of
 from tnlayers_backends.torch.modules.hugging_face import declare_ties
-from torch import nn
+from torch import Tensor, nn
 
 from tnlayers.errors import TNLayersError
 
@@ -39,18 +40,19 @@ def placed(model: nn.Module, made: Mapping[nn.Module, Mapping[str, nn.Module]], 
     biases = _biases(fresh, own=inplace)
     if inplace:
         for host, new in fresh.items():
-            _keep(host, new, {name: getattr(host, name) for name in _HOOKS})
+            _keep(host, new, {name: getattr(host, name) for name in _HOOKS} | extra_attributes(host, new))
         for parent in list(model.modules()):
             for name, child in list(parent._modules.items()):
                 if child in fresh:
                     parent._modules[name] = fresh[child]
         declare_ties(model)
         return model
-    memo: dict[int, Any] = {id(host): new for host, new in fresh.items()} | biases
+    memo: dict[int, Any] = {id(host): new for host, new in fresh.items()} | biases | _computed(model)
     try:
         copied = deepcopy(model, memo)
         for host, new in fresh.items():  # hooks that are methods of a module of the model now are those of its copy
-            _keep(host, new, {name: deepcopy(getattr(host, name), memo) for name in _HOOKS})
+            kept = {name: getattr(host, name) for name in _HOOKS} | extra_attributes(host, new)
+            _keep(host, new, {name: deepcopy(value, memo) for name, value in kept.items()})
     except Exception as error:
         raise TNLayersError(
             f"This {type(model).__name__} cannot be copied: {type(error).__name__}: {error}. Pass inplace=True to "
@@ -58,6 +60,15 @@ def placed(model: nn.Module, made: Mapping[nn.Module, Mapping[str, nn.Module]], 
         ) from error
     declare_ties(copied)
     return copied
+
+
+def _computed(model: nn.Module) -> dict[int, Tensor]:
+    """By id, copies of tensors that modules keep from their last call, such as a weight that a hook computed.
+
+    Those with a gradient cannot be copied by torch; the next call computes them anew.
+    """
+    held = (value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor))
+    return {id(value): value.detach().clone() for value in held if not value.is_leaf}
 
 
 def _whole(host: nn.Module, parts: Mapping[str, nn.Module]) -> nn.Module:
@@ -83,4 +94,6 @@ def _biases(fresh: Mapping[nn.Module, nn.Module], *, own: bool) -> dict[int, nn.
 def _keep(host: nn.Module, new: nn.Module, hooks: Mapping[str, Any]) -> None:
     for name, value in hooks.items():
         setattr(new, name, value)
+    for key in [key for key, hook in new._forward_pre_hooks.items() if computes(hook)]:
+        del new._forward_pre_hooks[key]  # what it computed is in the cores
     new._is_full_backward_hook = host._is_full_backward_hook

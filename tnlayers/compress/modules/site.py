@@ -30,6 +30,7 @@ class Site:
         dense: A module of torch that is this weight alone: an nn.Linear, a convolution or an nn.Embedding.
         against: Why it has to stay dense; "" where it need not.
         tied: Other modules with the very same weight; it is counted here alone.
+        extra: Parameters that its weight is computed of beyond its own entries, which a network does away with.
     """
 
     names: tuple[str, ...]
@@ -38,6 +39,7 @@ class Site:
     dense: nn.Module
     against: str
     tied: tuple[Site, ...] = ()
+    extra: int = 0
 
     @property
     def members(self) -> tuple[Site, ...]:
@@ -111,5 +113,5 @@ def blank(site: Site, spec: Spec) -> TNModule:
 
 
 def entries(site: Site) -> int:
-    """Entries of the dense weight."""
-    return prod(site.weight.shape)
+    """Parameters of the dense weight: its entries, and what more it is computed of."""
+    return prod(site.weight.shape) + site.extra

@@ -7,9 +7,10 @@ share one weight are one site, of which `ties.py` decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.layers.ordinary import is_computed
 from tnlayers_backends.torch.modules.hosts import parts_of, reason_against
 from torch import nn
 
@@ -18,8 +19,12 @@ from tnlayers.compress.modules.ties import Users, tied_together
 from tnlayers.errors import TNLayersError
 
 
-def sites_of(model: nn.Module) -> list[Site]:
+def sites_of(model: nn.Module, extra: Mapping[nn.Module, int] | None = None) -> list[Site]:
     """All sites of a model, in order; a weight that stands at several places is one site.
+
+    Args:
+        model: Any module.
+        extra: What modules have beyond a weight that they compute, see `baked`.
 
     Raises:
         TNLayersError: If the model is one weight itself, so that nothing could hold what replaces it.
@@ -32,7 +37,7 @@ def sites_of(model: nn.Module) -> list[Site]:
         site
         for module, places in paths.items()
         if module not in inside and not isinstance(module, TNModule)
-        for site in _sites(module, places)
+        for site in _sites(module, places, (extra or {}).get(module, 0))
     ]
     if any("" in site.names for site in found):
         raise TNLayersError(
@@ -55,8 +60,10 @@ def _users(model: nn.Module) -> Users:
     return users
 
 
-def _sites(module: nn.Module, places: list[str]) -> Iterator[Site]:
+def _sites(module: nn.Module, places: list[str], extra: int) -> Iterator[Site]:
     against = reason_against(module)
+    if not against and is_computed(module):  # `baked` left it as it is
+        against = "its weight is computed from parameters that other modules have too"
     for part, dense in parts_of(module).items():
         names = tuple(f"{place}.{part}" if part and place else place or part for place in places)
-        yield Site(names=names, host=module, part=part, dense=dense, against=against)
+        yield Site(names=names, host=module, part=part, dense=dense, against=against, extra=extra)

@@ -15,9 +15,10 @@ from tnlayers.declare.window import Window, window
 from tnlayers.decompose.decomposition import asked_size
 from tnlayers.decompose.sizes import BondDim
 from tnlayers.errors import TNLayersError
-from tnlayers_backends.torch.layers.from_dense import check_kind, decomposed, divided, filled
+from tnlayers_backends.torch.layers.from_dense import decomposed, divided, filled
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.layers.moments import Sample, conv_moment, linear_moment
+from tnlayers_backends.torch.layers.ordinary import expect
 from tnlayers_backends.torch.run.convolution import convolve, pad_ahead
 
 View: TypeAlias = Literal["kernel", "flat"]
@@ -108,7 +109,7 @@ class DenseConv(TNModule):
             >>> torch.allclose(layer(x), dense(x), atol=1e-5)
             True
         """
-        check_kind(dense, DENSE[cls.dims], "from_conv")
+        dense = expect(dense, DENSE[cls.dims], "from_conv")
         assert isinstance(dense, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
         moment = None if sample is None else lambda: _moment(dense, sample, view, in_size)
         options, own = divided(keywords, moment, orders=False)

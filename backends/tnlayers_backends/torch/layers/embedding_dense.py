@@ -12,8 +12,9 @@ from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.decompose.sizes import BondDim
 from tnlayers.errors import TNLayersError, TNLayersWarning
-from tnlayers_backends.torch.layers.from_dense import check_kind, decomposed, divided, filled
+from tnlayers_backends.torch.layers.from_dense import decomposed, divided, filled
 from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.layers.ordinary import expect
 
 
 class DenseEmbedding(TNModule):
@@ -93,7 +94,7 @@ class DenseEmbedding(TNModule):
             >>> torch.allclose(layer(torch.arange(60)), dense.weight, atol=1e-5)
             True
         """
-        check_kind(dense, nn.Embedding, "from_embedding")
+        dense = expect(dense, nn.Embedding, "from_embedding")
         check_options(dense.max_norm, dense.scale_grad_by_freq, dense.sparse)
         table = _table(dense)
         options, own = divided(keywords, None, orders=False)

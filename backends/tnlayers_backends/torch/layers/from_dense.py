@@ -22,16 +22,6 @@ _Layer = TypeVar("_Layer", bound=TNModule)
 _OPTIONS = ("covariance", "error_of", "search", "orders", "sweeps", "restarts", "seed")
 
 
-def check_kind(dense: object, kind: type[torch.nn.Module], method: str) -> None:
-    """Refuse what is no module of the kind that a layer stands in for.
-
-    Raises:
-        TNLayersError: With both names.
-    """
-    if not isinstance(dense, kind):
-        raise TNLayersError(f"{method} takes an nn.{kind.__name__}, got a {type(dense).__name__}.")
-
-
 def divided(
     keywords: Mapping[str, Any], moment: Callable[[], Tensor] | None, *, orders: bool = True
 ) -> tuple[dict[str, Any], dict[str, Any]]:

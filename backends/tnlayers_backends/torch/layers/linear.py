@@ -15,9 +15,10 @@ from tnlayers.errors import TNLayersError
 from tnlayers.planning.lowered import Objective
 from tnlayers.planning.plan import AnyPlan
 from tnlayers_backends.torch.layers.feature_orders import reordered, set_orders, unordered
-from tnlayers_backends.torch.layers.from_dense import check_kind, decomposed, divided, filled
+from tnlayers_backends.torch.layers.from_dense import decomposed, divided, filled
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.layers.moments import Sample, linear_moment
+from tnlayers_backends.torch.layers.ordinary import expect
 from tnlayers_backends.torch.run.bound_call import like
 
 
@@ -164,7 +165,7 @@ class TNLinear(TNModule):
             >>> torch.allclose(layer(x), dense(x), atol=1e-5)
             True
         """
-        check_kind(dense, nn.Linear, "from_linear")
+        dense = expect(dense, nn.Linear, "from_linear")
         moment = None if sample is None else lambda: linear_moment(sample, dense.in_features)
         options, own = divided(keywords, moment)
         found = decomposed(

@@ -19,6 +19,7 @@ from tnlayers_backends.torch.layers.conv import TNConv1d, TNConv2d, TNConv3d
 from tnlayers_backends.torch.layers.embedding import TNEmbedding
 from tnlayers_backends.torch.layers.linear import TNLinear
 from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.layers.ordinary import parent_of, reason_against
 from tnlayers_backends.torch.modules.hosts import is_transposed
 
 _CONVOLUTIONS = {nn.Conv1d: TNConv1d, nn.Conv2d: TNConv2d, nn.Conv3d: TNConv3d}
@@ -96,6 +97,11 @@ class TNAdapter(ComputedWeights):
 
 def _delta(base: nn.Module, network: str | Spec, seed: int | None) -> TNModule:
     """A layer that takes and gives what the base does, without a bias."""
+    if parent_of(base) is not None and (reason := reason_against(base)):
+        raise TNLayersError(
+            f"TNAdapter adds to the weight alone, and this {type(base).__name__} is more than that: {reason}. Give the "
+            "layer of torch that computes the same."
+        )
     if is_transposed(base):
         inputs, outputs = cast("Tensor", base.weight).shape
         return TNLinear(inputs, outputs, False, network=network, seed=seed, **_place(base))

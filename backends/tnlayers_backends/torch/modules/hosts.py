@@ -7,6 +7,7 @@ are networks. Hugging Face's `Conv1D` is known by its name and attributes: trans
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 from tnlayers_backends.torch.layers.attention import TNMultiheadAttention
 from tnlayers_backends.torch.layers.linear import TNLinear
 from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.layers.ordinary import SINGLE, ordinary, parent_of
+from tnlayers_backends.torch.layers.ordinary import reason_against as more_than_plain
 from tnlayers_backends.torch.layers.recurrent_cells import TNGRUCell, TNLSTMCell, TNRecurrentCell, TNRNNCell
 from tnlayers_backends.torch.layers.recurrent_layers import TNGRU, TNLSTM, TNRNN
 from tnlayers_backends.torch.layers.sequence import TNRecurrent
 
-PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
 _CELLS: dict[type[nn.Module], type[TNRecurrentCell]] = {
     nn.LSTMCell: TNLSTMCell,
     nn.GRUCell: TNGRUCell,
@@ -29,22 +31,21 @@ _LAYERS: dict[type[nn.Module], type[TNRecurrent]] = {nn.LSTM: TNLSTM, nn.GRU: TN
 
 def parts_of(module: nn.Module) -> dict[str, nn.Module]:
     """The dense weights of a module by the name of the part, "" for the module's only one; none for other modules."""
-    if isinstance(module, nn.Embedding):
-        return {"": _table(module)}
-    if isinstance(module, PLAIN):
-        return {"": module}
+    if isinstance(module, SINGLE):
+        plain = module if more_than_plain(module) else ordinary(module)
+        return {"": _table(plain) if isinstance(plain, nn.Embedding) else plain}
     if is_transposed(module):
         return {"": as_linear(_tensor(module, "weight").mT, getattr(module, "bias", None))}
     if isinstance(module, nn.MultiheadAttention):
         return _projections(module)
-    if type(module) in _CELLS:
+    if isinstance(module, tuple(_CELLS)):
         parts = {"ih": ("weight_ih", "bias_ih"), "hh": ("weight_hh", "bias_hh")}
         return {
             name: as_linear(_tensor(module, weight), getattr(module, bias) if module.bias else None)
             for name, (weight, bias) in parts.items()
         }
     if isinstance(module, tuple(_LAYERS)):
-        weights = [name for name, _ in module.named_parameters(recurse=False) if name.startswith("weight")]
+        weights = [name for name in cast("list[str]", module._flat_weights_names) if name.startswith("weight")]
         twins = {name.removeprefix("weight_"): name.replace("weight", "bias") for name in weights}
         return {
             name: as_linear(_tensor(module, f"weight_{name}"), getattr(module, twin, None))
@@ -55,10 +56,8 @@ def parts_of(module: nn.Module) -> dict[str, nn.Module]:
 
 def reason_against(module: nn.Module) -> str:
     """Why a module with such weights has to stay as it is; "" where it need not."""
-    if isinstance(module, tuple(_LAYERS)) and type(module) not in _LAYERS:
-        return f"{type(module).__name__} is a class of its own, derived from one of torch's"
-    if isinstance(module, PLAIN) and type(module) not in PLAIN:
-        return f"{type(module).__name__} is a class of its own, derived from one of torch's"
+    if (parent_of(module) is not None or is_transposed(module)) and (reason := more_than_plain(module)):
+        return reason
     if isinstance(module, nn.Embedding):
         options = {
             "max_norm": module.max_norm,
@@ -68,8 +67,8 @@ def reason_against(module: nn.Module) -> str:
         used = [name for name, value in options.items() if value]
         return f"an embedding with {used[0]}" if used else ""
     if isinstance(module, nn.MultiheadAttention):
-        if type(module) is not nn.MultiheadAttention:
-            return f"{type(module).__name__} is a class of its own, derived from MultiheadAttention"
+        if reason := more_than_plain(module.out_proj):
+            return f"of its out_proj, {reason}"
         if module.bias_k is not None or module.add_zero_attn:
             return "attention with add_bias_kv or add_zero_attn"
     return ""
@@ -93,9 +92,6 @@ def assembled(module: nn.Module, parts: Mapping[str, nn.Module]) -> nn.Module:
     """What takes the place of a module, of its dense parts and networks; it has the module's hooks and modes."""
     if "" in parts:
         new = parts[""]
-        for name in ("nf", "nx"):
-            if is_transposed(module) and hasattr(module, name):
-                setattr(new, name, getattr(module, name))
     elif isinstance(module, nn.MultiheadAttention):
         new = TNMultiheadAttention(
             module.embed_dim,
@@ -111,14 +107,27 @@ def assembled(module: nn.Module, parts: Mapping[str, nn.Module]) -> nn.Module:
         _set(new, {f"{name.removesuffix('_proj')}_proj": part for name, part in parts.items()})
     elif isinstance(module, nn.RNNCellBase):
         own = ("nonlinearity",) if isinstance(module, nn.RNNCell) else ()
-        new = _blank(_CELLS[type(module)], module, ("input_size", "hidden_size", "bias", *own))
+        new = _blank(_kind(module, _CELLS), module, ("input_size", "hidden_size", "bias", *own))
         _set(new, parts)
     else:
         own = ("nonlinearity",) if isinstance(module, nn.RNN) else ("proj_size",) if isinstance(module, nn.LSTM) else ()
         settings = ("num_layers", "bias", "batch_first", "dropout", "bidirectional")
-        new = _blank(_LAYERS[type(module)], module, ("input_size", "hidden_size", *settings, *own))
+        new = _blank(_kind(module, _LAYERS), module, ("input_size", "hidden_size", *settings, *own))
         _set(new, parts)
     return new
+
+
+def extra_attributes(module: nn.Module, new: nn.Module) -> dict[str, Any]:
+    """What was attached to a module and its successor lacks, such as `nf` of Conv1D: other code may read it."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if not (name.startswith("_") or name in vars(new) or hasattr(type(new), name) or name in ("weight", "bias"))
+    }
+
+
+def _kind(module: nn.Module, kinds: Mapping[type[nn.Module], Any]) -> Any:
+    return next(new for dense, new in kinds.items() if isinstance(module, dense))
 
 
 def _blank(kind: Callable[..., nn.Module], module: nn.Module, settings: tuple[str, ...]) -> nn.Module:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.base import Parts
 from tnlayers_backends.torch.layers.module import TNModule
-from tnlayers_backends.torch.modules.hosts import assembled, own_copy, parts_of, reason_against
+from tnlayers_backends.torch.modules.hosts import assembled, extra_attributes, own_copy, parts_of, reason_against
 from tnlayers_backends.torch.modules.hugging_face import declare_ties
 from tnlayers_backends.torch.modules.storage import KINDS, dtype_name, kind_of, put_together, take_apart
 
@@ -133,7 +133,8 @@ def _filled(module: nn.Module, layers: Sequence[Placed], rest: Mapping[str, Tens
             layer.to(device)
         layer.train(old.training)
         if "" in parts_of(old):
-            assembled(old, {"": layer})  # has the attributes of what it replaces
+            for name, value in extra_attributes(old, layer).items():
+                setattr(layer, name, value)
         for path in placed.paths:
             parent, _, name = path.rpartition(".")
             setattr(places[parent], name, layer)
