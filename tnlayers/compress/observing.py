@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tnlayers.compress.cache import Memory, digest
 from tnlayers.compress.modules.site import Site
+from tnlayers.compress.running import is_ours, refuse_if_alone, run, tensors_in
 from tnlayers.declare.window import window
 from tnlayers.errors import TNLayersError
 
@@ -74,16 +75,8 @@ def watch(model: nn.Module, sites: Sequence[Site], sample: ModelSample, *, data_
     if not batches:
         raise TNLayersError("The sample has no batches: give a tensor, or a list of batches that is not used up.")
     seen = {member: Seen() for site in sites for member in site.members}
-    handles = [
-        site.host.register_forward_pre_hook(_observer(site, entry, data_aware), with_kwargs=True)
-        for site, entry in seen.items()
-    ]
     with _evaluating(model):
-        try:
-            reference = [_run(model, batch) for batch in batches]
-        finally:
-            for handle in handles:
-                handle.remove()
+        reference = _observed(model, batches, seen, data_aware)
         bad = sum(int((~outputs.isfinite()).sum()) for outputs in reference)
         if bad:
             raise TNLayersError(
@@ -93,6 +86,32 @@ def watch(model: nn.Module, sites: Sequence[Site], sample: ModelSample, *, data_
         covariances = [_covariance(site, seen) for site in sites]
         sensitivity = _sensitivities(model, sites, covariances, batches, reference, memory)
     return Watched(examples=sum(_examples(batch) for batch in batches), seen=seen, sensitivity=sensitivity)
+
+
+def _observed(model: nn.Module, batches: Sequence[Any], seen: Mapping[Site, Seen], data_aware: bool) -> list[Tensor]:
+    """The model's outputs, while the inputs of its weights are gathered.
+
+    An error is the sample's where the model alone, unobserved, does not run on it either; else it is ours.
+    """
+    handles = [
+        site.host.register_forward_pre_hook(_observer(site, entry, data_aware), with_kwargs=True)
+        for site, entry in seen.items()
+    ]
+    place = 0
+    try:
+        found = []
+        for place, batch in enumerate(batches):  # noqa: B007  asked for after an error
+            found.append(run(model, batch))
+        return found
+    except Exception as error:
+        for handle in handles:
+            handle.remove()
+        if not is_ours(error):
+            refuse_if_alone(model, batches[place])
+        raise
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _covariance(site: Site, seen: Mapping[Site, Seen]) -> Tensor | None:
@@ -143,7 +162,12 @@ def _sensitivity(
     try:
         weight.add_(noise * (_NOISE * kept.norm() / noise.norm()))
         tried = _square(site.matrix() - before, covariance)
-        changed = [_run(model, batch) for batch in batches]
+        changed = [run(model, batch) for batch in batches]
+    except Exception as error:
+        raise TNLayersError(
+            f"The model runs on the sample, but not with {site.name} changed by a tenth: {type(error).__name__}: "
+            f"{str(error)[:1000]}. Without sample= errors count by the weights alone."
+        ) from error
     finally:
         weight.copy_(kept)
     wrong = sum(float((a - b).square().sum()) for a, b in zip(changed, reference, strict=True))
@@ -164,42 +188,6 @@ def _batches(sample: ModelSample) -> Iterator[Any]:
         yield sample
     else:
         yield from sample
-
-
-def _run(model: nn.Module, batch: Any) -> Tensor:
-    """All outputs of the model for a batch as one vector in double precision."""
-    args, kwargs = ((), batch) if isinstance(batch, Mapping) else (_arguments(batch), {})
-    try:
-        result = model(*args, **kwargs)
-    except Exception as error:
-        raise TNLayersError(
-            f"The model does not run on the sample: {type(error).__name__}: {str(error).rstrip('.')}. Give what the "
-            "model takes: a tensor, a tuple of arguments, a mapping of keywords, or an iterable of such batches; "
-            "without labels, and in the model's dtype and on its device."
-        ) from error
-    found = [value.detach().double().reshape(-1) for value in tensors_in(result) if value.is_floating_point()]
-    if not found:
-        raise TNLayersError(f"The model returns a {type(result).__name__} without numbers; an error of it has no size.")
-    return torch.cat(found)
-
-
-def _arguments(batch: Any) -> tuple[Any, ...]:
-    packed = isinstance(batch, PackedSequence)  # a tuple by its class, one argument by its meaning
-    return batch if isinstance(batch, tuple) and not packed else (batch,)
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors in what a model takes or returns, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, PackedSequence):
-        yield value.data
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors_in(item)
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from tensors_in(item)
 
 
 def _examples(batch: Any) -> int:

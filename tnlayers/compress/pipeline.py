@@ -10,6 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.hosts import itemsize, parameters_of
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -20,12 +21,15 @@ from tnlayers.compress.cache import Memory
 from tnlayers.compress.candidates import Candidate
 from tnlayers.compress.layer_report import LayerReport, Size
 from tnlayers.compress.modules.baked import baked
-from tnlayers.compress.modules.site import Site
+from tnlayers.compress.modules.site import Site, entries
 from tnlayers.compress.modules.sites import sites_of
 from tnlayers.compress.modules.ties import tied_layers
 from tnlayers.compress.observing import Watched, watch
 from tnlayers.compress.prices import Work
 from tnlayers.compress.report import CompressReport
+from tnlayers.compress.report import CompressReport
+from tnlayers.compress.layer_report import LayerReport, Size
+from tnlayers.compress.rest import Rest, largest_first, named
 from tnlayers.compress.rules import Given, Rule, rules_for
 from tnlayers.compress.search import Search
 from tnlayers.declare.spec import Spec
@@ -124,7 +128,7 @@ class Compression:
             raise TNLayersError(
                 f"This {type(self.model).__name__} has no layer that a network could replace; those are nn.Linear, "
                 "nn.Conv1d to 3d, nn.Embedding, nn.MultiheadAttention, nn.LSTM, nn.GRU, nn.RNN and their cells, and "
-                "Conv1D of transformers."
+                f"Conv1D of transformers.{named(_stuck(sites) or self._rest([]))}"
             )
         rules = dict(zip(free, rules_for([site.all_names for site in free], self.networks, self.rules), strict=True))
         dense = Rule(networks=())
@@ -173,7 +177,7 @@ class Compression:
                 f"{self.budget} leaves {max(limit, 0):,} {unit} for the weights of the layers, and their smallest "
                 f"networks have {least:,}: ask for {least - limit:,} {unit} more, leave fewer layers dense by rules, "
                 "or offer other network types. Layers that are networks already stay as they are; their round_ makes "
-                "them smaller."
+                f"them smaller.{named(self._fixed(candidates))}"
             )
         return [
             next(one for one in candidate.options if (one.spec, one.cost) == (option.spec, option.cost))
@@ -236,7 +240,24 @@ class Compression:
             layers=tuple(layers),
             others=others,
             dry_run=dry_run,
+            rest=self._rest(candidates),
         )
+
+    def _rest(self, candidates: Sequence[Candidate]) -> tuple[Rest, ...]:
+        """The parameters of modules that are no layers of the report, nor networks already."""
+        hosts = {site.host for candidate in candidates for site in candidate.site.members}
+        listed = {id(parameter) for host in hosts for parameter in host.parameters()}
+        networks = [module for module in self.model.modules() if isinstance(module, TNModule)]
+        listed |= {id(parameter) for module in networks for parameter in module.parameters()}
+        return largest_first(
+            Rest(name=name, kind=_kind(self.model, name), shape=tuple(one.shape), parameters=one.numel())
+            for name, one in self.model.named_parameters()
+            if id(one) not in listed
+        )
+
+    def _fixed(self, candidates: Sequence[Candidate]) -> tuple[Rest, ...]:
+        """What stays as it is whatever is asked: other modules, and layers that have to stay dense."""
+        return largest_first([*_stuck([one.site for one in candidates]), *self._rest(candidates)])
 
     def _tell(self, candidates: Sequence[Candidate], chosen: Sequence[Option]) -> None:
         """Warn, or refuse, where a budget of parameters or flops is met only from far below."""
@@ -263,3 +284,17 @@ class Compression:
 
     def _showing(self, words: str, steps: int) -> AbstractContextManager[Callable[..., None]]:
         return showing(words, steps, wanted=self.progress is not False)
+
+
+def _kind(model: nn.Module, name: str) -> str:
+    """The class of the module that has a parameter."""
+    return type(model.get_submodule(name.rpartition(".")[0])).__name__
+
+
+def _stuck(sites: Sequence[Site]) -> tuple[Rest, ...]:
+    """Layers that have to stay dense, with the reason."""
+    return largest_first(
+        Rest(name=site.name, kind=site.against, shape=tuple(site.weight.shape), parameters=entries(site))
+        for site in sites
+        if site.against
+    )

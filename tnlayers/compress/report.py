@@ -9,6 +9,7 @@ from typing import Any
 
 from tnlayers.compress.layer_report import HEADINGS, LayerReport, Size, or_dash
 from tnlayers.compress.report_html import fragment, page
+from tnlayers.compress.rest import Rest, lines
 
 FORMAT = "tnlayers.compressed/1"
 
@@ -24,6 +25,7 @@ class CompressReport:
         layers: All layers of a kind that can be replaced, and those that look like it but cannot.
         others: All other parameters together.
         dry_run: Whether nothing was built; errors are then bounds from singular values.
+        rest: The parameters in `others`, largest first.
     """
 
     model: str
@@ -32,6 +34,7 @@ class CompressReport:
     layers: tuple[LayerReport, ...]
     others: Size
     dry_run: bool
+    rest: tuple[Rest, ...] = ()
 
     @property
     def before(self) -> Size:
@@ -79,7 +82,8 @@ class CompressReport:
         return page(self.model, self._repr_html_())
 
     def _repr_html_(self) -> str:
-        return fragment(self.title(), self.layers, self.totals(), self.footnote())
+        rest = lines(self.rest, self.before.parameters)
+        return fragment(self.title(), self.layers, self.totals(), self.footnote(), rest)
 
     def title(self) -> str:
         """One line: the model, what was asked, what was delivered."""
@@ -106,7 +110,8 @@ class CompressReport:
         assert isinstance(console.file, StringIO)
         rows = "\n".join(f"{a:<11}{b:>16} -> {c:>16}  {d}" for a, b, c, d in self.totals())
         body = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
-        return f"{self.title()}\n\n{body}\n\n{rows}\n{self.footnote()}"
+        rest = "".join(f"\n{line}" for line in lines(self.rest, self.before.parameters))
+        return f"{self.title()}\n\n{body}\n\n{rows}\n{self.footnote()}{rest}"
 
     def footnote(self) -> str:
         """What the numbers are of."""

@@ -39,7 +39,8 @@ def page(model: str, body: str) -> str:
 
 
 def fragment(
-    title: str, layers: Sequence[LayerReport], totals: Sequence[tuple[str, str, str, str]], footnote: str
+    title: str, layers: Sequence[LayerReport], totals: Sequence[tuple[str, str, str, str]], footnote: str,
+    rest: Sequence[str] = (),
 ) -> str:
     """The part that a notebook shows.
 
@@ -48,6 +49,7 @@ def fragment(
         layers: One row each.
         totals: Of the whole model: what, before, after, ratio.
         footnote: The line below.
+        rest: More lines below it.
     """
     head = "".join(f'<th class="{_LEFT.get(name, "").split(" ")[0]}">{name}</th>' for name in HEADINGS)
     rows = "".join(_row(layer) for layer in layers)
@@ -58,8 +60,12 @@ def fragment(
     return (
         f'<div class="tnl-report"><style>{_STYLE}</style><h2>{escape(title)}</h2>'
         f'<table><tr><th class="left">whole model</th><th>before</th><th>after</th><th>ratio</th></tr>{whole}</table>'
-        f"<table><tr>{head}</tr>{rows}</table><p>{escape(footnote)}</p></div>"
+        f"<table><tr>{head}</tr>{rows}</table><p>{escape(footnote)}</p>{_rest(rest)}</div>"
     )
+
+
+def _rest(rest: Sequence[str]) -> str:
+    return f"<p>{'<br>'.join(map(escape, rest))}</p>" if rest else ""
 
 
 def _row(layer: LayerReport) -> str:

@@ -10,6 +10,7 @@ from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.layers.ordinary import computes
 from tnlayers_backends.torch.modules.hosts import assembled, extra_attributes, own_copy, parts_of
 from tnlayers_backends.torch.modules.hugging_face import declare_ties
+from tnlayers_backends.torch.modules.marked import mark
 from torch import Tensor, nn
 
 from tnlayers.errors import TNLayersError
@@ -46,6 +47,7 @@ def placed(model: nn.Module, made: Mapping[nn.Module, Mapping[str, nn.Module]], 
                 if child in fresh:
                     parent._modules[name] = fresh[child]
         declare_ties(model)
+        mark(model)
         return model
     memo: dict[int, Any] = {id(host): new for host, new in fresh.items()} | biases | _computed(model)
     try:
@@ -59,6 +61,7 @@ def placed(model: nn.Module, made: Mapping[nn.Module, Mapping[str, nn.Module]], 
             "change it itself."
         ) from error
     declare_ties(copied)
+    mark(copied)
     return copied
 
 

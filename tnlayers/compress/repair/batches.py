@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from tnlayers.compress.observing import tensors_in
+from tnlayers.compress.running import tensors_in
 from tnlayers.errors import TNLayersError
 
 _LABELS = ("labels", "label", "label_ids")

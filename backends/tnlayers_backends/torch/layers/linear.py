@@ -21,6 +21,8 @@ from tnlayers_backends.torch.layers.moments import Sample, linear_moment
 from tnlayers_backends.torch.layers.ordinary import expect
 from tnlayers_backends.torch.run.bound_call import like
 
+_OWN = __name__.partition(".")[0]
+
 
 class TNLinear(TNModule):
     """A linear layer y = x W^T + b whose weight W is a tensor network; its parameters are the cores (and the bias).
@@ -165,6 +167,11 @@ class TNLinear(TNModule):
             >>> torch.allclose(layer(x), dense(x), atol=1e-5)
             True
         """
+        if cls.__init__ not in (TNLinear.__init__, MPOLinear.__init__) and cls.__module__.partition(".")[0] != _OWN:
+            raise TNLayersError(
+                f"{cls.__name__} is a class of its own with an __init__ that from_linear would not run. Call "
+                f"TNLinear.from_linear, and make a {cls.__name__} of it."
+            )
         dense = expect(dense, nn.Linear, "from_linear")
         moment = None if sample is None else lambda: linear_moment(sample, dense.in_features)
         options, own = divided(keywords, moment)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
@@ -78,6 +78,52 @@ class TNTensorLinear(TNLinear):
             **keywords,
         )
         self.in_shape, self.out_shape = tuple(in_shape), tuple(out_shape)
+
+    @classmethod
+    @torch.no_grad()
+    def from_linear(
+        cls,
+        dense: nn.Linear,
+        network: str | Spec = "mpo",
+        *,
+        in_shape: tuple[int, ...] | None = None,
+        out_shape: tuple[int, ...] | None = None,
+        **keywords: Any,
+    ) -> Self:
+        """As `TNLinear.from_linear`, for a dense layer of flattened tensors.
+
+        Args:
+            dense: The layer whose weight is taken.
+            network: A network type or a template.
+            in_shape: Sizes of the input's axes, in_features together; one axis if None.
+            out_shape: Sizes of the output's axes, likewise.
+            **keywords: As `TNLinear.from_linear` takes them.
+
+        Raises:
+            TNLayersError: As `TNLinear.from_linear`; or the shapes do not multiply to the dense layer's sizes.
+
+        Example:
+            >>> import tnlayers as tnl
+            >>> dense = torch.nn.Linear(24, 6)
+            >>> layer = tnl.nn.TNTensorLinear.from_linear(dense, error=0, in_shape=(2, 3, 4), cores=2)
+            >>> x = torch.randn(5, 2, 3, 4)
+            >>> torch.allclose(layer(x), dense(x.flatten(1)), atol=1e-5)
+            True
+        """
+        layer = super().from_linear(dense, network, **keywords)
+        shapes = {
+            "in_shape": (layer.in_features,) if in_shape is None else tuple(in_shape),
+            "out_shape": (layer.out_features,) if out_shape is None else tuple(out_shape),
+        }
+        for (name, shape), size in zip(shapes.items(), (layer.in_features, layer.out_features), strict=True):
+            if prod(shape) != size:
+                raise TNLayersError(f"{name}={shape} has {prod(shape)} entries; this dense layer has {size} there.")
+        layer.in_shape, layer.out_shape = shapes["in_shape"], shapes["out_shape"]
+        return layer
+
+    def to_linear(self) -> nn.Linear:
+        """An `nn.Linear` that computes the same of flattened tensors, with parameters of its own."""
+        return super().to_linear()
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to tensors of shape (..., *in_shape)."""

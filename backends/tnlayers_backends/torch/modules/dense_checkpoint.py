@@ -46,6 +46,12 @@ def load_dense(model: M, state: Mapping[str, Tensor]) -> M:
         >>> torch.allclose(load_dense(model, dense.state_dict())(x), dense(x), atol=1e-5)  # the bond is full
         True
     """
+    empty = [name for name, value in model.state_dict().items() if value.is_meta]
+    if empty:
+        raise TNLayersError(
+            f"{len(empty)} tensors of this {type(model).__name__}, {empty[0]} among them, are on the meta device: what "
+            "is written there is lost. Give them memory first: model.to_empty(device='cpu')."
+        )
     layers = {f"{name}." if name else "": one for name, one in model.named_modules() if isinstance(one, TNModule)}
     own = {key: value for key, value in model.state_dict().items() if not key.startswith(tuple(layers))}
     wanted = {key: tuple(value.shape) for key, value in own.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from tnlayers_backends.base import Parts
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.hosts import assembled, extra_attributes, own_copy, parts_of, reason_against
 from tnlayers_backends.torch.modules.hugging_face import declare_ties
+from tnlayers_backends.torch.modules.marked import mark
 from tnlayers_backends.torch.modules.storage import KINDS, dtype_name, kind_of, put_together, take_apart
 
 
@@ -85,6 +87,7 @@ def fill(
         TNLayersError: If a place is missing or taken by something else, or tensors are missing, left over, or of
             another shape or dtype.
     """
+    _check_fillable(module, rest, layers)
     undone = _taken_apart(module, layers)
     try:
         _filled(module, layers, rest, adopt)
@@ -94,6 +97,21 @@ def fill(
         raise
     _tie(module, tied)
     declare_ties(module)
+    mark(module)
+
+
+def _check_fillable(module: nn.Module, rest: Mapping[str, Tensor], layers: Sequence[Placed]) -> None:
+    """Refuse a skeleton with tensors on the meta device that no file holds, such as buffers that are not saved."""
+    inside = tuple(f"{path}." for placed in layers for path in placed.paths)
+    named = [*module.named_parameters(), *module.named_buffers()]
+    empty = [name for name, value in named if value.is_meta and name not in rest and not name.startswith(inside)]
+    saved = module.state_dict().keys()
+    missing = [name for name in empty if name not in saved]
+    if missing:
+        raise TNLayersError(
+            f"{', '.join(missing[:5])} of this {type(module).__name__} is on the meta device, without values, and no "
+            "part of a state dict, so the file cannot give it values. Make the model without torch.device('meta')."
+        )
 
 
 def _taken_apart(module: nn.Module, layers: Sequence[Placed]) -> list[tuple[nn.Module, str, nn.Module]]:
@@ -129,7 +147,11 @@ def _filled(module: nn.Module, layers: Sequence[Placed], rest: Mapping[str, Tens
     _check_rest(own, rest, adopt)
     for placed, layer in zip(layers, made, strict=True):
         old = places[placed.paths[0]]
-        if not adopt and (device := next((p.device for p in old.parameters()), None)) is not None:
+        if (
+            not adopt
+            and (device := next((p.device for p in old.parameters()), None)) is not None
+            and (device.type != "meta")
+        ):
             layer.to(device)
         layer.train(old.training)
         if "" in parts_of(old):
@@ -138,7 +160,23 @@ def _filled(module: nn.Module, layers: Sequence[Placed], rest: Mapping[str, Tens
         for path in placed.paths:
             parent, _, name = path.rpartition(".")
             setattr(places[parent], name, layer)
+    if not adopt:
+        _give_memory(module, rest)
     module.load_state_dict(dict(rest), strict=False, assign=adopt)  # all names were checked
+
+
+def _give_memory(module: nn.Module, rest: Mapping[str, Tensor]) -> None:
+    """Memory for tensors on the meta device, into which a copy would do nothing; one that has two names stays one."""
+    made: dict[int, Tensor] = {}
+    for name, value in module.state_dict(keep_vars=True).items():
+        if value.is_meta and name in rest:
+            path, _, leaf = name.rpartition(".")
+            host = module.get_submodule(path)
+            if id(value) not in made:
+                new = torch.empty_like(value, device=rest[name].device, requires_grad=False)
+                made[id(value)] = nn.Parameter(new, value.requires_grad) if leaf in host._parameters else new
+            held: Any = host._parameters if leaf in host._parameters else host._buffers
+            held[leaf] = made[id(value)]
 
 
 def _check_place(
