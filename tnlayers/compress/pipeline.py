@@ -27,8 +27,6 @@ from tnlayers.compress.modules.ties import tied_layers
 from tnlayers.compress.observing import Watched, watch
 from tnlayers.compress.prices import Work
 from tnlayers.compress.report import CompressReport
-from tnlayers.compress.report import CompressReport
-from tnlayers.compress.layer_report import LayerReport, Size
 from tnlayers.compress.rest import Rest, largest_first, named
 from tnlayers.compress.rules import Given, Rule, rules_for
 from tnlayers.compress.search import Search

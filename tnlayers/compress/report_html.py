@@ -39,7 +39,10 @@ def page(model: str, body: str) -> str:
 
 
 def fragment(
-    title: str, layers: Sequence[LayerReport], totals: Sequence[tuple[str, str, str, str]], footnote: str,
+    title: str,
+    layers: Sequence[LayerReport],
+    totals: Sequence[tuple[str, str, str, str]],
+    footnote: str,
     rest: Sequence[str] = (),
 ) -> str:
     """The part that a notebook shows.
