@@ -13,7 +13,6 @@ from math import isfinite, prod
 from typing import Any
 
 from tnlayers.backends import backend_of
-from tnlayers.compress.zero import trainable
 from tnlayers.cores.canonical import balanced_terms
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
@@ -22,6 +21,7 @@ from tnlayers.decompose.singular_vectors import Splitting
 from tnlayers.decompose.size_search import Bound, ErrorOf, Found, standing_out, within_budget
 from tnlayers.decompose.sizes import BondDim, Scale
 from tnlayers.decompose.target import Method, Target
+from tnlayers.decompose.zero import trainable
 from tnlayers.errors import TNLayersError
 from tnlayers.program.program import Array
 

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.compiler import is_dynamo_compiling
 from torch.utils.checkpoint import checkpoint
 
-from tnlayers.compress.zero import trainable
 from tnlayers.cores.canonical import balanced_terms, canonical_terms
 from tnlayers.cores.linear_map import LinearMap, Runner
 from tnlayers.cores.prune import Pruned, pruned
 from tnlayers.cores.spectrum import Spectra
 from tnlayers.declare.spec import Spec
 from tnlayers.decompose.spectra import spectra
+from tnlayers.decompose.zero import trainable
 from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.plan import Plan
