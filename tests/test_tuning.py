@@ -112,8 +112,8 @@ def test_refusals(tmp_path, monkeypatch, clock):
         tnl.plan(SPEC, 8, optimize="dp", tune=True)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TNLAYERS_CACHE", str(tmp_path / "file"))
-    with pytest.raises(tnl.TNLayersError, match="TNLAYERS_CACHE to a folder"):
-        tnl.plan(SPEC, 8, tune=True)
+    with pytest.warns(tnl.TNLayersWarning, match="TNLAYERS_CACHE to a folder"):
+        assert tnl.plan(SPEC, 8, tune=True) == clock[-1][0]  # the cache is a convenience: the plan is there
 
 
 def test_the_command_tunes(folder, clock, capsys):

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from tnlayers.backends import backend
 from tnlayers.declare.graph import Contraction
-from tnlayers.errors import TNLayersError, TNLayersWarning
+from tnlayers.errors import TNLayersWarning
+from tnlayers.files.cache import is_cached
 from tnlayers.planning.choosing import plan_contraction, shortlist
 from tnlayers.planning.fingerprint import fingerprint
 from tnlayers.planning.lowered import Objective
@@ -45,7 +46,7 @@ def tuned(
         features: As in `Plan`.
 
     Raises:
-        TNLayersError: If torch is not installed, no plan keeps the memory limit, or the folder cannot be written to.
+        TNLayersError: If torch is not installed, or no plan keeps the memory limit.
     """
     clock = backend("torch").clock
     assert clock is not None  # torch's backend has one
@@ -72,7 +73,7 @@ def _file(plan: Plan, memory_limit: int | None, threads: int) -> Path:
 
 def _read(file: Path, like: Plan) -> Plan | None:
     """The plan in a file, or None where there is none; a damaged file is told of and not used."""
-    if not file.exists():
+    if not is_cached(file):
         return None
     about = {"objective": like.objective, "dtype": like.dtype, "title": like.title, "features": like.features}
     try:
@@ -90,6 +91,9 @@ def _write(file: Path, plan: Plan) -> None:
     try:
         keep(file, plan)
     except OSError as error:
-        raise TNLayersError(
-            f"The tuned plan cannot be kept in {file} ({error}): set TNLAYERS_CACHE to a folder that can be written to."
-        ) from error
+        warnings.warn(
+            f"The tuned plan cannot be kept in {file.parent} ({error.strerror}): the next process measures again. "
+            "To keep it, set TNLAYERS_CACHE to a folder that can be written to.",
+            TNLayersWarning,
+            stacklevel=4,
+        )

@@ -17,14 +17,14 @@ from pathlib import Path
 
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.files.atomic import write_text
-from tnlayers.files.cache import cache_folder
+from tnlayers.files.cache import cache_folder, is_cached, read_cached
 from tnlayers.machine.rates import HALVES, Machine, default_machine
 
 FORMAT = "tnlayers.machine/1"
 
 
 def machine_file(device: str = "cpu", dtype: str = "float32") -> Path:
-    """Where rates are kept: in $TNLAYERS_CACHE, else in $XDG_CACHE_HOME or ~/.cache, in `tnlayers`.
+    """Where rates are kept: in the user's cache folder.
 
     Args:
         device: "cpu", or "cuda" and the name of the GPU.
@@ -45,15 +45,15 @@ def machine_file(device: str = "cpu", dtype: str = "float32") -> Path:
 def machine(device: str = "cpu", dtype: str = "float32") -> Machine:
     """The rates that plans are made with: the measured ones if there are any, else the defaults; read once.
 
-    A file that cannot be read is told of by a warning and not used. A processor whose rates in half precision were not
-    measured has those of single precision: it may have no faster units for it.
+    A file that does not hold rates is told of by a warning and not used. A processor whose rates in half precision were
+    not measured has those of single precision: it may have no faster units for it.
 
     Args:
         device: "cpu", or "cuda" and the name of the GPU.
         dtype: The dtype of the products.
     """
     file, default = machine_file(device, dtype), default_machine(device, dtype)
-    if not file.exists():
+    if not is_cached(file):
         return machine(device) if device == "cpu" and dtype in HALVES else default
     try:
         return read(file)
@@ -69,11 +69,11 @@ def read(file: Path) -> Machine:
         TNLayersError: If it does not hold rates in this format.
     """
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(read_cached(file))
         rates = {name: type(default)(data["rates"][name]) for name, default in asdict(Machine()).items()}
         if data["format"] == FORMAT and min(rates.values()) > 0:
             return Machine(**rates)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise TNLayersError(f"{file} holds no rates ({type(error).__name__}: {error}): {_MEND}") from error
     raise TNLayersError(f"{file} holds no rates in the format {FORMAT!r}, all above zero: {_MEND}")
 

@@ -23,6 +23,7 @@ from typing import Any
 from tnlayers.declare.graph import Contraction
 from tnlayers.files.cache import cache_folder
 from tnlayers.planning.fingerprint import fingerprint
+from tnlayers.files.cache import cache_folder, read_cached
 from tnlayers.planning.paths import check_path
 from tnlayers.planning.plan import Plan
 from tnlayers.planning.slices import piece
@@ -30,7 +31,8 @@ from tnlayers.program.layout import follow
 from tnlayers.program.program import Multiply
 
 FORMAT = "tnlayers.kept/1"
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, ArithmeticError)  # what `recall` raises for a damaged file
+# What `recall` raises for a damaged file.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, ArithmeticError, LookupError, RecursionError)
 
 _SMALL = 4  # operands; plans of fewer are found as quickly as read
 _MOST = 4096  # files, about 1 KB each; the older half goes where there are more
@@ -118,7 +120,7 @@ def read(file: Path) -> dict[str, Any]:
     Raises:
         OSError, ValueError, KeyError, TypeError: One of these, if the file holds nothing of this format.
     """
-    data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    data: dict[str, Any] = json.loads(read_cached(file))
     if data["format"] != FORMAT:
         raise ValueError(f"its format is {data['format']!r}")
     return data

@@ -11,16 +11,18 @@ from __future__ import annotations
 import hashlib
 import lzma
 import tarfile
+import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from tnlayers.errors import TNLayersError
+from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.files.atomic import replacing
-from tnlayers.files.cache import cache_folder
+from tnlayers.files.cache import cache_folder, is_cached
 from tnlayers.train.data_folder import VARIABLE, first_with, named_folder
 
 RECORD = 1 + 3 * 32 * 32
@@ -94,10 +96,9 @@ def content(file: BatchFile, folder: Path | None) -> bytes:
     if folder is not None and (folder / file.name).is_file():
         return checked((folder / file.name).read_bytes(), file, folder / file.name)
     kept = cache_folder() / FOLDER / file.name
-    if kept.is_file():
-        found = kept.read_bytes()
+    with suppress(OSError):  # a cache that cannot be read is as good as none
         # Two runs may unpack at once, and a disk may lose bytes: a cache is not trusted, it is checked and made again.
-        if digest(found) == file.md5:
+        if is_cached(kept) and digest(found := kept.read_bytes()) == file.md5:
             return found
     if folder is None:
         return keep(checked(from_archive(file), file, Path(ARCHIVE)), kept)
@@ -141,16 +142,19 @@ def from_archive(file: BatchFile) -> bytes:
 
 
 def keep(found: bytes, path: Path) -> bytes:
-    """Write content into the cache, whole or not at all, and return it."""
+    """Write content into the cache, whole or not at all, and return it; a cache that takes no more is warned of."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as target:
             target.write(found)
     except OSError as error:
-        raise TNLayersError(
-            f"Cannot keep {path} ({len(found)} bytes): {error}. Set TNLAYERS_CACHE to a folder with room for 185 "
-            "MB, or put the unpacked files beside the packed ones: they are then read as they lie."
-        ) from error
+        warnings.warn(
+            f"Cannot keep unpacked files of CIFAR-10 in {path.parent} ({error.strerror}): they are unpacked again by "
+            "each run. Set TNLAYERS_CACHE to a folder with room for 185 MB, or put the unpacked files beside the "
+            "packed ones: they are then read as they lie.",
+            TNLayersWarning,
+            stacklevel=2,
+        )
     return found
 
 
