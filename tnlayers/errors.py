@@ -1,10 +1,26 @@
 """Refusals: every error that tnlayers raises on purpose is a `TNLayersError`.
 
 A message has up to four parts: what was asked, in the caller's words and numbers; what is required; what would mend it,
-as code; and what the mend costs, if anything.
+as code; and what the mend costs, if anything. It has `LONGEST` characters at most.
 """
 
 from __future__ import annotations
+
+LONGEST = 2000  # characters of a message: what a person reads, however long the value that it quotes
+
+
+def shortened(text: str, most: int = LONGEST) -> str:
+    """A text of at most `most` characters: the middle of a longer one is left out, which is told.
+
+    Example:
+        >>> len(shortened("bond=" + "9" * 5000 + " is too large."))
+        2000
+    """
+    if len(text) <= most:
+        return text
+    told = f" [... {len(text) - most} characters and more left out ...] "
+    tail = (most - len(told)) // 3  # what is required and what would mend it come last
+    return text[: most - len(told) - tail] + told + text[len(text) - tail :]
 
 
 class TNLayersError(ValueError):
@@ -21,6 +37,12 @@ class TNLayersError(ValueError):
         True
     """
 
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(shortened(part) if isinstance(part, str) else part for part in parts))
+
 
 class TNLayersWarning(UserWarning):
     """Something was adjusted to the nearest thing that is possible: a bond clipped, a size padded, a core dropped."""
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(shortened(part) if isinstance(part, str) else part for part in parts))

@@ -10,6 +10,7 @@ import typer
 from tnlayers.cli.shared import JsonOption, LoadOption, load_files
 from tnlayers.cli.trained import TrainedArgument, trained
 from tnlayers.errors import TNLayersError
+from tnlayers.files.documents import UnreadableText, load_yaml, read_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -90,12 +91,11 @@ def compress(
 
 
 def _rules(path: Path) -> dict[str, Any]:
-    import yaml
-
+    text = read_file(path, "--rules")
     try:
-        rules = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TNLayersError(f"--rules {path} cannot be read: {error}") from error
+        rules = load_yaml(text)
+    except UnreadableText as error:
+        raise TNLayersError(f"--rules {path} cannot be read: {error}.") from error
     if not isinstance(rules, dict):
         raise TNLayersError(f"--rules {path} must be a mapping of patterns, such as 'fc*': mpo(cores=3).")
     return {str(pattern): rule for pattern, rule in rules.items()}

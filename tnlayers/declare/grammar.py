@@ -9,6 +9,7 @@ import re
 from typing import TypeAlias
 
 from tnlayers.errors import TNLayersError
+from tnlayers.files.documents import NUMBER_LIMIT
 
 Value: TypeAlias = "int | float | bool | str | tuple[int, ...]"
 
@@ -16,6 +17,9 @@ _SPEC = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)\s*(?:\((?P<body>[^()]*)\))?\s*")
 _PAIR = re.compile(r"\s*(?P<key>[A-Za-z_]\w*)\s*=\s*(?P<value>[\w.+-]+)\s*")
 _MODES = re.compile(r"\d+(x\d+)+")
 _BONDS = re.compile(r"\d+(-\d+)+")
+_DIGITS = re.compile(rf"\d{{{NUMBER_LIMIT + 1}}}")
+
+LONGEST = 20_000  # characters of a spec; the longest in use have some hundred
 
 
 def parse(text: str) -> tuple[str, dict[str, Value]]:
@@ -28,6 +32,8 @@ def parse(text: str) -> tuple[str, dict[str, Value]]:
         >>> parse("mpo(in=4x7, out=2x5, bond=3, bias=true)")
         ('mpo', {'in': (4, 7), 'out': (2, 5), 'bond': 3, 'bias': True})
     """
+    if len(text) > LONGEST:
+        raise TNLayersError(f"Cannot read a spec of {len(text)} characters; at most {LONGEST} are read: {text!r}")
     match = _SPEC.fullmatch(text)
     if match is None:
         raise TNLayersError(f"Cannot read the spec {text!r}. A spec is written name(key=value, ...), {_HINT}.")
@@ -50,13 +56,24 @@ def split_sum(text: str) -> tuple[str, ...]:
         >>> split_sum("mpo(bond=8) + cp(rank=1e+1)")
         ('mpo(bond=8)', 'cp(rank=1e+1)')
     """
-    return tuple(part.strip() for part in re.split(r"\+(?![^()]*\))", text))
+    parts, depth = [""], 0
+    for piece in re.split(r"([+()])", text):
+        depth += {"(": 1, ")": -1}.get(piece, 0)
+        if piece == "+" and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return tuple(part.strip() for part in parts)
 
 
 _HINT = "as in 'mpo(in=4x7x7x4, out=4x4x4x4, bond=16)' or 'mpo(cores=4, bond=4-8-4)'"
 
 
 def _value(text: str) -> Value:
+    if _DIGITS.search(text):
+        raise TNLayersError(
+            f"Cannot read the value {text[:NUMBER_LIMIT]!r}...: numbers have {NUMBER_LIMIT} digits at most."
+        )
     if _MODES.fullmatch(text):
         return tuple(int(part) for part in text.split("x"))
     if _BONDS.fullmatch(text):

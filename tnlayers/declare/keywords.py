@@ -6,16 +6,14 @@ modes fit together is no question of a single keyword; `spec.py` asks that.
 
 from __future__ import annotations
 
-import json
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import yaml
-
 from tnlayers.declare.grammar import Value, parse, print_value, split_sum
 from tnlayers.declare.registry import SHORT_NAMES, network_type
 from tnlayers.errors import TNLayersError
+from tnlayers.files.documents import UnreadableText
 
 FIELDS = ("in_modes", "out_modes", "pad_in", "pad_out", "cores", "bias")
 EXAMPLE = '{"network": "mpo", "in_modes": [4, 7, 7, 4], "out_modes": [4, 4, 4, 4], "bond_dim": 16}'
@@ -30,7 +28,7 @@ def parsed(text: str, load: Callable[[str], Any], form: str) -> Any:
     """
     try:
         return load(text)
-    except (json.JSONDecodeError, yaml.YAMLError, AttributeError, TypeError) as error:  # the last two: not even text
+    except UnreadableText as error:
         raise TNLayersError(f"This is not {form}: {error}. A spec is a mapping such as {EXAMPLE}.") from error
 
 

@@ -23,6 +23,7 @@ from tnlayers.declare.pictures import Picture, draw, html
 from tnlayers.declare.sums import sum_of
 from tnlayers.declare.templates import check_pads, fill
 from tnlayers.errors import TNLayersError
+from tnlayers.files.documents import load_json, load_yaml
 
 
 class Spec(Declared):
@@ -66,7 +67,7 @@ class Spec(Declared):
         Raises:
             TNLayersError: If the text is not a JSON object with the keys of a spec.
         """
-        return spec(parsed(text, json.loads, "JSON"))
+        return spec(parsed(text, load_json, "JSON"))
 
     @classmethod
     def from_yaml(cls, text: str) -> Spec:
@@ -75,7 +76,7 @@ class Spec(Declared):
         Raises:
             TNLayersError: If the text is not a YAML mapping with the keys of a spec.
         """
-        return spec(parsed(text, yaml.safe_load, "YAML"))
+        return spec(parsed(text, load_yaml, "YAML"))
 
     def __add__(self, other: Spec) -> Spec:
         """The sum of two networks: one layer with the parameters of both.

@@ -23,13 +23,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tnlayers.declare.declaration import Declaration
 from tnlayers.declare.modes import factorise
 from tnlayers.declare.registry import SHORT_NAMES, NetworkType, register
 from tnlayers.errors import TNLayersError
+from tnlayers.files.documents import UnreadableText, load_yaml, read_file
 
 if TYPE_CHECKING:
     from tnlayers.declare.graph import Graph
@@ -135,13 +135,10 @@ def _network_function(path: Path, content: NetworkFile, modes: Mapping[str, int]
 
 
 def _read(path: Path) -> NetworkFile:
+    text = read_file(path, "the network file")
     try:
-        content = NetworkFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise TNLayersError(
-            f"Cannot read the network file {path}: {getattr(error, 'strerror', None) or error}."
-        ) from error
-    except yaml.YAMLError as error:
+        content = NetworkFile.model_validate(load_yaml(text))
+    except UnreadableText as error:
         raise TNLayersError(f"{path} is not YAML: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from tnlayers.declare.graph import Contraction
 from tnlayers.declare.pictures import Picture, draw, html
 from tnlayers.errors import TNLayersError
+from tnlayers.files.documents import UnreadableText, load_json
 from tnlayers.planning.lowered import ITEMSIZES, Objective, dtype_name, objective_name
 from tnlayers.planning.paths import check_path
 from tnlayers.planning.priced import Priced
@@ -22,6 +23,7 @@ from tnlayers.planning.text import amount, print_plan
 from tnlayers.pricing.counts import NOTHING, Cost, dense_cost
 
 FORMAT = "tnlayers.sumplan/1"
+_WRITTEN = "Plans are written by `plan.to_json()` and by `tnlayers plan SPEC --batch N --json`."
 
 
 class Plan(Priced):
@@ -109,15 +111,14 @@ class Plan(Priced):
             TNLayersError: If the text is not a plan of this format, or its path does not contract all operands.
         """
         try:
-            data = json.loads(text)
+            data = load_json(text)
             return sum_from_dict(data) if data["format"] == FORMAT else cls.from_dict(data)
+        except UnreadableText as error:
+            raise TNLayersError(f"This is not a plan: it is not JSON: {error}. {_WRITTEN}") from error
         except TNLayersError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
-            raise TNLayersError(
-                f"This is not a plan: {type(error).__name__}: {error}. Plans are written by `plan.to_json()` and by "
-                "`tnlayers plan SPEC --batch N --json`."
-            ) from error
+            raise TNLayersError(f"This is not a plan: {type(error).__name__}: {error}. {_WRITTEN}") from error
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:

@@ -16,6 +16,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from tnlayers.errors import TNLayersError
+from tnlayers.files.documents import UnreadableText, load_yaml, read_file
 from tnlayers.train.data import LOADERS
 from tnlayers.train.overrides import RECIPE_FIELDS, RecipeOverrides
 from tnlayers.train.recipe import Recipe
@@ -210,12 +211,11 @@ class TrainConfig(RecipeOverrides):
 
 def read_yaml(file: Path) -> dict[str, Any]:
     """Read a YAML file that must be a mapping with text as keys."""
+    text = read_file(file, "the configuration")
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TNLayersError(f"Cannot read the configuration {file}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TNLayersError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
+        content = load_yaml(text)
+    except UnreadableText as error:
+        raise TNLayersError(f"{file} is not valid YAML: {error}.") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise TNLayersError(f"{file} must hold lines such as `model: lenet5`, one per setting; found {content!r:.80}.")
     return content
