@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tnlayers.io.container import REAL_PARTS, Stored, refuse
-from tnlayers.io.header import Header
+from tnlayers.io.header import CORE_DTYPES, Header
 
 
 def pack(arrays: Mapping[str, Stored]) -> tuple[dict[str, Stored], tuple[str, ...]]:
@@ -41,7 +41,7 @@ def match(path: Path, header: Header, arrays: Mapping[str, Stored]) -> None:
                 found = arrays[full]
                 if found.shape != shape:
                     refuse(path, f"{full!r} has shape {found.shape}, but its network says {shape}")
-                if found.dtype != layer.dtype and name != "bias":
+                if found.dtype != layer.dtype and not (name == "bias" and found.dtype in CORE_DTYPES):
                     refuse(path, f"{full!r} has dtype {found.dtype}, but its header says {layer.dtype}")
 
 

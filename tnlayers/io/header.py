@@ -25,6 +25,7 @@ from tnlayers.io.spec_data import graph_to_data, spec_from_data
 VERSION = 1
 FORMAT = f"tnlayers format {VERSION}"
 OBJECTS = ("layer", "model", "module")
+CORE_DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 _KEYS = {"format", "library", "object", "backend", "layers", "tied", "complex", "info"}
 
 
@@ -123,7 +124,7 @@ def header_from_data(path: Path, data: Mapping[str, Any]) -> Header:
         info=data["info"],
     )
     places = [place for layer in header.layers for place in layer.paths]
-    if len(set(places)) < len(places) or (header.object == "layer" and places != [""]):
+    if len(set(places)) < len(places) or (places != [""] if header.object == "layer" else "" in places):
         refuse(path, "its header puts two layers in one place, or no layer where one should be")
     if set(header.tied) & set(header.tied.values()):
         refuse(path, "its header ties an array to one that is tied itself")
@@ -178,8 +179,8 @@ def _layer(path: Path, data: Any) -> LayerRecord:
     places = _list(path, data["paths"])
     if not places or not all(place == "" or _usable_key(place) for place in places):
         refuse(path, f"a layer in its header stands at {str(places)[:60]}")
-    if not isinstance(data["kind"], str) or not isinstance(data["dtype"], str):
-        refuse(path, "a layer in its header has no kind or no dtype")
+    if not isinstance(data["kind"], str) or data["dtype"] not in CORE_DTYPES:
+        refuse(path, f"a layer in its header has no kind, or a dtype that is none of {', '.join(CORE_DTYPES)}")
     if not all(map(_plain, _texts(path, data["keywords"]))):
         refuse(path, "a keyword of a layer in its header is no number, text or list of numbers")
     where = places[0] or "the layer"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,19 @@ def _module(path: Path, found: Header, stored: Mapping[str, Stored], into: Any) 
     return module
 
 
+def _check_depth(found: Header, stored: Mapping[str, Stored]) -> None:
+    """A model whose name gives the number of its layers has as many arrays at least: "resnet9998" is not made for ten.
+
+    Raises:
+        TNLayersError: It has fewer.
+    """
+    deepest = max(map(int, re.findall(r"\d{1,9}", str(found.model))), default=0)
+    if deepest > len(stored) + len(found.tied):
+        raise TNLayersError(
+            f"A file of {len(stored)} arrays holds no {str(found.model)[:60]!r}: its model has {deepest} layers."
+        )
+
+
 def _skeleton(found: Header, stored: Mapping[str, Stored]) -> Any:
     """The model that a header names, without values, as it is around its layers.
 
@@ -130,6 +144,7 @@ def _skeleton(found: Header, stored: Mapping[str, Stored]) -> Any:
     """
     import torch
 
+    _check_depth(found, stored)
     make = model_maker(str(found.model))
     inside = tuple(f"{place}." for record in found.layers for place in record.paths)
     around = {name: array.shape for name, array in stored.items() if not name.startswith(inside)}

@@ -14,9 +14,12 @@ from tnlayers.declare.graph import Core, Graph, usable_name
 from tnlayers.declare.keywords import FIELDS, checked
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.templates import check_pads
+from tnlayers.errors import TNLayersError
 
-# Far above every network in use (a 4096 x 4096 mpo of modes 2 has 12 cores), and small enough to plan at once.
-MOST_CORES = 1024
+# Far above every network in use (a 4096 x 4096 mpo of modes 2 has 12 cores of 46 axes together), and so few that
+# checking and planning them takes two seconds at most, whatever the graph.
+MOST_CORES = 128
+MOST_AXES_IN_ALL = 400
 MOST_AXES = 62  # numpy holds 64, and the batch and one more index come on top
 LARGEST = 2**900  # estimates of time are floats, which end at 2^1023
 
@@ -29,6 +32,7 @@ def graph_to_data(graph: Graph) -> dict[str, Any]:
         >>> graph_to_data(tnl.spec("mpo(in=2x3, out=4x5, bond=6)").graph)["cores"]
         [['core_0', [0, 1, 2]], ['core_1', [2, 3, 4]]]
     """
+    check_size(graph)
     return {
         "cores": [[core.name, list(core.indices)] for core in graph.cores],
         "sizes": list(graph.sizes),
@@ -58,8 +62,23 @@ def graph_from_data(data: object) -> Graph:
         inputs=_indices(data["inputs"], data["sizes"]),
         outputs=_indices(data["outputs"], data["sizes"]),
     )
+    check_size(graph)
     _check_structure(graph)
     return graph
+
+
+def check_size(graph: Graph) -> None:
+    """Refuse a graph that is too large for a file.
+
+    Raises:
+        TNLayersError: It has more cores, or more axes, than loading would plan in two seconds.
+    """
+    axes = sum(len(core.indices) for core in graph.cores)
+    if len(graph.cores) > MOST_CORES or axes > MOST_AXES_IN_ALL:
+        raise TNLayersError(
+            f"a network of {len(graph.cores)} cores with {axes} axes is too large for a file, which takes "
+            f"{MOST_CORES} cores with {MOST_AXES_IN_ALL} axes: declare it with fewer and larger modes"
+        )
 
 
 def _name(name: object) -> str:

@@ -3,8 +3,9 @@
 A sweep visits the cores in some order, in groups of neighbours. After the first k cores the state has the same axes
 however these were grouped, so the best groupings are shortest paths from 0 to n: an edge (j, k) merges cores j..k-1
 and contracts the state with the merged core, and costs the estimated seconds of both. How a group is merged is the same
-problem on intervals, solved by the best place to split each. A group of one is a core by itself, one group of all is
-the rebuilt weight. A chain swept from either end, a ring, a tree and a user's own graph are all covered, given an
+problem on intervals, solved by the best place to split each. Of very many cores the groups are short, so that the
+search ends in a time that grows with their number and no faster. A group of one is a core by itself, one group of all
+is the rebuilt weight. A chain swept from either end, a ring, a tree and a user's own graph are all covered, given an
 order.
 
 Index sets are bit masks here: the search visits thousands of them. Costs are rough (no copies, since layouts are not
@@ -24,6 +25,8 @@ from tnlayers.machine.rates import Machine
 from tnlayers.program.axes import Path
 
 _KEPT = 3  # groupings kept per number of visited cores
+_WHOLE = 32  # of up to so many cores every interval may be a group,
+_INTERVALS = 512  # of more the shorter ones: about so many intervals in all, and of four cores at least
 
 
 class Rough:
@@ -115,6 +118,7 @@ class Groups:
         self.rough = rough
         self.order = tuple(order)
         n = len(self.order)
+        self.longest = n if n <= _WHOLE else max(4, _INTERVALS // n)  # cores of a group
         masks = [rough.masks[k] for k in self.order]
         self.prefix, self.suffix = [0] * (n + 1), [0] * (n + 1)
         for k in range(n):
@@ -128,7 +132,7 @@ class Groups:
         best: list[list[tuple[float, tuple[int, ...]]]] = [[(0.0, (0,))]]
         for k in range(1, n + 1):
             grown = []
-            for j in range(k):
+            for j in range(max(0, k - self.longest), k):
                 seconds, group, _ = self.merged[j, k]
                 seconds += self.rough.product(states[j], group, states[k])
                 grown += [(seconds + before, (*cuts, k)) for before, cuts in best[j]]
@@ -140,7 +144,7 @@ class Groups:
         """For each interval of cores: seconds to merge it, the axes of the result, and where to split."""
         n = len(self.order)
         found: dict[tuple[int, int], tuple[float, int, int]] = {}
-        for length in range(1, n + 1):
+        for length in range(1, self.longest + 1):
             for j in range(n - length + 1):
                 k = j + length
                 inside = self.rough.masks[self.order[j]] if length == 1 else found[j, k - 1][1] | found[k - 1, k][1]

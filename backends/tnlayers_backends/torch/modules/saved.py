@@ -219,6 +219,11 @@ def _check_rest(own: Mapping[str, Tensor], rest: Mapping[str, Tensor], adopt: bo
     for name, value in rest.items():
         if value.shape != own[name].shape:
             raise TNLayersError(f"{name!r} has shape {tuple(value.shape)} in the file, {tuple(own[name].shape)} here.")
+        kinds = [(tensor.is_floating_point(), tensor.is_complex()) for tensor in (value, own[name])]
+        if adopt and kinds[0] != kinds[1]:
+            raise TNLayersError(
+                f"{name!r} is {dtype_name(value)} in the file, of another kind than {dtype_name(own[name])}."
+            )
         if value.dtype != own[name].dtype and not adopt:
             raise TNLayersError(
                 f"{name!r} is {dtype_name(value)} in the file and {dtype_name(own[name])} here, which would change its "
