@@ -9,10 +9,8 @@ with the same bits as one that was not, on the same device and thread count. A d
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +21,13 @@ from lightning_fabric import Fabric
 
 from tnlayers.errors import TNLayersError
 from tnlayers.files.atomic import replacing
+from tnlayers.train.archive import load
 from tnlayers.train.history import EpochRecord
 from tnlayers.train.processes import on_main_process
 from tnlayers.train.state import State
 
 FORMAT = 1
+_CONTENT = {"format": int, "fingerprint": dict, "history": list, "random": dict, "model": dict, "optimizer": dict}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,7 +71,13 @@ class Checkpoint:
         if not self.path.exists():
             return []
         content = self._content()
-        state.scatter(content)
+        try:
+            state.scatter(content)
+        except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:  # RuntimeError is torch's
+            raise TNLayersError(
+                f"{self.path} does not fit this model: {type(error).__name__}: {error}. Delete it to train this model "
+                "from the start, then use --resume again."
+            ) from error
         return self._epochs(content)
 
     def due(self, fabric: Fabric) -> bool:
@@ -166,20 +172,38 @@ def read(path: Path) -> dict[str, Any]:
         TNLayersError: The file cannot be read as a checkpoint of this library.
     """
     try:
-        # torch.load does not compare the checksums of the archive (seen in 2.13: a flipped bit loads), zipfile does.
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-        if broken is not None:
-            raise zipfile.BadZipFile(f"wrong checksum of {broken}")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        missing = {"format", "fingerprint", "history", "random", "model", "optimizer"} - set(content)
-        if missing:
-            raise KeyError(f"it lacks {', '.join(sorted(missing))}")
-    except (OSError, EOFError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        content = load(path)
+        _check_content(content)
+    except Exception as error:  # a damaged archive fails in many ways: UnicodeDecodeError, NotImplementedError, ...
         size = path.stat().st_size if path.exists() else 0
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise TNLayersError(
             f"Checkpoint {path} ({size} bytes) is damaged or not a checkpoint: {reason}. "
             "Delete it to train this model from the start, then use --resume again."
         ) from error
     return dict(content)
+
+
+def _check_content(content: Any) -> None:
+    """Whether this is what `Checkpoint.save` wrote, so far as it can be said without the model.
+
+    Raises:
+        TypeError: It is not.
+    """
+    if not isinstance(content, dict):
+        raise TypeError(f"it holds a {type(content).__name__}, no table")
+    if missing := _CONTENT.keys() - content.keys():
+        raise TypeError(f"it lacks {', '.join(sorted(missing))}")
+    for key, kind in _CONTENT.items():
+        if not isinstance(content[key], kind) or isinstance(content[key], bool):
+            raise TypeError(f"its {key} is a {type(content[key]).__name__}, no {kind.__name__}")
+    for row in content["history"]:
+        record = EpochRecord(**row)
+        if type(record.epoch) is not int or not all(
+            value is None or type(value) in (int, float) for value in record.as_dict().values()
+        ):
+            raise TypeError("its history has something other than numbers")
+    if [row["epoch"] for row in content["history"]] != list(range(1, len(content["history"]) + 1)):
+        raise TypeError("its history does not count the epochs from 1 on")
+    if not all(type(value) in (str, int, float, bool) for value in content["fingerprint"].values()):
+        raise TypeError("its fingerprint has something other than numbers and texts")

@@ -1,0 +1,163 @@
+"""Checkpoints that were damaged or made to lie: the word "damaged", in no time and little memory, and nothing runs."""
+
+import io
+import pickle
+import resource
+import zipfile
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tnlayers.errors import TNLayersError
+from tnlayers.train.checkpoint import read
+
+ROW = {"epoch": 1, "train_loss": 0.5, "test_loss": 0.5, "test_accuracy": 0.5, "lr": 0.1, "seconds": 1.0}
+CONTENT = {
+    "format": 1,
+    "fingerprint": {"seed": 0, "lr": 0.1, "network": "mpo"},
+    "history": [ROW | {"test_seconds": 0.1}],
+    "random": {"cpu": torch.arange(16, dtype=torch.uint8).reshape(1, 16)},
+    "model": {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.ones(3, dtype=torch.bfloat16), "c": torch.empty(0)},
+    "optimizer": {"state": {0: {"momentum_buffer": torch.zeros(3)}}, "param_groups": [{"lr": 0.1, "params": [0]}]},
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoints") / "a.ckpt"
+    torch.save(CONTENT, path)
+    return path, path.read_bytes()
+
+
+def test_what_was_saved_is_read(place):
+    path, whole = place
+    path.write_bytes(whole)
+    found, theirs = read(path), torch.load(path, weights_only=True)
+    assert found.keys() == theirs.keys()
+    for name, tensor in CONTENT["model"].items():
+        assert torch.equal(found["model"][name], tensor)
+        assert found["model"][name].dtype == tensor.dtype
+    assert found["history"] == theirs["history"]
+
+
+@given(st.data())
+def test_every_flipped_bit_is_damage_or_makes_no_difference(place, data):
+    path, whole = place
+    at = data.draw(st.integers(0, 8 * len(whole) - 1))
+    flipped = bytearray(whole)
+    flipped[at // 8] ^= 1 << at % 8
+    path.write_bytes(flipped)
+    try:
+        found = read(path)
+    except TNLayersError:
+        return
+    # A bit of the archive's own fields, such as a date.
+    assert torch.equal(found["model"]["a"], CONTENT["model"]["a"])
+    assert found["history"] == CONTENT["history"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"history": 5},
+        {"history": [5]},
+        {"history": [{}]},
+        {"history": [ROW]},
+        {"history": [ROW | {"test_seconds": "x"}]},
+        {"history": [ROW | {"test_seconds": 0.1, "epoch": 7}]},
+        {"history": [ROW | {"test_seconds": 0.1, "more": 1}]},
+        {"fingerprint": 3},
+        {"fingerprint": {"seed": [0]}},
+        {"format": "1"},
+        {"format": True},
+        {"random": None},
+        {"model": []},
+        {"optimizer": 0},
+    ],
+    ids=str,
+)
+def test_forged_fields(place, change):
+    path, _ = place
+    torch.save(CONTENT | change, path)
+    with pytest.raises(TNLayersError, match="is damaged or not a checkpoint"):
+        read(path)
+
+
+class Calls:
+    def __init__(self, function, *arguments):
+        self.called = function, arguments
+
+    def __reduce__(self):
+        return self.called
+
+
+def archive(path, pickled, compressed=False, records=()):
+    kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", kind) as file:
+        file.writestr("a/data.pkl", pickled)
+        for name, content in records:
+            file.writestr(f"a/{name}", content)
+
+
+def dumped(thing):
+    return pickle.dumps(thing, protocol=2)
+
+
+def tensor_of(size, stride=(1,), storage="FloatStorage", entries=1):
+    """A pickle of a tensor that says that it has such a shape, on a storage of one entry."""
+    text = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\n" + storage.encode() + b"\n"
+    text += b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpu" + dumped(entries)[2:-1] + b"tQK\x00" + dumped(size)[2:-1]
+    return text + dumped(stride)[2:-1] + b"\x89NtR."
+
+
+BOMBS = {
+    "a function": dumped(Calls(print, "executed")),
+    "a bytearray of 64 GB": b"\x80\x05\x96" + (2**36).to_bytes(8, "little") + b".",
+    "a call for 64 GB": dumped(Calls(bytearray, 2**36)),
+    "a storage of 64 GB": b"\x80\x02ctorch\nFloatStorage\n" + dumped(2**36)[2:-1] + b"\x85R.",
+    "an untyped storage": b"\x80\x02ctorch.storage\nUntypedStorage\n" + dumped(2**36)[2:-1] + b"\x85R.",
+    "a memo of 64 GB": b"\x80\x02Nr" + (2**31 - 1).to_bytes(4, "little") + b".",
+    "a text of 4 GB": b"\x80\x02X\xff\xff\xff\xff.",
+    "a number of 2 GB": b"\x80\x02\x8b\xff\xff\xff\x7f.",
+    "a tensor of 64 GB": tensor_of((2**34,)),
+    "a tensor of one entry many times": tensor_of((2**34,), (0,)),
+    "a tensor outside": tensor_of((1,), (1,)).replace(b"K\x00", b"K\x09"),
+    "a negative size": tensor_of((-1,)),
+    "a storage of more than it has": tensor_of((1,), entries=2**34),
+    "no pickle": b"nonsense",
+    "nothing": b"",
+    "a tower": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_pickles_that_ask_for_much_get_nothing(tmp_path, capsys, bomb):
+    path = tmp_path / "a.ckpt"
+    archive(path, BOMBS[bomb], records=[("data/0", b"\0\0\0\0")])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(TNLayersError, match="is damaged or not a checkpoint"):
+        read(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_these_pickles_are_made_of_is_read(tmp_path):
+    """Their one tensor that fits is read, so that the refusals above are of what they say."""
+    from tnlayers.train.archive import load
+
+    archive(tmp_path / "a.ckpt", tensor_of((1,)), records=[("data/0", b"\0\0\x80?")])
+    assert torch.equal(load(tmp_path / "a.ckpt"), torch.ones(1))
+
+
+def test_a_zip_bomb_is_not_unpacked(tmp_path):
+    path = tmp_path / "a.ckpt"
+    archive(path, dumped(3), compressed=True, records=[("data/0", bytes(2**26))])
+    with pytest.raises(TNLayersError, match="compressed members"):
+        read(path)
+    overlapping = io.BytesIO()
+    archive(overlapping, dumped(3), records=[("data/0", bytes(100))])
+    path.write_bytes(overlapping.getvalue().replace((100).to_bytes(4, "little"), (2**31).to_bytes(4, "little")))
+    with pytest.raises(TNLayersError, match="is damaged or not a checkpoint"):
+        read(path)
