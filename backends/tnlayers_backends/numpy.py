@@ -12,6 +12,7 @@ from tnlayers.cores.canonical import balanced_terms, canonical_terms
 from tnlayers.cores.initialise import default_variance, draw_bias, draw_layer
 from tnlayers.cores.linear_map import LinearMap
 from tnlayers.cores.norm import norm2
+from tnlayers.declare.arguments import shown
 from tnlayers.declare.spec import Spec
 from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
@@ -170,6 +171,10 @@ class NumpyLinear:
 
     def __call__(self, x: Array) -> Array:
         """Apply the layer to vectors of shape (..., in_features)."""
+        if not isinstance(x, np.ndarray):
+            raise TNLayersError(
+                f"This layer is called with x={shown(x)}, and needs an array: np.asarray(...) makes one."
+            )
         y: Array = self._map.apply(OPS, x, list(self.cores.values()), self.plan_for(_batch(x)), run)
         return y if self.bias is None else y + self.bias
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from tnlayers.backends import backend
+from tnlayers.declare.arguments import device as check_device
 from tnlayers.errors import TNLayersWarning
 from tnlayers.machine.rates import Machine
 from tnlayers.machine.saved_rates import machine_file, write
@@ -27,6 +28,7 @@ def calibrate(device: str = "cpu", dtype: str = "float32") -> Machine:
     from tnlayers_backends.torch.measure import rates
     from tnlayers_backends.torch.run.device import device_name
 
+    check_device("device", device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TNLayersWarning)  # rates that cannot be read are about to be replaced
         found = rates.measure(device, dtype)

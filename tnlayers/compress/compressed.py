@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tnlayers.compress.budgets import Budget, RatioOf
+from tnlayers.declare.arguments import checks_arguments
 
 if TYPE_CHECKING:
     from tnlayers.compress.report import CompressReport
@@ -34,6 +35,7 @@ class Compressed:
         return self.report._repr_html_()
 
 
+@checks_arguments(network=None)
 def compress(
     model: Any,
     *,

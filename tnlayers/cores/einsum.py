@@ -10,6 +10,7 @@ from typing import Any
 from opt_einsum.parser import parse_einsum_input
 
 from tnlayers.backends import backend_of
+from tnlayers.declare.arguments import shown
 from tnlayers.declare.graph import Contraction
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.choosing import plan_contraction
@@ -37,6 +38,9 @@ class Einsum:
         Raises:
             TNLayersError: If the number or the shapes of the operands differ from those planned for.
         """
+        for operand in operands:
+            if not hasattr(operand, "shape"):
+                raise TNLayersError(f"{self.equation!r} takes arrays, and got {shown(operand)}.")
         found = tuple(tuple(operand.shape) for operand in operands)
         if found != self.shapes:
             raise TNLayersError(

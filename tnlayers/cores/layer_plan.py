@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from tnlayers.cores.tuning import tuned
+from tnlayers.declare.arguments import checks_arguments, rates
 from tnlayers.declare.graph import Graph, forward
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
@@ -16,6 +17,7 @@ from tnlayers.planning.paths import Optimizer
 from tnlayers.planning.plan import AnyPlan, Plan, SumPlan
 
 
+@checks_arguments(device=rates)
 def plan(
     spec: str | Spec | Graph,
     batch: int = 1,

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tnlayers.backends import backend as get_backend
 from tnlayers.cores.layer_plan import plan_graphs
+from tnlayers.declare.arguments import LARGEST, checks_arguments, integer, shown
 from tnlayers.declare.graph import Graph, forward, weight
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
@@ -47,7 +48,10 @@ class _Ends(NamedTuple):
 
 def bucket(batch: int) -> int:
     """The batch size that is planned for in place of `batch`: the next power of two, so that few plans serve all."""
-    return 1 << max(batch - 1, 0).bit_length()
+    try:
+        return 1 << max(batch - 1, 0).bit_length()
+    except (TypeError, AttributeError, RuntimeError) as error:
+        raise TNLayersError(f"batch={shown(batch)}: an integer is needed.") from error
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ class LinearMap:
             return self.pinned
         key = (bucket(batch), objective)
         if key not in self._plans:
+            integer("batch", batch, 0, LARGEST)
             self._plans[key] = plan_graphs(
                 self.spec, self.graphs, key[0], objective=objective, dtype=self.dtype, device=self.device
             )
@@ -173,6 +178,8 @@ class LinearMap:
         return replace(self, device=device, buckets=tuple(sorted({batch for batch, _ in self._plans})))
 
     def _check(self, plan: AnyPlan) -> None:
+        if not hasattr(plan, "terms") or not hasattr(plan, "batch"):
+            raise TNLayersError(f"plan={shown(plan)}: a plan is needed, such as tnl.plan({str(self.spec)!r}, batch=8).")
         batch = plan.batch
         contractions = tuple(term.contraction for term in plan.terms)
         if batch is None or contractions != tuple(forward(graph, batch) for graph in self.graphs):
@@ -278,6 +285,7 @@ def _apply(ops: Primitives, x: Array, plan: Plan, ends: _Ends, cores: Sequence[A
     return y[..., : ends.out_features] if ends.pad_out else y
 
 
+@checks_arguments()
 def build(
     spec: str | Spec, backend: str = "torch", *, seed: int | None = 0, dtype: str = "float32", **options: Any
 ) -> Any:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from math import isqrt, prod
 from typing import Any
 
+from tnlayers.declare.arguments import checks_arguments
 from tnlayers.errors import TNLayersError
 
 # A size is padded only if that at least halves the sum of its factors, and by at most one part in twenty.
@@ -50,6 +51,7 @@ class Modes(tuple[int, ...]):
         return prod(self) - self.size
 
 
+@checks_arguments()
 def factorise(size: int, order: int, *, pad: bool = True) -> Modes:
     """Split a size into `order` balanced factors, the largest in the middle.
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from tnlayers.declare import packages
+from tnlayers.declare.arguments import MOST, integer, shown, text
 from tnlayers.errors import TNLayersError
 
 if TYPE_CHECKING:
@@ -105,6 +106,10 @@ def network(name: str, *, cores: int = 4, split: Split | None = None) -> Callabl
         >>> tnl.spec("pair(in=4x7, out=2x5, bond=3)").parameters
         129
     """
+    text("name", name)
+    integer("cores", cores, 1, MOST)
+    if split is not None and not callable(split):
+        raise TNLayersError(f"split={shown(split)}: a function of both sizes is needed.")
 
     def decorate(function: NetworkFunction) -> NetworkFunction:
         parameters = dict(inspect.signature(function).parameters)

@@ -114,7 +114,7 @@ def window(
 def _each(name: str, value: Any, dims: int, least: int) -> tuple[int, ...]:
     """One integer per dimension, from one for all or from a sequence of as many."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
-    fit = all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in values)
+    fit = all(isinstance(v, int) and not isinstance(v, bool) and least <= v < 2**31 for v in values)
     if len(values) != dims or not fit:
         raise TNLayersError(
             f"{name}={value!r}: a {dims}-d convolution takes one integer of at least {least}, or {dims} of them."

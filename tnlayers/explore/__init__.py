@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tnlayers.declare.arguments import checks_arguments
+
 if TYPE_CHECKING:
     from tnlayers.declare.spec import Spec
     from tnlayers.explore.widget import Explorer
 
 
+@checks_arguments()
 def explore(spec: str | Spec, batch: int = 1) -> Explorer:
     """Explore the contraction of a layer in a notebook; `tnlayers explore SPEC -o page.html` writes a page instead.
 

@@ -133,7 +133,7 @@ class _Loader(yaml.SafeLoader):
         return bool(super().add_indent(column))
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        mark = self.peek_event().start_mark
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # of types-PyYAML
         self._depth += 1
         self._made += 1
         if self._depth > DEPTH_LIMIT:

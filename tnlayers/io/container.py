@@ -142,11 +142,11 @@ def read(path: Path) -> tuple[dict[str, str], dict[str, Stored]]:
     Raises:
         TNLayersError: There is no such file, or it is not a safetensors file from its first byte to its last.
     """
-    if not path.exists():
-        raise TNLayersError(f"Cannot load {path}: there is no such file.")
-    if not path.is_file():
-        raise TNLayersError(f"Cannot load {path}: it is a folder or a device. Give the path of a safetensors file.")
     try:
+        if not path.exists():
+            raise TNLayersError(f"Cannot load {path}: there is no such file.")
+        if not path.is_file():
+            raise TNLayersError(f"Cannot load {path}: it is a folder or a device. Give the path of a safetensors file.")
         with open(path, "rb") as file:
             return _read(path, file)
     except OSError as error:

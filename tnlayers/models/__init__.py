@@ -9,6 +9,7 @@ Example:
 from __future__ import annotations
 
 from tnlayers.backends import backend
+from tnlayers.declare.arguments import checks_arguments, text
 
 backend("torch")  # without torch this refuses and names the extra to install, before the imports below fail
 
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 
+@checks_arguments(network=text)
 def build(name: str, *, network: str = "mpo", seed: int | None = None) -> nn.Module:
     """Build one of the paper's models with its initial weights.
 

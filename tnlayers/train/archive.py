@@ -1,8 +1,8 @@
 """Reading an archive of `torch.save` that holds plain values and tensors, and nothing that could do anything.
 
-torch.load(weights_only=True) runs no code either, but it allocates what a pickle asks for: 64 GB for a few bytes. Here
-a tensor has no more entries than the file has for it, every checksum is compared, nothing in the file may be compressed,
-and of pickle's instructions those are known that such values need, none of which allocates.
+torch.load(weights_only=True) runs no code either, but it allocates what a pickle asks for: 64 GB for a few bytes.
+Here a tensor has no more entries than the file has for it, every checksum is compared, nothing in the file is
+compressed, and of pickle's instructions those are known that such values need, none of which allocates.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _check_instructions(data: bytes) -> None:
     for count, (instruction, argument, _) in enumerate(pickletools.genops(data), start=1):
         if instruction.name not in _INSTRUCTIONS:
             raise pickle.UnpicklingError(f"its pickle has the instruction {instruction.name}")
-        if instruction.name == "LONG_BINPUT" and argument > count:
+        if instruction.name == "LONG_BINPUT" and int(argument or 0) > count:
             raise pickle.UnpicklingError(f"its pickle puts value {argument} after {count} instructions")
 
 

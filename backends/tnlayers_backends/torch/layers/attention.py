@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tnlayers.declare.arguments import checks_arguments, device, floating
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.computed import ComputedWeights, computed
 from tnlayers_backends.torch.layers.linear import TNLinear
 from tnlayers_backends.torch.layers.projections import Network, networks_of, projection
+from tnlayers_backends.torch.run.inputs import check_tensors
 
 _PROJECTIONS = ("q", "k", "v", "out")
 
@@ -60,6 +62,7 @@ class TNMultiheadAttention(ComputedWeights):
     v_proj: TNLinear | nn.Linear
     out_proj: TNLinear | nn.Linear
 
+    @checks_arguments(device=device, dtype=floating)
     def __init__(
         self,
         embed_dim: int,
@@ -162,6 +165,7 @@ class TNMultiheadAttention(ComputedWeights):
         Returns:
             The output, of the query's shape, and the weights (batch, length, source), or None.
         """
+        check_tensors(self, query=query, key=key, value=value)
         if is_causal and attn_mask is None:
             raise TNLayersError("is_causal says what attn_mask is, so it needs one: pass the causal attn_mask too.")
         batched = query.ndim == 3

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tnlayers.cores.conv_map import ConvMap
 from tnlayers.cores.linear_map import LinearMap
+from tnlayers.declare.arguments import checks_arguments, device, floating
 from tnlayers.declare.kernel import check_channels, flat_size, kernel_spec
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
@@ -31,6 +32,8 @@ from tnlayers_backends.torch.layers.conv_dense import DenseConv, Sizes, View
 from tnlayers_backends.torch.layers.module import is_recorded
 from tnlayers_backends.torch.run.convolution import convolve, kernels, pad_ahead, run_routes
 from tnlayers_backends.torch.run.frozen import Frozen
+from tnlayers_backends.torch.run.convolution import convolve, pad_ahead, run_routes
+from tnlayers_backends.torch.run.inputs import check_tensors
 from tnlayers_backends.torch.run.primitives import OPS
 
 
@@ -65,6 +68,7 @@ class TNConv(DenseConv):
         TNLayersError: If an argument is out of range, or the network's modes do not fit the kernel.
     """
 
+    @checks_arguments(device=device, dtype=floating)
     def __init__(
         self,
         in_channels: int,
@@ -151,6 +155,7 @@ class TNConv(DenseConv):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to (batch, in_channels, *positions), or to one image without the batch axis."""
+        check_tensors(self, x=x)
         if x.ndim == self.dims + 1:
             return self.forward(x[None])[0]
         self._check_input(x.shape)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from tnlayers.cores.linear_map import LinearMap
 from tnlayers.cores.lookup import LookupMap, transposed
+from tnlayers.declare.arguments import checks_arguments, device, floating
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.errors import TNLayersError
@@ -22,6 +23,7 @@ from tnlayers_backends.torch.layers.cores import TRACED_BATCH
 from tnlayers_backends.torch.layers.embedding_dense import DenseEmbedding, check_options
 from tnlayers_backends.torch.layers.module import is_recorded
 from tnlayers_backends.torch.run.frozen import Frozen
+from tnlayers_backends.torch.run.inputs import check_tensors
 from tnlayers_backends.torch.run.primitives import OPS
 from tnlayers_backends.torch.run.rows import check_range, operands
 
@@ -65,6 +67,7 @@ class TNEmbedding(DenseEmbedding):
         True
     """
 
+    @checks_arguments(device=device, dtype=floating)
     def __init__(
         self,
         num_embeddings: int,
@@ -119,6 +122,7 @@ class TNEmbedding(DenseEmbedding):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Rows for ids of any shape."""
+        check_tensors(self, ids=ids)
         if ids.dtype not in (torch.int64, torch.int32):
             raise TNLayersError(f"Ids are int64 or int32 numbers, got {ids.dtype} of shape {tuple(ids.shape)}.")
         flat = ids.reshape(-1).long()

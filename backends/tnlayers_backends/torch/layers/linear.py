@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from tnlayers.declare.arguments import checks_arguments, device, floating
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.decompose.sizes import BondDim
@@ -20,6 +21,7 @@ from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.layers.moments import Sample, linear_moment
 from tnlayers_backends.torch.layers.ordinary import expect
 from tnlayers_backends.torch.run.bound_call import like
+from tnlayers_backends.torch.run.inputs import check_tensors
 
 _OWN = __name__.partition(".")[0]
 
@@ -56,6 +58,7 @@ class TNLinear(TNModule):
         ['bias', 'core_0', 'core_1', 'core_2', 'core_3']
     """
 
+    @checks_arguments(device=device, dtype=floating)
     def __init__(
         self,
         in_features: int,
@@ -207,8 +210,13 @@ class TNLinear(TNModule):
         """Apply the layer to vectors of shape (..., in_features)."""
         orders = self._buffers  # not by attribute, which takes longer
         if orders["in_order"] is None and orders["out_place"] is None:
-            again = None if self._frozen is None else self._frozen.again(x, self._parameters)
-            return self._apply_map(x, self.bias) if again is None else again
+            try:
+                again = None if self._frozen is None else self._frozen.again(x, self._parameters)
+                return self._apply_map(x, self.bias) if again is None else again
+            except AttributeError:  # checked afterwards, as a check takes time that the smallest batches feel
+                check_tensors(self, x=x)
+                raise
+        check_tensors(self, x=x)
         bias = self.bias
         y = reordered(self._apply_map(reordered(x, orders["in_order"])), orders["out_place"])
         return y if bias is None else y + like(y, bias)
@@ -235,6 +243,7 @@ class MPOLinear(TNLinear):
         14848
     """
 
+    @checks_arguments(device=device, dtype=floating)
     def __init__(
         self,
         in_features: int,

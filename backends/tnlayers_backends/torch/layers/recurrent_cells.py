@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from tnlayers.declare.arguments import checks_arguments, device, floating
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.computed import ComputedWeights
 from tnlayers_backends.torch.layers.gates import MODES, State, rnn_mode
 from tnlayers_backends.torch.layers.linear import TNLinear
 from tnlayers_backends.torch.layers.projections import Network, networks_of, projection
+from tnlayers_backends.torch.run.inputs import check_tensors
 
 _Cell = TypeVar("_Cell", nn.LSTMCell, nn.GRUCell, nn.RNNCell)
 
@@ -38,6 +40,7 @@ class TNRecurrentCell(ComputedWeights):
     ih: TNLinear | nn.Linear
     hh: TNLinear | nn.Linear
 
+    @checks_arguments(device=device, dtype=floating)
     def __init__(
         self,
         input_size: int,
@@ -95,6 +98,7 @@ class TNRecurrentCell(ComputedWeights):
 
     def _zeros(self, x: Tensor) -> Tensor:
         """A hidden state to begin with."""
+        check_tensors(self, x=x)
         if x.shape[-1:] != (self.input_size,) or x.ndim > 2:
             raise TNLayersError(
                 f"The input has shape {tuple(x.shape)}, but this cell takes (batch, {self.input_size}) or "
@@ -185,6 +189,7 @@ class TNRNNCell(_HiddenState):
         torch.Size([3, 64])
     """
 
+    @checks_arguments(device=device, dtype=floating)
     def __init__(
         self,
         input_size: int,

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from tnlayers.declare.arguments import checks_arguments, device, floating
+from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.gates import rnn_mode
 from tnlayers_backends.torch.layers.projections import Network
 from tnlayers_backends.torch.layers.sequence import TNRecurrent
@@ -34,6 +36,7 @@ class TNLSTM(TNRecurrent):
         torch.Size([256, 64])
     """
 
+    @checks_arguments(device=device, dtype=floating)
     def __init__(
         self,
         input_size: int,
@@ -51,6 +54,8 @@ class TNLSTM(TNRecurrent):
         networks: Mapping[str, Network] | None = None,
         seed: int | None = None,
     ) -> None:
+        if proj_size >= hidden_size:
+            raise TNLayersError(f"proj_size={proj_size}: it must be smaller than hidden_size={hidden_size}.")
         sizes = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size)
         super().__init__("LSTM", *sizes, device, dtype, network, networks, seed)
 
@@ -98,6 +103,7 @@ class TNGRU(_HiddenState):
         (torch.Size([3, 5, 128]), torch.Size([2, 3, 64]))
     """
 
+    @checks_arguments(device=device, dtype=floating)
     def __init__(
         self,
         input_size: int,
@@ -138,6 +144,7 @@ class TNRNN(_HiddenState):
         torch.Size([5, 3, 64])
     """
 
+    @checks_arguments(device=device, dtype=floating)
     def __init__(
         self,
         input_size: int,

@@ -28,6 +28,7 @@ from torch.optim import Optimizer
 from tnlayers.cores.canonical import walk
 from tnlayers.cores.prune import alike, smallest
 from tnlayers.cores.spectrum import enough
+from tnlayers.declare.arguments import bonds, integer, number
 from tnlayers.declare.graph import Graph
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
@@ -77,6 +78,10 @@ def round_layer(
     """Cut the bonds of a layer in place; see `TNModule.round_`."""
     if (error is None) == (bond_dim is None):
         raise TNLayersError(f"error={error}, bond_dim={bond_dim}: give exactly one of them.")
+    if bond_dim is not None:
+        bonds("bond_dim", bond_dim)
+    else:
+        number("error", error, 0.0, 1.0)
     if any(len(move.bond) > 1 for graph in layer._map.graphs for move in walk(graph, 0)):
         raise TNLayersError(f"{layer.spec} has cores that several edges join; their bonds are not rounded.")
     wanted = _for_error(layer, error) if error is not None else _per_term(layer, bond_dim or ())
@@ -96,6 +101,8 @@ def round_layer(
 
 def grow_layer(layer: Any, bond_dim: int | tuple[int, ...], optimizer: Optimizer | None, seed: int) -> None:
     """Grow the bonds of a layer in place; see `TNModule.grow_`."""
+    bonds("bond_dim", bond_dim)
+    integer("seed", seed, 0, 2**63 - 1)
     spec = _spec_of(layer, [_with_bonds(part, size) for part, size in _sizes_for(layer, bond_dim)])
     pairs = list(zip(layer._map.graphs, spec.graphs, strict=True))
     if not all(alike(wider, graph) and _holds(wider, graph) for graph, wider in pairs):

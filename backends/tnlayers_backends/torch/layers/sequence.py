@@ -29,6 +29,7 @@ from tnlayers_backends.torch.layers.linear import TNLinear
 from tnlayers_backends.torch.layers.module import is_recorded
 from tnlayers_backends.torch.layers.projections import Network, networks_of, projection
 from tnlayers_backends.torch.run.device import device_name
+from tnlayers_backends.torch.run.inputs import check_tensors
 
 _KERNELS = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}
 _CALLS_PER_STEP = 12  # operations of torch for the gates of one step
@@ -146,6 +147,7 @@ class TNRecurrent(ComputedWeights):
         """The outputs and the last states of a sequence, of whatever form torch's layers take."""
         if isinstance(x, PackedSequence):
             return self._packed(x, hx)
+        check_tensors(self, x=x)
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             raise TNLayersError(
                 f"The input has shape {tuple(x.shape)}, but this {type(self).__name__} takes sequences of "

@@ -8,9 +8,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from tnlayers.declare.arguments import checks_arguments, device, floating, shape
 from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.linear import TNLinear
+from tnlayers_backends.torch.run.inputs import check_tensors
 
 
 class TNTensorLinear(TNLinear):
@@ -47,6 +49,7 @@ class TNTensorLinear(TNLinear):
     in_shape: tuple[int, ...] = ()
     out_shape: tuple[int, ...] = ()
 
+    @checks_arguments(device=device, dtype=floating, in_shape=shape, out_shape=shape)
     def __init__(
         self,
         in_shape: tuple[int, ...],
@@ -127,6 +130,7 @@ class TNTensorLinear(TNLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to tensors of shape (..., *in_shape)."""
+        check_tensors(self, x=x)
         order = len(self.in_shape)
         leading = x.shape[: x.ndim - order]
         if x.ndim < order or tuple(x.shape[x.ndim - order :]) != self.in_shape:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from tnlayers.declare.arguments import checks_arguments
 from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.computed import ComputedWeights, computed
@@ -53,6 +54,7 @@ class TNAdapter(ComputedWeights):
         <class 'torch.nn.modules.conv.Conv2d'>
     """
 
+    @checks_arguments()
     def __init__(self, base: nn.Module, network: str | Spec = "mpo(bond=4)", *, seed: int | None = None) -> None:
         super().__init__()
         self.delta = _delta(base, network, seed)

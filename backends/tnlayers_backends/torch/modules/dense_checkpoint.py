@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from tnlayers.declare.arguments import checks_arguments
 from tnlayers.decompose.decomposition import Decomposition
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.conv import TNConv
@@ -21,6 +22,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 @torch.no_grad()
+@checks_arguments()
 def load_dense(model: M, state: Mapping[str, Tensor]) -> M:
     """Load a dense checkpoint: the weight of each replaced layer is decomposed into the network that is there.
 

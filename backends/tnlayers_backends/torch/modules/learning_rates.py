@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from tnlayers.declare.arguments import checks_arguments
 from tnlayers.declare.graph import Graph
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.embedding import TNEmbedding
@@ -58,6 +59,7 @@ def fans(graph: Graph, *, one_hot: bool = False) -> dict[str, tuple[int, int]]:
     return found
 
 
+@checks_arguments()
 def parameter_groups(
     model: nn.Module, lr: float, optimizer: OptimizerKind = "adam", *, base_width: int = 256
 ) -> list[dict[str, Any]]:

@@ -14,10 +14,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tnlayers.declare.arguments import checks_arguments
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.switches import layers_in
 
 
+@checks_arguments()
 def bond_penalty(module: nn.Module) -> Tensor:
     """The sum of the weights of all bond values of all layers, differentiable (zero slices have gradient zero).
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from torch import nn
 
+from tnlayers.declare.arguments import checks_arguments
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.dropout import BondDropout, check_probability
 from tnlayers_backends.torch.layers.module import TNModule
@@ -29,6 +30,7 @@ def layers_in(module: nn.Module) -> Iterator[TNModule]:
     return iter(found)
 
 
+@checks_arguments()
 def bond_dropout(module: M, p: float) -> M:
     """Leave out each value of every bond with probability `p` while training (`model.train()`); nothing in evaluation.
 
@@ -59,6 +61,7 @@ def bond_dropout(module: M, p: float) -> M:
     return module
 
 
+@checks_arguments()
 def checkpointed(module: M, on: bool = True) -> M:
     """Let backward recompute what the contraction of each layer would keep (gradient checkpointing).
 
