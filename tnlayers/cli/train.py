@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -187,7 +188,8 @@ def train(
     try:
         result = run(settings)
     except KeyboardInterrupt:
-        print("Stopped. The same command with --resume goes on from the last checkpoint.", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes of a training would say it again
+            print("Stopped. The same command with --resume goes on from the last checkpoint.", file=sys.stderr)
         raise typer.Exit(130) from None
     if result.main_process:
         _print(result, as_json)

@@ -22,6 +22,7 @@ from tnlayers.train.overrides import RECIPE_FIELDS, RecipeOverrides
 from tnlayers.train.recipe import Recipe
 from tnlayers.train.recipes import MODELS, find_recipe
 
+MOST_SEEDS = 10_000
 PRECISIONS = ("32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed")
 STRATEGIES = ("auto", "ddp", "fsdp")
 # What the first version wrote into the folder of every run.
@@ -59,6 +60,8 @@ def as_seeds(value: object) -> object:
     if isinstance(value, str) and value.strip().isdigit():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
+        if value > MOST_SEEDS:
+            raise ValueError(f"at most {MOST_SEEDS} seeds are trained")
         return list(range(value))
     return value
 

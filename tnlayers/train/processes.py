@@ -25,6 +25,14 @@ def on_main_process(fabric: Fabric, action: Callable[[], None]) -> None:
         raise TNLayersError(message)
 
 
+def lost_connection(error: RuntimeError) -> bool:
+    """Whether an error of torch says that another process of the group is gone."""
+    if type(error).__name__.startswith("Dist"):  # DistBackendError, DistNetworkError, ...
+        return True
+    told = str(error)
+    return any(words in told for words in ("Connection closed by peer", "Connection reset", "Broken pipe", "gloo/"))
+
+
 def share_buffers(fabric: Fabric, model: nn.Module) -> None:
     """Give every process the running statistics of process 0, which are those that are stored.
 

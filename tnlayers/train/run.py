@@ -25,9 +25,10 @@ from tnlayers.train.environment import describe_environment
 from tnlayers.train.feed import DeviceData
 from tnlayers.train.history import EpochRecord
 from tnlayers.train.launch import launch
+from tnlayers.train.lock import RunLock
 from tnlayers.train.loop import DivergedError, fit
 from tnlayers.train.plot import save_plot
-from tnlayers.train.processes import on_main_process
+from tnlayers.train.processes import lost_connection, on_main_process
 from tnlayers.train.progress import Progress, showing
 from tnlayers.train.recipe import Recipe
 from tnlayers.train.results import NetworkResult, Parameters, SeedResult
@@ -50,8 +51,26 @@ def run(config: TrainConfig, *, progress: bool = True) -> RunResult:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     fabric = launch(config)
+    lock = RunLock(config.directory)
+    try:
+        return _run(config, fabric, lock, progress)
+    except RuntimeError as error:
+        if fabric.world_size == 1 or isinstance(error, TNLayersError) or not lost_connection(error):
+            raise
+        raise TNLayersError(
+            f"Process {fabric.global_rank} of {fabric.world_size} lost the others: one of them was stopped, killed, or "
+            f"ran out of memory ({str(error).splitlines()[0][:200]}). What was written before is whole: the same "
+            "command with --resume goes on from the last checkpoint."
+        ) from error
+    finally:
+        lock.release()
+
+
+def _run(config: TrainConfig, fabric: Fabric, lock: RunLock, progress: bool) -> RunResult:
+    """The run, on every process."""
     parameters = {network: count_parameters(config.model, network) for network in config.networks}
     directory = RunDirectory(root=config.directory, model=config.model)
+    on_main_process(fabric, lock.acquire)
     on_main_process(fabric, lambda: directory.prepare(config))
     runner = Runner(fabric=fabric, config=config, directory=directory, parameters=parameters)
     try:
