@@ -9,9 +9,10 @@ BIN := $(VENV)/bin
 SETTINGS := pyproject.toml constraints.txt
 DEMO := runs/demo
 PYTEST_ARGS ?= -q
+FUZZ_SECONDS ?= 3600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test pages docs notebooks lint types bench wheel clean
+.PHONY: help demo test fuzz pages docs notebooks lint types bench wheel clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +24,9 @@ demo: $(VENV)/.installed-train  ## Train LeNet-5 as MPO and dense on digits: a t
 
 test: $(VENV)/.installed-dev  ## Run all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.installed-dev  ## Make inputs up for an hour and write docs/fuzz.md (FUZZ_SECONDS=60: for a minute)
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) --page docs/fuzz.md
 
 pages: $(VENV)/.installed-dev  ## Run the code blocks of README.md and docs/
 	$(BIN)/python -m pytest -q -rs tests/test_pages.py
