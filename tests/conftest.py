@@ -1,5 +1,6 @@
 """Settings of all tests of the core: modest Hypothesis, and one torch thread."""
 
+import gc
 import os
 import sys
 
@@ -33,6 +34,17 @@ def _one_thread(request):
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget():
+    """What was compiled for a module's tests is not kept for those of the next, which would add up to gigabytes."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+    if "torch._dynamo" in sys.modules:
+        sys.modules["torch._dynamo"].reset()
+    gc.collect()
 
 
 @pytest.fixture

@@ -99,7 +99,8 @@ def test_completion_loads_no_framework() -> None:
     assert not loaded & {"torch", "jax", "matplotlib", "tensornetwork"}
 
 
-def test_the_install_of_completion_is_offered(call: Call) -> None:
+def test_the_install_of_completion_is_offered(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")  # which depends on the shell around pytest
     assert "--install-completion" in call("--help")[1]
     assert "_TNLAYERS_COMPLETE" in call("--show-completion", "bash")[1]
 

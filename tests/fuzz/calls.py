@@ -211,7 +211,7 @@ CALLS = {
         for kind in (tnl.nn.TNLSTMCell, tnl.nn.TNGRUCell, tnl.nn.TNRNNCell)
     },
     "TNAdapter": (tnl.nn.TNAdapter, {"base": torch.nn.Linear(8, 8), "network": "mpo(bond=2)", "seed": 0}),
-    "bond_dropout": (tnl.nn.bond_dropout, {"module": tnl.nn.MPOLinear(8, 8, cores=2), "p": 0.5}),
+    "bond_dropout": (tnl.nn.bond_dropout, {"module": tnl.nn.MPOLinear(8, 8, cores=2, bond_dim=2), "p": 0.5}),
     "parameter_groups": (
         tnl.nn.parameter_groups,
         {"model": layer(), "lr": 0.1, "optimizer": "adam", "base_width": 256},

@@ -80,12 +80,12 @@ def bonds(name: str, value: object) -> None:
 
 
 def shape(name: str, value: object) -> None:
-    """Refuse what is no shape: a list or a tuple of sizes, one at least.
+    """Refuse what is no shape: a list or a tuple of sizes, perhaps of none.
 
     Raises:
         TNLayersError: It is none.
     """
-    if not isinstance(value, (list, tuple)) or not 1 <= len(value) <= 62:
+    if not isinstance(value, (list, tuple)) or len(value) > 62:
         raise TNLayersError(f"{name}={shown(value)}: a tuple of sizes is needed, such as (3, 7, 7).")
     for size in value:
         integer(name, size, 1, LARGEST)

@@ -28,7 +28,10 @@ def cache_folder() -> Path:
     if folder is None:
         import platformdirs  # here alone: where the variable is set nothing needs it
 
-        folder = platformdirs.user_cache_dir("tnlayers", appauthor=False)
+        try:
+            folder = platformdirs.user_cache_dir("tnlayers", appauthor=False)
+        except (RuntimeError, OSError, LookupError):  # nobody knows a home folder
+            return NOWHERE
     folder = os.path.expanduser(folder)
     if not folder.strip() or folder.startswith("~"):
         return NOWHERE
