@@ -68,7 +68,7 @@ class TNConv(DenseConv):
         TNLayersError: If an argument is out of range, or the network's modes do not fit the kernel.
     """
 
-    @checks_arguments(device=device, dtype=floating)
+    @checks_arguments(device=device, dtype=floating, in_channels=None, out_channels=None, groups=None)
     def __init__(
         self,
         in_channels: int,
