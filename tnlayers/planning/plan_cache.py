@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from tnlayers.declare.graph import Contraction
-from tnlayers.files.cache import cache_folder
-from tnlayers.planning.fingerprint import fingerprint
 from tnlayers.files.cache import cache_folder, read_cached
+from tnlayers.planning.fingerprint import fingerprint
 from tnlayers.planning.paths import check_path
 from tnlayers.planning.plan import Plan
 from tnlayers.planning.slices import piece

@@ -32,7 +32,6 @@ from tnlayers_backends.torch.layers.conv_dense import DenseConv, Sizes, View
 from tnlayers_backends.torch.layers.module import is_recorded
 from tnlayers_backends.torch.run.convolution import convolve, kernels, pad_ahead, run_routes
 from tnlayers_backends.torch.run.frozen import Frozen
-from tnlayers_backends.torch.run.convolution import convolve, pad_ahead, run_routes
 from tnlayers_backends.torch.run.inputs import check_tensors
 from tnlayers_backends.torch.run.primitives import OPS
 

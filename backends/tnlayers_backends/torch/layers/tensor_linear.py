@@ -118,9 +118,9 @@ class TNTensorLinear(TNLinear):
             "in_shape": (layer.in_features,) if in_shape is None else tuple(in_shape),
             "out_shape": (layer.out_features,) if out_shape is None else tuple(out_shape),
         }
-        for (name, shape), size in zip(shapes.items(), (layer.in_features, layer.out_features), strict=True):
-            if prod(shape) != size:
-                raise TNLayersError(f"{name}={shape} has {prod(shape)} entries; this dense layer has {size} there.")
+        for (name, sizes), size in zip(shapes.items(), (layer.in_features, layer.out_features), strict=True):
+            if prod(sizes) != size:
+                raise TNLayersError(f"{name}={sizes} has {prod(sizes)} entries; this dense layer has {size} there.")
         layer.in_shape, layer.out_shape = shapes["in_shape"], shapes["out_shape"]
         return layer
 
