@@ -11,7 +11,7 @@ import pytest
 
 import tnlayers as tnl
 from tnlayers.files import cache
-from tnlayers.machine import calibration as calibrate
+from tnlayers.machine import saved_rates as calibrate
 from tnlayers.planning import choosing as optimise
 from tnlayers.planning import conv_search as convsearch
 from tnlayers.program.layout import assemble
@@ -150,7 +150,8 @@ def test_what_begins_with_an_unknown_home_is_nowhere(monkeypatch, folder):
 SCRIPT = """
 import os, sys
 import numpy as np, platformdirs.unix, tnlayers as tnl
-from tnlayers.machine import calibration as calibrate
+from tnlayers.planning import choosing
+from tnlayers.machine import saved_rates as calibrate
 
 def use():
     layer = tnl.build("mpo(in=4x4x4x4, out=4x4x4x4, bond=4)", backend="numpy", seed=0)
@@ -160,7 +161,7 @@ def use():
 os.environ["TNLAYERS_CACHE"] = ""
 use()  # all modules are loaded now: the other user may not be allowed to read them
 calibrate.machine.cache_clear()
-optimise._cached_search.cache_clear()
+choosing._cached_search.cache_clear()
 del os.environ["TNLAYERS_CACHE"]
 os.environ.pop("HOME", None)
 if sys.argv[1]:
