@@ -160,7 +160,7 @@ def test_the_message_of_an_error_and_of_a_warning_is_bounded():
     assert len(str(error)) == LONGEST
     assert str(error).startswith("bond=999")
     assert str(error).endswith("take bond=4.")
-    assert "998031 characters" in str(error)
+    assert f"{len(long) - LONGEST} characters" in str(error)
     with pytest.warns(tnl.TNLayersWarning) as told:
         warnings.warn(long, tnl.TNLayersWarning, stacklevel=1)
     assert len(str(told[0].message)) == LONGEST
