@@ -39,6 +39,7 @@ _LAZY = {
     "load_dense": "tnlayers_backends.torch.modules.dense_checkpoint",
     "load_network": "tnlayers.networks.yaml_file",
     "models": "",
+    "networks": "",
     "nn": "",
     "repair": "tnlayers.compress.repair",
     "save": "tnlayers.io",

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tnlayers.declare.declaration import Declaration
 from tnlayers.declare.modes import factorise
 from tnlayers.declare.registry import SHORT_NAMES, NetworkType, register
 from tnlayers.errors import TNLayersError
@@ -187,6 +186,8 @@ def _mode_count(path: Path, content: NetworkFile, side: str) -> int:
 
 def _declare(content: NetworkFile, sizes: Mapping[str, int]) -> Graph:
     """What a network function does, by the file."""
+    from tnlayers.declare.declaration import Declaration  # TensorNetwork, which reading a file does not need
+
     net = Declaration()
 
     def number(size: int | str) -> int:
