@@ -6,6 +6,7 @@ import copy
 import io
 import pickle
 
+import opt_einsum
 import pytest
 
 import tnlayers as tnl
@@ -188,6 +189,7 @@ def test_reads_are_those_of_any_tensor(kind):
         assert type(plain) is torch.Tensor
     assert weight.detach().numpy().shape == tuple(weight.shape)
     assert repr(weight).startswith("tensor(")
+    assert opt_einsum.contract("ab,cb->ac", weight.flatten(1), weight.flatten(1)).shape == (len(weight), len(weight))
     weight.square().sum().backward()
     assert all(p.grad is not None for p in layer.parameters() if p.requires_grad and p.ndim > 1)
 

@@ -50,14 +50,15 @@ class ComputedWeight(Tensor, metaclass=_AnyTensor):
     ) -> Any:
         """Run a function as on plain tensors; refuse it afterwards if it wrote."""
         kwargs = kwargs or {}
+        foreign = set(types) - {cls, Tensor, nn.Parameter}  # another subclass, which then decides what happens
         with torch._C.DisableTorchFunctionSubclass():
             own = [one for one in _inside((args, kwargs)) if type(one) is cls]
             if func in _SETTERS and type(args[0]) is cls:
                 raise _refusal(own[0]._owner, f"{_SETTERS[func]} =")
             before = [one._version for one in own]
-            if set(types) == {cls}:
+            if not foreign:
                 result = func(*args, **kwargs)
-        if set(types) != {cls}:  # another subclass among the arguments decides what happens
+        if foreign:
             result = func(*plain(args), **plain(kwargs))
         with torch._C.DisableTorchFunctionSubclass():
             for one, version in zip(own, before, strict=True):
@@ -86,6 +87,11 @@ class ComputedWeight(Tensor, metaclass=_AnyTensor):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return repr(plain(self))
+
+
+# opt_einsum, autoray and this library ask the class's module whose array it is, and torch.compile looks the class up
+# there: by name it is torch's.
+ComputedWeight.__module__, ComputedWeight.__name__, ComputedWeight.__qualname__ = "torch", "Tensor", "Tensor"
 
 
 class ComputedWeights(nn.Module):
