@@ -12,7 +12,7 @@ PYTEST_ARGS ?= -q
 FUZZ_SECONDS ?= 3600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz pages docs notebooks lint types bench wheel clean
+.PHONY: help demo test coverage fuzz pages docs notebooks lint types bench wheel clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +24,9 @@ demo: $(VENV)/.installed-train  ## Train LeNet-5 as MPO and dense on digits: a t
 
 test: $(VENV)/.installed-dev  ## Run all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+coverage: $(VENV)/.installed-dev  ## Run all tests, report branches, and list the lines and branches that no test runs
+	$(BIN)/python -m pytest -q --cov --cov-report=term-missing $(COVERAGE_ARGS)
 
 fuzz: $(VENV)/.installed-dev  ## Make inputs up for an hour and write docs/fuzz.md (FUZZ_SECONDS=60: for a minute)
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) --page docs/fuzz.md
