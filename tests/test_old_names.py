@@ -38,6 +38,8 @@ from tnlayers.program import Primitives
 from tnlayers_backends.base import Backend
 import tnlayers_backends.torch.module, tnlayers.spec, tnlayers.plan
 import tnlayers as tnl
+assert tnl.layer.LinearMap is LinearMap
+assert (tnl.plan.__module__, tnl.spec.__module__) == ("tnlayers.cores.layer_plan", "tnlayers.declare.spec")
 print(tnl.plan(tnl.spec("mpo(in=4x7, out=2x5, bond=3)"), 8).batch, LinearMap.__module__)
 """
     assert run(code).split() == ["8", "tnlayers.cores.linear_map"]

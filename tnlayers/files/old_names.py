@@ -41,24 +41,22 @@ MOVED = {
     f"{_TORCH}.tensor_linear": f"{_TORCH}.layers.tensor_linear",
 }
 
-# Importing a module puts it under its name into its package, where these two would hide a function.
-_FUNCTIONS = {
-    "tnlayers.plan": ("tnlayers.cores.layer_plan", "plan"),
-    "tnlayers.spec": ("tnlayers.declare.spec", "spec"),
-}
+
+class _Root(ModuleType):
+    """The root package. An import puts a module into its package under its name, where two would hide a function."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (isinstance(value, _Old) and name in vars(self)):
+            super().__setattr__(name, value)
 
 
 class _Old(ModuleType):
-    """An old name, which can be called where a public function has it too."""
+    """A module by its old name."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         return getattr(importlib.import_module(MOVED[self.__name__]), name)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        module, name = _FUNCTIONS[self.__name__]
-        return getattr(importlib.import_module(module), name)(*args, **kwargs)
 
 
 class _Finder(MetaPathFinder, Loader):
@@ -80,3 +78,4 @@ def install() -> None:
     """Let the old names be imported from now on."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())
+    sys.modules["tnlayers"].__class__ = _Root
