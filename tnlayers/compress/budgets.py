@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal, TypeAlias
 
+from tnlayers.decompose.decomposition import check_error
 from tnlayers.errors import TNLayersError
 
 RatioOf: TypeAlias = Literal["model", "replaced"]
@@ -64,6 +65,8 @@ class Budget:
         if not number or value < 0 or (key in ("max_params", "max_flops") and value != int(value)):
             kind = "an integer" if key.startswith("max") else "a number"
             raise TNLayersError(f"{key}={value!r} must be {kind} of at least 0.")
+        if key == "error":
+            check_error(value)
         if key == "ratio" and value > 1:
             raise TNLayersError(
                 f"ratio={value:g} is more than the whole model: it is parameters after over parameters before, "

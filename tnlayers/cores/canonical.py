@@ -187,9 +187,13 @@ def _inverse(order: Sequence[int]) -> tuple[int, ...]:
 def _bonds(graph: Graph) -> dict[tuple[int, int], tuple[int, ...]]:
     """The indices that join each pair of neighbours, of a network that is a tree."""
     bonds: dict[tuple[int, int], tuple[int, ...]] = {}
-    for index in dict.fromkeys(i for core in graph.cores for i in core.indices):
-        ends = [k for k, core in enumerate(graph.cores) for i in core.indices if i == index]
-        summed = index in graph.summed
+    on_cores: dict[int, list[int]] = {}
+    for k, core in enumerate(graph.cores):
+        for index in core.indices:
+            on_cores.setdefault(index, []).append(k)
+    inner = {*graph.summed}
+    for index, ends in on_cores.items():
+        summed = index in inner
         if len(ends) != 1 + summed or len(set(ends)) != len(ends):
             kind = "a trace" if len(set(ends)) < len(ends) else "a hyperedge" if len(ends) > 1 else "summed alone"
             where = " and ".join(graph.cores[k].name for k in ends)
@@ -204,11 +208,16 @@ def _bonds(graph: Graph) -> dict[tuple[int, int], tuple[int, ...]]:
 
 def _loop(cores: int, pairs: set[tuple[int, int]]) -> list[int]:
     """The cores that are left when leaves are taken off until there is none; empty for a tree."""
-    alive = set(range(cores))
-    while leaves := {k for k in alive if sum(k in pair for pair in pairs) < 2}:
-        alive -= leaves
-        pairs = {pair for pair in pairs if not leaves & set(pair)}
-    return sorted(alive)
+    near: dict[int, set[int]] = {k: set() for k in range(cores)}
+    for a, b in pairs:
+        near[a].add(b)
+        near[b].add(a)
+    leaves = [k for k, others in near.items() if len(others) < 2]
+    while leaves:
+        for other in near.pop(leaf := leaves.pop(), ()):
+            near[other].discard(leaf)
+            leaves += [other] if len(near[other]) == 1 else []
+    return sorted(near)
 
 
 def _refusal(reason: str) -> TNLayersError:

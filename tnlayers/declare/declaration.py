@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import tensornetwork as tn
 
-from tnlayers.declare.graph import RESERVED_NAMES, Core, Graph, check_modes, usable_name
+from tnlayers.declare.graph import RESERVED_NAMES, Core, Graph, check_count, check_modes, usable_name
 from tnlayers.errors import TNLayersError
 
 
@@ -137,13 +137,15 @@ class Declaration:
             **legs: Size of each leg by name, each at least 1; at least one leg.
 
         Raises:
-            TNLayersError: If the name is taken or unusable, or a size is not a positive integer.
+            TNLayersError: If the name is taken or unusable, a size is not a positive integer, or there are too many
+                cores.
         """
         self._check_name(name, self._nodes)
         if not legs:
             raise TNLayersError(f"Core {name!r} has no legs; give it at least one, as in net.core({name!r}, inp=4).")
         for leg, size in legs.items():
             _check_size(f"leg {leg!r} of core {name!r}", size)
+        check_count(len(self._nodes) + 1 - sum(isinstance(node, tn.CopyNode) for node in self._nodes))
         node = CoreNode(name, legs)
         self._nodes.append(node)
         return node

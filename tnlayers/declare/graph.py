@@ -18,6 +18,11 @@ from math import prod
 
 from tnlayers.errors import TNLayersError
 
+# What is refused at once instead of being searched for minutes. The time of planning grows with the square of the
+# number of cores; and arrays are indexed by 63 bits, so that no machine holds a longer vector.
+MOST_CORES = 128
+MOST_ENTRIES = 2**63 - 1
+
 # Names that a core cannot have because every layer uses them for something else.
 RESERVED_NAMES = frozenset({"bias", "weight", "x"})
 
@@ -208,12 +213,33 @@ def repeated(indices: Sequence[int]) -> tuple[int, ...]:
     return tuple(i for i, n in Counter(indices).items() if n > 1)
 
 
-def check_modes(graph: Graph) -> None:
-    """Refuse a layer without cores, and a core whose modes are all 1.
+def check_count(cores: int) -> None:
+    """Refuse more cores than are planned for.
 
     Raises:
-        TNLayersError: If there is such a core, or none at all.
+        TNLayersError: If there are.
     """
+    if cores > MOST_CORES:
+        raise TNLayersError(
+            f"A network has at most {MOST_CORES} cores, this one has at least {cores}: planning takes the square of "
+            "their number. Merge neighbouring cores, or give fewer and larger modes."
+        )
+
+
+def check_modes(graph: Graph) -> None:
+    """Refuse a layer without cores, one too large for any array, and a core whose modes are all 1.
+
+    Raises:
+        TNLayersError: If there is such a core, or none at all, or more than `MOST_CORES`, or vectors are too long.
+    """
+    check_count(len(graph.cores))
+    for side, sizes in (("input", graph.in_modes), ("output", graph.out_modes)):
+        if (features := prod(sizes)) > MOST_ENTRIES:
+            raise TNLayersError(
+                f"The {len(sizes)} {side} modes multiply to about 2^{features.bit_length() - 1} features, more than "
+                "the 2^63 - 1 entries that an array can have: no machine can run this layer. Give fewer or smaller "
+                "modes."
+            )
     if not graph.cores:
         raise TNLayersError("The layer has no cores, hence no parameters: add at least one net.core(...).")
     opened = {*graph.inputs, *graph.outputs}

@@ -27,6 +27,11 @@ from tnlayers.program.program import Array
 # A core with more bond values than this is improved by conjugate gradients: N would be larger than what it is good for.
 _LARGEST_NORMAL = 400
 _GRADIENT_STEPS = 12
+# A fit that comes as near as this to what it is to reach is polished: corrections by what is left of the weight lose
+# no digits to the normal equations, whose condition is the square of that of the cores.
+_NEARLY = 1e-3
+_POLISHES = 12  # rounds
+_POLISHING_STEPS = 100  # of conjugate gradients
 _CUT = 1e-12  # eigenvalues of N below this share of the largest are taken as zero: the core is not determined there
 
 
@@ -68,6 +73,7 @@ def fit(
     sweeps: int,
     tolerance: float = 1e-6,
     metric: Array | None = None,
+    goal: float = 0.0,
 ) -> tuple[list[Array], float]:
     """Improve the cores of any network until they fit a weight no better.
 
@@ -79,6 +85,7 @@ def fit(
         sweeps: At most so many rounds over all cores.
         tolerance: Stop when a round lowers the relative error by less than this share of it.
         metric: M, positive and Hermitian, of shape (product of in modes, the same); None for the ordinary norm.
+        goal: A relative error that is small enough: a fit that comes near it is polished until it is there.
 
     Returns:
         The cores, and ||W - W'|| / ||W|| in the metric (0 where both are zero).
@@ -98,8 +105,28 @@ def fit(
             found[k] = _best_core(problem, right, found, k)
         error = _relative_error(problem, found, total)
         if error > before:  # rounding alone can raise it
-            return last, before
-        if error <= 0 or before - error < tolerance * before:
+            found, error = last, before
+            break
+        if error <= goal or before - error < tolerance * before:
+            break
+    return _polished(problem, found, error, total, goal) if goal < error < _NEARLY else (found, error)
+
+
+def _polished(
+    problem: _Problem, cores: Sequence[Array], error: float, total: float, goal: float
+) -> tuple[list[Array], float]:
+    """The cores corrected one by one, each for what the others leave of the weight, until that is small enough."""
+    found = list(cores)
+    for _ in range(_POLISHES):
+        tried = list(found)
+        for k in range(len(tried)):
+            left = problem.tensor(problem.weighed(problem.weight - rebuild(problem.ops, problem.graph, tried)))
+            tried[k] = tried[k] + _best_core(problem, left, tried, k, correct=True)
+        reached = _relative_error(problem, tried, total)
+        if reached >= error:
+            break
+        found, error = tried, reached
+        if error <= goal:
             break
     return found, error
 
@@ -115,8 +142,8 @@ def _check(graph: Graph) -> None:
             )
 
 
-def _best_core(problem: _Problem, right: Array, cores: Sequence[Array], k: int) -> Array:
-    """The core that minimises the error with all others held."""
+def _best_core(problem: _Problem, right: Array, cores: Sequence[Array], k: int, *, correct: bool = False) -> Array:
+    """The core that minimises the error with all others held; or the best correction of it, by what is left."""
     ops, graph = problem.ops, problem.graph
     own = graph.cores[k].indices
     elsewhere = {i for j, core in enumerate(graph.cores) if j != k for i in core.indices}
@@ -130,7 +157,7 @@ def _best_core(problem: _Problem, right: Array, cores: Sequence[Array], k: int) 
         return prod(graph.sizes[i] for i in indices)
 
     if size(coupled) > _LARGEST_NORMAL or joined & {*graph.shared}:
-        return _conjugate_gradients(problem, right, cores, k)
+        return _conjugate_gradients(problem, right, cores, k, correct=correct)
     square = (size(tied), size(coupled), size(coupled))
     normal = ops.reshape(_normal(problem, cores, k, tied, coupled), square)
     against = _against(ops, graph, right, cores, k, [*tied, *coupled, *free])
@@ -139,7 +166,9 @@ def _best_core(problem: _Problem, right: Array, cores: Sequence[Array], k: int) 
     return ops.permute(solved, tuple([*tied, *coupled, *free].index(i) for i in own))
 
 
-def _conjugate_gradients(problem: _Problem, right: Array, cores: Sequence[Array], k: int) -> Array:
+def _conjugate_gradients(
+    problem: _Problem, right: Array, cores: Sequence[Array], k: int, *, correct: bool = False
+) -> Array:
     """A better core by some steps of conjugate gradients on N core = r, from where it is; N is never formed."""
     ops, graph = problem.ops, problem.graph
     own = graph.cores[k].indices
@@ -149,10 +178,12 @@ def _conjugate_gradients(problem: _Problem, right: Array, cores: Sequence[Array]
         return _against(ops, graph, problem.tensor(problem.weighed(rebuilt)), cores, k, own)
 
     core = cores[k]
-    rest = _against(ops, graph, right, cores, k, own) - normal_times(core)
+    rest = _against(ops, graph, right, cores, k, own)
+    core, rest = (0 * core, rest) if correct else (core, rest - normal_times(core))
     direction, left = rest, _inner(ops, rest, rest)
-    for _ in range(_GRADIENT_STEPS):
-        if left == 0:
+    enough = left * _NEARLY**4 if correct else 0.0
+    for _ in range(_POLISHING_STEPS if correct else _GRADIENT_STEPS):
+        if left <= enough:
             break
         bent = normal_times(direction)
         curvature = _inner(ops, direction, bent)

@@ -106,7 +106,8 @@ def decompose(
             keeps at every bond the singular values that stand out of the weight's noise (Nakajima et al. 2013).
         max_params: At most so many parameters.
         ratio: At most this share of the weight's parameters.
-        error: At most this ||W - W'|| / ||W||; 0 keeps everything, up to rounding.
+        error: At most this ||W - W'|| / ||W||, below 1. 0 is exact to the rounding of the dtype (100 of its epsilons,
+            or ten times the root of the lesser size where that is more), with the fewest parameters that are.
         covariance: The second moment of the inputs, E[x x^H], of shape (in_features, in_features), from a sample:
             `x.T @ x.conj() / len(x)`. Then the mean squared error of the outputs is what is minimised, not that of the
             weight; 1e-6 of its mean diagonal is added to it, so that directions that a small sample lacks are
@@ -148,7 +149,8 @@ def decompose(
             "'output' where the covariance of the inputs is given."
         )
     dtype = str(weight.dtype).removeprefix("torch.")
-    method = Method(sweeps=sweeps, restarts=restarts, seed=seed)
+    check_method(sweeps, restarts, search)
+    method = Method(sweeps=sweeps, restarts=restarts, seed=seed, goal=error)
     target = _target(weight, covariance, _DOUBLE.get(dtype, dtype) if precise or "float16" in dtype else dtype, method)
     bound = None
     if error is not None:
@@ -219,6 +221,10 @@ def _delivered(best: Arranged, searched: Searched | None, asked: str, dtype: str
     )
 
 
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+
+
 def asked_size(
     network: str | Spec,
     bond_dim: BondDim | None = None,
@@ -237,8 +243,10 @@ def asked_size(
         told = ", ".join(f"{key}={value}" for key, value in given.items())
         raise TNLayersError(f"{told} were given together; give exactly one of {', '.join(sizes)}.")
     for key, value in given.items():
-        if key in ("ratio", "error") and not (isinstance(value, (int, float)) and isfinite(value) and value >= 0):
+        if key in ("ratio", "error") and not (_number(value) and value >= 0):
             raise TNLayersError(f"{key}={value!r} must be a number of at least 0.")
+        if key == "error":
+            check_error(value)
         if key == "ratio" and value > 1:
             raise TNLayersError(
                 f"ratio={value:g} is more than the dense weight: it is parameters after over parameters before, so "
@@ -254,6 +262,34 @@ def asked_size(
             "the template."
         )
     return None
+
+
+def check_error(error: float) -> None:
+    """Refuse an error that nothing has to be kept for.
+
+    Raises:
+        TNLayersError: If it is 1 or more.
+    """
+    if error >= 1:
+        raise TNLayersError(
+            f"error={error!r} is met by a weight of zeros: it is ||W - W'|| / ||W||, so it must be below 1, such as "
+            "0.05; 0 is exact up to rounding."
+        )
+
+
+def check_method(sweeps: object, restarts: object, search: object) -> None:
+    """Refuse numbers that say no way to look for cores.
+
+    Raises:
+        TNLayersError: If one is out of range.
+    """
+    for name, value, least in (("sweeps", sweeps, 0), ("restarts", restarts, 1)):
+        if value is None and name == "sweeps":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise TNLayersError(f"{name}={value!r} must be an integer of at least {least}.")
+    if isinstance(search, bool) or not isinstance(search, (int, float)) or not 0 <= search < float("inf"):
+        raise TNLayersError(f"search={search!r} must be a finite number of seconds, 0 for no search.")
 
 
 def _check_weight(weight: Array) -> None:

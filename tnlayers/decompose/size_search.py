@@ -12,13 +12,15 @@ from typing import Literal, TypeAlias
 from tnlayers.cores.vbmf import kept_values
 from tnlayers.declare.spec import Spec
 from tnlayers.decompose.sizes import Scale, divided, largest_within, least_for, next_above
-from tnlayers.decompose.target import Fitted, Target
+from tnlayers.decompose.target import Fitted, Target, loop_free
 from tnlayers.errors import TNLayersError, TNLayersWarning
 
 ErrorOf: TypeAlias = Literal["weight", "output"]
 Found: TypeAlias = tuple[Spec, Fitted]
 
 _NEAR = 0.98  # a delivered size below this share of what was asked is told
+_WORTH = 2  # dense weights: a network with more parameters is fitted for no error,
+_FEW = 2**14  # unless it has few all the same
 _TIGHTENINGS = 6  # tries to need fewer parameters than the bound on the error asks for
 
 
@@ -81,7 +83,7 @@ class Bound:
     Attributes:
         target: Of what.
         scale: The network type whose size is to be chosen.
-        error: The largest error allowed; 0 means up to rounding.
+        error: The largest error allowed; 0 means exact to the rounding of the dtype (`Target.rounding`).
         of: Whether of the "weight" or of the "output".
     """
 
@@ -99,6 +101,11 @@ class Bound:
         values = _spectra(self.target, self.scale, outputs=self.of == "output")
         return self._least(self.scale.values()) if values is None else self._tightened(values)
 
+    @property
+    def allowed(self) -> float:
+        """The largest error that is met: no less than rounding, of which singular values are not worth parameters."""
+        return max(self.error, self.target.rounding)
+
     def _tried(self, spec: Spec) -> Found:
         return spec, self.target.fitted(spec)
 
@@ -113,19 +120,22 @@ class Bound:
         """
         low, high = -1, 0
         best = self._tried(self.scale.at(values[high]))
-        while self._measured(best) > max(self.error, self.target.rounding):
-            if high == len(values) - 1 or best[0].parameters > 2 * self.scale.spec.dense_parameters:
+        exact = loop_free(best[0].graph)  # by SVDs, which take no longer for large values than for small ones
+        worth = max(_WORTH * self.scale.spec.dense_parameters, _FEW)
+        while self._measured(best) > self.allowed:
+            if high == len(values) - 1 or (best[0].parameters > worth and not exact):
+                larger = "there is no larger one" if high == len(values) - 1 else "larger ones are not worth trying"
                 raise TNLayersError(
-                    f"{best[0]} has a relative error of {self._measured(best):.4g}; {self.error:.4g} was asked, and "
-                    "larger ones are not worth trying. Take a universal type such as mpo, more restarts= or sweeps=, "
-                    "or allow more."
+                    f"{best[0]} has a relative error of {self._measured(best):.4g} with {best[0].parameters} "
+                    f"parameters, where the dense weight has {self.scale.spec.dense_parameters}; {self.error:.4g} was "
+                    f"asked, and {larger}. Take a universal type such as mpo, more restarts= or sweeps=, or allow more."
                 )
             low, high = high, min(2 * high + 1, len(values) - 1)
             best = self._tried(self.scale.at(values[high]))
         while high - low > 1:
             middle = (low + high) // 2
             tried = self._tried(self.scale.at(values[middle]))
-            low, high, best = (low, middle, tried) if self._measured(tried) <= self.error else (middle, high, best)
+            low, high, best = (low, middle, tried) if self._measured(tried) <= self.allowed else (middle, high, best)
         return best
 
     def _tightened(self, values: list[list[float]]) -> Found:
@@ -133,19 +143,17 @@ class Bound:
         total = sum(values[0])  # of all squared singular values, at any bond
 
         def at(share: float) -> Spec:
-            return self.scale.at(least_for(values, share * self.error**2 * total))
+            return self.scale.at(least_for(values, share * self.allowed**2 * total))
 
         best = self._tried(at(1.0))
-        if self.error == 0:
-            return best
         low, high = 1.0, float(len(values))  # the bound adds up the bonds' tails: that much too large at most
         if best[1].discarded is None:  # fitted, perhaps in coordinates that are not quite white: no bound either way
-            low, high, best = self._bracketed(at, best, len(values) / self.error**2)
+            low, high, best = self._bracketed(at, best, len(values) / self.allowed**2)
         for _ in range(_TIGHTENINGS):
             middle = (low * high) ** 0.5
             spec = at(middle)
             tried = best if spec == best[0] else self._tried(spec)
-            if self._measured(tried) <= self.error:
+            if self._measured(tried) <= self.allowed:
                 low, best = middle, min(best, tried, key=lambda found: found[0].parameters)
             else:
                 high = middle
@@ -157,7 +165,7 @@ class Bound:
         for _ in range(_TIGHTENINGS):
             middle = (low + high) // 2
             spec = divided(self.scale, values, partial(_within, middle))
-            if spec is not None and self._measured(tried := self._tried(spec)) <= self.error:
+            if spec is not None and self._measured(tried := self._tried(spec)) <= self.allowed:
                 best, high = tried, tried[0].parameters
             else:
                 low = middle
@@ -166,7 +174,7 @@ class Bound:
     def _bracketed(self, at: Callable[[float], Spec], found: Found, largest: float) -> tuple[float, float, Found]:
         """A share of the allowed tails that meets the error, with what it gives, and one that does not."""
         low, high = 1.0, 4.0
-        while self._measured(found) > self.error:
+        while self._measured(found) > self.allowed:
             if low < 1e-12:
                 raise TNLayersError(
                     f"{found[0]} has a relative {self.of} error of {self._measured(found):.4g} at full bonds; "
@@ -174,7 +182,7 @@ class Bound:
                 )
             low, high = low / 4, low
             found = self._tried(at(low))
-        while low < largest and high > low and self._measured(tried := self._tried(at(high))) <= self.error:
+        while low < largest and high > low and self._measured(tried := self._tried(at(high))) <= self.allowed:
             low, high, found = high, high * 4, min(found, tried, key=lambda one: one[0].parameters)
         return low, high, found
 

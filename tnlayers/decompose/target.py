@@ -27,6 +27,7 @@ from tnlayers.errors import TNLayersError
 from tnlayers.program.program import Array
 
 _SWEEPS = 60  # of alternating least squares where there is no other method
+_EXACT = 1e-6  # errors asked for that are nearly none
 _ROUNDS = 20  # over the terms of a sum
 _REFINEMENTS = 4  # of them after SVDs in coordinates that are not quite white: more gain little each
 
@@ -39,11 +40,13 @@ class Method:
         sweeps: Rounds of alternating least squares; None for as many as the network needs.
         restarts: Random starts where there are no SVDs to start from.
         seed: Of the starts.
+        goal: A relative error that is small enough to stop at, and to be fitted for to the last digit.
     """
 
     sweeps: int | None = None
     restarts: int = 3
     seed: int = 0
+    goal: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +92,19 @@ class Target:
 
     @property
     def rounding(self) -> float:
-        """What `error=0` can mean in the weight's dtype."""
+        """What `error=0` means in the weight's dtype: singular values of this share of ||W|| are rounding.
+
+        Rounding of the entries leaves singular values that grow with the root of the sizes.
+        """
         condition = 1.0 if self.moment is None else RIDGE**-0.5  # of going to whitened coordinates and back
-        return 100 * condition * float(np.finfo(str(self.weight.dtype).removeprefix("torch.")).eps)
+        size = max(100.0, 10 * min(self.out_features, self.in_features) ** 0.5)
+        return size * condition * float(np.finfo(str(self.weight.dtype).removeprefix("torch.")).eps)
+
+    @property
+    def _goal(self) -> float:
+        """A smaller error is always better, but not one of rounding."""
+        asked = self.method.goal
+        return max(asked, self.rounding) if asked is not None and asked < _EXACT else 0.0
 
     def fitted(self, spec: Spec) -> Fitted:
         """The cores of a sized spec for this weight."""
@@ -205,7 +218,9 @@ class Target:
             drawn = draw_layer([graph], variance, rng, dtype)
             start = [self.ops.like(core, self.weight) for core in drawn.values()]
             sweeps = self.method.sweeps or _SWEEPS
-            found.append(fit(self.ops, graph, weight, start, sweeps=sweeps, metric=metric))
+            found.append(fit(self.ops, graph, weight, start, sweeps=sweeps, metric=metric, goal=self._goal))
+            if found[-1][1] <= self._goal:
+                break
         return min(found, key=lambda result: result[1])[0]
 
     def _whitening(self, graph: Graph, spec: Spec) -> Whitening | None:

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from math import inf
 from typing import Any
 
-from tnlayers.declare.graph import Contraction
+from tnlayers.declare.graph import MOST_CORES, Contraction
 from tnlayers.errors import TNLayersError
 from tnlayers.machine.rates import Machine
 from tnlayers.machine.saved_rates import machine
@@ -17,12 +17,18 @@ from tnlayers.planning.lowered import ITEMSIZES, Objective, dtype_name, objectiv
 from tnlayers.planning.memory import memory
 from tnlayers.planning.paths import Optimizer, candidates
 from tnlayers.planning.plan import Plan
+from tnlayers.planning.bounds import within
+from tnlayers.planning.memory import memory
+from tnlayers.planning.paths import Candidate, Optimizer, candidates
+from tnlayers.planning.lowered import ITEMSIZES, Objective, dtype_name, objective_name
+from tnlayers.planning.plan import Plan
 from tnlayers.planning.plan_cache import UNREADABLE, keep, plan_file, recall, worth_keeping
 from tnlayers.planning.slices import next_cut, sliceable
 from tnlayers.pricing.seconds import Estimator
 from tnlayers.program.axes import Path
 from tnlayers.program.layout import assemble
 
+_MOST_OPERANDS = 2 * MOST_CORES + 2  # those of <W, W> with a metric, or of a weight with its identities
 _SLICED = 3  # paths of which bonds are sliced
 _TIMED = 5  # plans on the shortlist for tuning
 _CHUNKS = 2  # sizes of chunks tried there for one path
@@ -48,6 +54,11 @@ def plan_contraction(
     Raises:
         TNLayersError: If no plan keeps `memory_limit` (bytes, see `Plan.memory`); the message names the least.
     """
+    if len(contraction.operands) > _MOST_OPERANDS:
+        raise TNLayersError(
+            f"{title or 'This contraction'} has {len(contraction.operands)} operands; at most {_MOST_OPERANDS} are "
+            "planned for, since the time of planning grows with their square. Contract it in parts."
+        )
     search, dtype = _search if callable(optimize) else _cached_search, dtype_name(dtype)
     named = objective_name(objective), _hashable(optimize), dtype, memory_limit
     return search(_Question(contraction, machine(device, dtype), *named, title, features, device))
@@ -79,6 +90,9 @@ def _search(asked: _Question) -> Plan:
     itemsize = ITEMSIZES[asked.dtype]
     found_paths = candidates(contraction, asked.optimize, objective=objective, itemsize=itemsize, machine=rates)
     made = partial(Plan, contraction=contraction, **asked.about)
+    forward = _forward(asked)
+    if forward is not None:  # within the bounds, if nothing else is
+        found_paths.insert(0, Candidate(forward.found_by, forward.path, 0.0))
     for label, path, at_least in found_paths:
         if memory_limit is None and at_least >= least:
             continue  # it cannot win
@@ -88,13 +102,20 @@ def _search(asked: _Question) -> Plan:
             found = made(path=path, chunk=chunk or None, stacked=stacked, found_by=label)
             needed = found.memory if memory_limit is not None else 0
             smallest = min(smallest, needed)
-            if (memory_limit is None or needed <= memory_limit) and seconds < least:
+            if (memory_limit is None or needed <= memory_limit) and (forward is None or within(found, forward)):
                 best, least = found, seconds
                 break
     if best is None:
         assert memory_limit is not None
         return _in_parts([made(path=path, found_by=label) for label, path, _ in found_paths], memory_limit, smallest)
     return best
+
+
+def _forward(asked: _Question) -> Plan | None:
+    """The plan that bounds what one for inference may prepare (`bounds.py`); None for other objectives."""
+    if asked.objective != "inference" or asked.contraction.batch is None:
+        return None
+    return _kept_search(replace(asked, objective="forward", memory_limit=None))
 
 
 def _in_parts(plans: Sequence[Plan], memory_limit: int, smallest: float) -> Plan:
@@ -167,9 +188,11 @@ def shortlist(first: Plan, memory_limit: int | None = None) -> list[Plan]:
     for label, path, _ in candidates(contraction, "auto", objective=objective, itemsize=itemsize, machine=rates):
         estimated = _ways(contraction, path, itemsize, objective, rates)
         ways += [(seconds, chunk, stacked, label, path) for seconds, chunk, stacked in estimated[:_CHUNKS]]
+    forward = _forward(_Question(contraction, rates, objective, "auto", first.dtype, None, "", None, first.device))
     for _, chunk, stacked, label, path in sorted(ways, key=lambda way: way[0]):
         plan = replace(first, path=path, chunk=chunk or None, slices=(), stacked=stacked, found_by=label)
         fits = memory_limit is None or plan.memory <= memory_limit
+        fits = fits and (forward is None or within(plan, forward))
         if plan not in plans and fits and len(plans) < _TIMED:
             plans.append(plan)
     return plans

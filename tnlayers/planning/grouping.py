@@ -15,18 +15,32 @@ known yet); the few best candidates are lowered and estimated properly.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache
 from heapq import nsmallest
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from math import isqrt, prod
 from operator import or_
 
 from tnlayers.declare.graph import Contraction
 from tnlayers.machine.rates import Machine
+from tnlayers.planning.bounds import CALLS
 from tnlayers.program.axes import Path
 
 _KEPT = 3  # groupings kept per number of visited cores
-_WHOLE = 32  # of up to so many cores every interval may be a group,
-_INTERVALS = 512  # of more the shorter ones: about so many intervals in all, and of four cores at least
+# All groups of up to so many cores are tried. Of more cores only groups of few: a group of `n` has `n` places to split,
+# so trying all takes the cube of their number, and so many tries an order are enough.
+_WHOLE = 32
+_TRIES = 2**14
+# Sizes above this are priced as this: no array has more than 2^63 entries, and a product of four such sizes is a float.
+_LARGEST = 2**96
+
+
+@lru_cache(maxsize=2)  # "inference" asks again for what "forward" has priced, with both machines of `candidates`
+def _known(
+    contraction: Contraction, itemsize: int, machine: Machine, call: float
+) -> tuple[dict[int, int], dict[tuple[int, int, int], float]]:
+    """The entries of index sets and the seconds of products, as far as they have been worked out."""
+    return {0: 1}, {}
 
 
 class Rough:
@@ -34,8 +48,8 @@ class Rough:
 
     Args:
         contraction: The sizes; the batch stands in operand 0 alone.
-        objective: What is timed; cores cost nothing to prepare for "inference", and backward passes count in
-            "training".
+        objective: What is timed; many calls share the preparing of cores for "inference", and backward passes count
+            in "training".
         itemsize: Bytes per entry.
         machine: The rates.
     """
@@ -47,34 +61,39 @@ class Rough:
         self.output = _mask(contraction.output)
         masks = [_mask(indices) for indices in contraction.operands]
         # What one operand alone has is summed before anything else.
-        elsewhere = [reduce(or_, (m for j, m in enumerate(masks) if j != k), self.output) for k in range(len(masks))]
-        self.masks = [mask & others for mask, others in zip(masks, elsewhere, strict=True)]
+        before = accumulate(masks, or_, initial=self.output)
+        behind = [*accumulate(reversed(masks), or_, initial=0)][-2::-1]
+        self.masks = [mask & (a | b) for mask, a, b in zip(masks, before, behind, strict=False)]
         self.batch = 0 if contraction.batch is None else 1 << contraction.batch
-        self.on_cores = {"inference": 0.0, "training": 3.0}.get(objective, 1.0)
+        self.on_cores = {"inference": 1 / CALLS, "training": 3.0}.get(objective, 1.0)
         self.on_batch = 3.0 if objective == "training" else 1.0
         # An operation that autograd records takes longer; `on_batch` and `on_cores` count it three times.
         self.call = machine.seconds_per_call + (machine.seconds_per_recorded / 3 if objective == "training" else 0.0)
-        self._elements: dict[int, int] = {0: 1}
-        self._products: dict[tuple[int, int, int], float] = {}
+        self._elements, self._products = _known(contraction, itemsize, machine, self.call)
 
     def elements(self, mask: int) -> int:
         """Entries of an array with these axes."""
         found = self._elements.get(mask)
         if found is None:
-            last = mask.bit_length() - 1
-            block = mask & -(1 << (last & ~7))  # of eight indices at most, of which few sets occur
-            if block != mask:
-                found = self.elements(block) * self.elements(mask ^ block)
-            else:
-                found = self.contraction.sizes[last] * self.elements(mask ^ 1 << last)
-            self._elements[mask] = found
+            found, left = 1, mask
+            while left:
+                block = left & -(1 << (left.bit_length() - 1 & ~7))  # of eight indices at most: few sets of them occur
+                left ^= block
+                found *= self._block(block)
+            found = self._elements[mask] = min(found, _LARGEST)
+        return found
+
+    def _block(self, mask: int) -> int:
+        """Entries of an array with a few axes."""
+        found = self._elements.get(mask)
+        if found is None:
+            sizes = self.contraction.sizes
+            found = self._elements[mask] = min(prod(sizes[k] for k in _indices(mask)), _LARGEST)
         return found
 
     def product(self, a: int, b: int, result: int) -> float:
         """Contract two arrays to one; the same from either side, so that orders of cores share what was priced."""
         weight = self.on_batch if (a | b) & self.batch else self.on_cores
-        if not weight:
-            return 0.0
         key = (a, b, result) if a < b else (b, a, result)
         found = self._products.get(key)
         if found is None:
@@ -93,17 +112,27 @@ class Rough:
 
     def path(self, path: Path) -> float:
         """A whole path."""
-        alive = dict(enumerate(self.masks))
-        total = 0.0
+        return sum(self.product(a, b, result) for a, b, result in self.steps(path))
+
+    def largest(self, path: Path) -> int:
+        """Entries of the largest result of a path."""
+        return max((self.elements(result) for _, _, result in self.steps(path)), default=0)
+
+    def steps(self, path: Path) -> Iterator[tuple[int, int, int]]:
+        """The axes of both operands and of the result of every step of a path."""
+        arrays = dict(enumerate(self.masks))
+        users = [0] * len(self.contraction.sizes)  # how many arrays an axis stands on
+        for mask in (*self.masks, self.output):
+            for index in _indices(mask):
+                users[index] += 1
         for number, (left, right) in enumerate(path):
-            a, b = alive.pop(left), alive.pop(right)
-            others = self.output
-            for mask in alive.values():
-                others |= mask
-            result = (a | b) & others
-            total += self.product(a, b, result)
-            alive[len(self.masks) + number] = result
-        return total
+            a, b = arrays.pop(left), arrays.pop(right)
+            result = a ^ b
+            for index in _indices(a & b):  # on two arrays that become one
+                users[index] -= 1
+                result |= (users[index] > 1) << index
+            yield a, b, result
+            arrays[len(self.masks) + number] = result
 
 
 class Groups:
@@ -118,7 +147,7 @@ class Groups:
         self.rough = rough
         self.order = tuple(order)
         n = len(self.order)
-        self.longest = n if n <= _WHOLE else max(4, _INTERVALS // n)  # cores of a group
+        self.widest = n if n <= _WHOLE else max(2, isqrt(_TRIES // n))
         masks = [rough.masks[k] for k in self.order]
         self.prefix, self.suffix = [0] * (n + 1), [0] * (n + 1)
         for k in range(n):
@@ -132,7 +161,7 @@ class Groups:
         best: list[list[tuple[float, tuple[int, ...]]]] = [[(0.0, (0,))]]
         for k in range(1, n + 1):
             grown = []
-            for j in range(max(0, k - self.longest), k):
+            for j in range(max(0, k - self.widest), k):
                 seconds, group, _ = self.merged[j, k]
                 seconds += self.rough.product(states[j], group, states[k])
                 grown += [(seconds + before, (*cuts, k)) for before, cuts in best[j]]
@@ -144,7 +173,7 @@ class Groups:
         """For each interval of cores: seconds to merge it, the axes of the result, and where to split."""
         n = len(self.order)
         found: dict[tuple[int, int], tuple[float, int, int]] = {}
-        for length in range(1, self.longest + 1):
+        for length in range(1, self.widest + 1):
             for j in range(n - length + 1):
                 k = j + length
                 inside = self.rough.masks[self.order[j]] if length == 1 else found[j, k - 1][1] | found[k - 1, k][1]
@@ -198,3 +227,10 @@ def _mask(indices: Sequence[int]) -> int:
     for index in indices:
         mask |= 1 << index
     return mask
+
+
+def _indices(mask: int) -> Iterator[int]:
+    while mask:
+        last = mask.bit_length() - 1
+        yield last
+        mask ^= 1 << last

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
+from math import inf
 from typing import Any, NamedTuple, TypeAlias
 
 from opt_einsum import paths
 
-from tnlayers.declare.graph import Contraction
+from tnlayers.declare.graph import MOST_ENTRIES, Contraction
 from tnlayers.errors import TNLayersError
 from tnlayers.machine.rates import Machine
 from tnlayers.planning.grouping import Groups, Rough, orders
@@ -27,8 +28,10 @@ Optimizer: TypeAlias = "str | Callable[..., Sequence[tuple[int, ...]]] | Sequenc
 # products.
 _OPTIMAL_UP_TO = 5
 _DP_UP_TO = 12
-_LOWERED = 5  # lowering a path takes a few milliseconds; of few operands less,
-_LOWERED_OF_FEW = 8  # and then a sweep and its mirror image, which are alike roughly, both have a place
+# How many paths are lowered, by the number of operands: that takes a few milliseconds, of many operands a tenth of a
+# second and more. Of few a sweep and its mirror image, which are alike roughly, both have a place. One less for
+# "inference", beside which the path of "forward" is lowered too.
+_LOWERED = ((_OPTIMAL_UP_TO, 8), (64, 5), (inf, 3))
 
 
 class Candidate(NamedTuple):
@@ -61,21 +64,36 @@ def candidates(
     Raises:
         TNLayersError: If opt_einsum does not know the name, or a path leaves more than two operands to one step.
     """
-    if optimize != "auto":
-        return [Candidate(_label(optimize), _ask(contraction, optimize), 0.0)]
     operands = len(contraction.operands)
     rough = Rough(contraction, objective, itemsize, machine)
+    if optimize != "auto":
+        return _possible(rough, [Candidate(_label(optimize), _ask(contraction, optimize), 0.0)])
     found = {_tree(operands, path): (label, path) for label, path in reversed(_proposed(contraction))}
     if contraction.batch is not None:
         known = [path for _, path in reversed(found.values())]
-        most = _LOWERED_OF_FEW if operands <= _OPTIMAL_UP_TO else _LOWERED
+        most = next(count for largest, count in _LOWERED if operands <= largest) - (objective == "inference")
         swept = [path for order in orders(operands, known) for path in Groups(rough, order).sweeps()]
         for path in sorted(swept, key=rough.path):
             if len(found) < most:
                 found.setdefault(_tree(operands, path), ("groups", path))
     least = Rough(contraction, objective, itemsize, machine.at_hand())
     ranked = sorted(found.values(), key=lambda one: rough.path(one[1]))
-    return [Candidate(label, path, least.path(path)) for label, path in ranked]
+    return _possible(rough, [Candidate(label, path, least.path(path)) for label, path in ranked])
+
+
+def _possible(rough: Rough, found: Sequence[Candidate]) -> list[Candidate]:
+    """Those without a result that no array can hold.
+
+    Raises:
+        TNLayersError: If there are none.
+    """
+    sizes = [rough.largest(candidate.path) for candidate in found]
+    if min(sizes) > MOST_ENTRIES:
+        raise TNLayersError(
+            f"Every order found for this contraction of {len(rough.masks)} operands has a result of more than 2^63 "
+            "entries, which no array can hold. Take a smaller batch, smaller bonds, or a network with fewer loops."
+        )
+    return [candidate for candidate, size in zip(found, sizes, strict=True) if size <= MOST_ENTRIES]
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,8 @@ from functools import cached_property, partial
 from tnlayers.declare.graph import Contraction
 from tnlayers.machine.rates import Machine
 from tnlayers.pricing.limits import KEPT_BYTES, PREPARED_LIMIT, prepared_bytes
+from tnlayers.planning.bounds import CALLS
+from tnlayers.pricing.limits import KEPT_BYTES, PREPARED_LIMIT, prepared_bytes
 from tnlayers.program.chain import Chain, Link, chain
 from tnlayers.program.program import Multiply, Program, View
 from tnlayers.program.sweep import sweep
@@ -26,8 +28,8 @@ class Estimator:
         program: The steps.
         contraction: The sizes.
         itemsize: Bytes per entry.
-        objective: "forward", "training", or "inference", where what is prepared from the cores is at hand already, if
-            it is no more than a layer keeps (`PREPARED_LIMIT`).
+        objective: "forward", "training", or "inference", where many calls share what is prepared from the cores
+            (`bounds.CALLS`), if it is no more than a layer keeps (`PREPARED_LIMIT`).
         machine: The rates.
     """
 
@@ -58,10 +60,13 @@ class Estimator:
     @cached_property
     def _before(self) -> float:
         """What does not depend on the batch."""
-        if self.objective == "inference" and self._is_kept:
-            return 0.0
         prepared = range(len(self.program.steps)) if self.chain is None else self.chain.prepared
-        return sum(self._prepared(number) for number in prepared)
+        return self._shared * sum(self._prepared(number) for number in prepared)
+
+    @property
+    def _shared(self) -> float:
+        """The share of what is prepared that one call pays for."""
+        return 1 / CALLS if self.objective == "inference" and self._is_kept else 1.0
 
     @property
     def _is_kept(self) -> bool:
@@ -128,7 +133,7 @@ class Estimator:
         backward = self._back(found, batch, rows, cached=cached, fresh=fresh) if training else 0.0
         # Matrices laid out for the chain: copied once, unless at hand.
         laid = [(link.matrix, link.core[1]) for link in found.links if link.core[1].copies]
-        passes = 2 if training else int(self.objective == "forward" or not self._is_kept)
+        passes = 2 if training else self._shared
         copies = sum(self._laid(n, view) for n, view in laid)
         plain = [*(link.state for link in found.links), *([] if found.arrange is None else [found.arrange])]
         recorded = len(found.links) + len(laid) + sum(view.copies for view in plain if fresh)

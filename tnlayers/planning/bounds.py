@@ -1,0 +1,44 @@
+"""What a plan for inference may take to prepare, beside the best plan that prepares anew in every call.
+
+A layer keeps what inference prepares, so a call need not pay for all of it. But somebody pays: the first call after
+every change of the cores. Without a bound, the fastest call of a network with loops may be one whose preparing takes
+hundreds of times the work and thousands of times the memory of the plan for "forward", and stops the machine.
+
+    work:    flops, preparing included  <=  WORK * (flops of the plan for "forward" + entries kept)
+    memory:  bytes in use               <=  MEMORY * (those of the plan for "forward" + bytes kept)
+
+Kept are at most `PREPARED_LIMIT` bytes; a plan that prepares more makes it anew in every call, and is ranked like that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tnlayers.planning.memory import PREPARED_LIMIT
+
+if TYPE_CHECKING:
+    from tnlayers.planning.plan import Plan
+
+# How many calls are taken to share what was prepared: an evaluation has about as many batches between two changes of
+# the cores. Preparing counts by this share in the estimate of a call, so it has to be worth its time.
+CALLS = 100
+
+# So many calls of the plan for "forward" may be spent in advance, and so many flops for each entry that is kept: a W
+# of 784 x 256 of a `cp` of rank 16 takes 32 an entry, one of an `mpo` twice its bond dimension.
+WORK = 100
+
+# Beside what is kept there is what it is made of: halves of the network, and a copy in another order of axes.
+MEMORY = 4
+
+
+def within(plan: Plan, forward: Plan) -> bool:
+    """Whether a plan for inference stays within its bounds.
+
+    Args:
+        plan: The plan.
+        forward: The plan of the same contraction for "forward".
+    """
+    kept = plan.prepared if plan.prepared <= PREPARED_LIMIT else 0
+    if plan.cost.flops > WORK * (forward.cost.flops + kept // plan.itemsize):
+        return False
+    return plan.memory <= MEMORY * (forward.memory + kept)
