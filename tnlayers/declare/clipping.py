@@ -15,6 +15,7 @@ from tnlayers.errors import TNLayersError, TNLayersWarning
 S = TypeVar("S", bound=Declared)
 
 SIZES = ("bond_dim", "rank", "terms")  # keywords that size bonds, and may therefore be clipped
+_WORTH = 2**12  # entries of a weight that is worth compressing: a default that does not is told
 
 
 def clipped(asked: S) -> S:
@@ -24,13 +25,29 @@ def clipped(asked: S) -> S:
     larger: tuple[str, ...] = ()
     if told.rho > 1:
         larger = (f"{told.parameters} parameters, more than the {told.dense_parameters} of the dense weight",)
+    elif _idle(asked, told):
+        larger = (f"{told.parameters} parameters, as many as the dense weight has",)
+    if _idle(asked, told):
+        larger = (*larger, f"the default does not compress here: give {_size_of(told)}= a smaller number")
     told = replace(told, notes=(*asked.notes, *notes, *larger))
     padded = asked.notes and (asked.pad_in or asked.pad_out)  # here, and not by the caller
     # Only noted: a clipped default, and a number that is too large for some bonds but not for all.
     smaller = notes and asked.options and told.options != asked.options
-    if smaller or padded:
+    if _idle(asked, told) or smaller or padded:
         warnings.warn(f"{told}: {'; '.join(told.notes)}.", TNLayersWarning, stacklevel=3)
     return told
+
+
+def _idle(asked: Declared, told: Declared) -> bool:
+    """Whether nobody said how large the network may be, and it does not compress a weight that is worth it."""
+    sized = {*SIZES, "blocks"} & {key for key, _ in asked.options}
+    return told.rho >= 1 and not sized and told.dense_parameters >= _WORTH and _size_of(told) is not None
+
+
+def _size_of(spec: Declared) -> str | None:
+    """The keyword that says how large a network is."""
+    keywords = network_type(spec.network).keywords
+    return next((key for key in SIZES if key in keywords), None)
 
 
 def even(spec: S) -> S:

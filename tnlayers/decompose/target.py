@@ -98,7 +98,8 @@ class Target:
         """
         condition = 1.0 if self.moment is None else RIDGE**-0.5  # of going to whitened coordinates and back
         size = max(100.0, 10 * min(self.out_features, self.in_features) ** 0.5)
-        return size * condition * float(np.finfo(str(self.weight.dtype).removeprefix("torch.")).eps)
+        epsilon = float(np.finfo(str(self.weight.dtype).removeprefix("torch.")).eps)
+        return float(size * condition * epsilon)
 
     @property
     def _goal(self) -> float:

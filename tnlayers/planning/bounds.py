@@ -19,10 +19,6 @@ from tnlayers.planning.memory import PREPARED_LIMIT
 if TYPE_CHECKING:
     from tnlayers.planning.plan import Plan
 
-# How many calls are taken to share what was prepared: an evaluation has about as many batches between two changes of
-# the cores. Preparing counts by this share in the estimate of a call, so it has to be worth its time.
-CALLS = 100
-
 # So many calls of the plan for "forward" may be spent in advance, and so many flops for each entry that is kept: a W
 # of 784 x 256 of a `cp` of rank 16 takes 32 an entry, one of an `mpo` twice its bond dimension.
 WORK = 100

@@ -23,7 +23,7 @@ from operator import or_
 
 from tnlayers.declare.graph import Contraction
 from tnlayers.machine.rates import Machine
-from tnlayers.planning.bounds import CALLS
+from tnlayers.pricing.limits import CALLS
 from tnlayers.program.axes import Path
 
 _KEPT = 3  # groupings kept per number of visited cores

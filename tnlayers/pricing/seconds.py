@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from tnlayers.declare.graph import Contraction
 from tnlayers.machine.rates import Machine
 from tnlayers.pricing.limits import KEPT_BYTES, PREPARED_LIMIT, prepared_bytes
-from tnlayers.planning.bounds import CALLS
+from tnlayers.pricing.limits import CALLS
 from tnlayers.pricing.limits import KEPT_BYTES, PREPARED_LIMIT, prepared_bytes
 from tnlayers.program.chain import Chain, Link, chain
 from tnlayers.program.program import Multiply, Program, View
@@ -29,7 +29,7 @@ class Estimator:
         contraction: The sizes.
         itemsize: Bytes per entry.
         objective: "forward", "training", or "inference", where many calls share what is prepared from the cores
-            (`bounds.CALLS`), if it is no more than a layer keeps (`PREPARED_LIMIT`).
+            (`limits.CALLS`), if it is no more than a layer keeps (`PREPARED_LIMIT`).
         machine: The rates.
     """
 

@@ -199,9 +199,10 @@ class TNConv(DenseConv):
 
     def _forward_flat(self, x: Tensor) -> Tensor:
         out_size = self._window.out_sizes(self.in_size or ())
-        vectors = x.movedim(1, -1).reshape(x.shape[0], -1)  # (batch, *positions, channels) as one vector
+        n = x.ndim  # axes are not counted from the end: ONNX has no such axes
+        vectors = x.permute(0, *range(2, n), 1).reshape(x.shape[0], -1)  # (batch, *positions, channels) as one vector
         y = self._apply_map(vectors, self.bias)
-        return y.reshape(x.shape[0], *out_size, self.out_channels).movedim(-1, 1)
+        return y.reshape(x.shape[0], *out_size, self.out_channels).permute(0, n - 1, *range(1, n - 1))
 
     def _check_input(self, shape: Sequence[int]) -> None:
         fits = len(shape) == self.dims + 2 and shape[1] == self.in_channels

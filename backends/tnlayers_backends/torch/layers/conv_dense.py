@@ -17,6 +17,8 @@ from tnlayers.decompose.sizes import BondDim
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.from_dense import decomposed, divided, filled
 from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.layers.exported import ExportedCores
+from tnlayers_backends.torch.layers.from_dense import check_kind, decomposed, divided, filled
 from tnlayers_backends.torch.layers.moments import Sample, conv_moment, linear_moment
 from tnlayers_backends.torch.layers.ordinary import expect
 from tnlayers_backends.torch.run.convolution import convolve, pad_ahead
@@ -28,7 +30,7 @@ DENSE: dict[int, type[Dense]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _SHARED = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 
 
-class DenseConv(TNModule):
+class DenseConv(ExportedCores):
     """The part of a convolution layer that knows its dense twin; abstract, see `TNConv`."""
 
     dims: ClassVar[int]
@@ -55,7 +57,8 @@ class DenseConv(TNModule):
 
     def _shaped(self, matrix: Tensor) -> Tensor:
         kernel = matrix.reshape(self.out_channels, *self.kernel_size, self.in_channels // self.groups)
-        return kernel.movedim(-1, 1).contiguous()  # else torch takes it for channels_last, and reorders the input
+        axes = (0, kernel.ndim - 1, *range(1, kernel.ndim - 1))  # none counted from the end: ONNX has no such axes
+        return kernel.permute(axes).contiguous()  # else torch takes it for channels_last, and reorders the input
 
     @classmethod
     @torch.no_grad()

@@ -15,9 +15,11 @@ from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers_backends.torch.layers.from_dense import decomposed, divided, filled
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.layers.ordinary import expect
+from tnlayers_backends.torch.layers.exported import ExportedCores
+from tnlayers_backends.torch.layers.from_dense import check_kind, decomposed, divided, filled
 
 
-class DenseEmbedding(TNModule):
+class DenseEmbedding(ExportedCores):
     """The part of an embedding layer that knows its dense twin; abstract, see `TNEmbedding`."""
 
     # As `nn.Embedding` has them; given here too so that no core can take one of these names.

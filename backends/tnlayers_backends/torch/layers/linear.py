@@ -15,6 +15,9 @@ from tnlayers.decompose.sizes import BondDim
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.lowered import Objective
 from tnlayers.planning.plan import AnyPlan
+from tnlayers.planning.lowered import Objective
+from tnlayers.planning.plan import AnyPlan
+from tnlayers_backends.torch.layers.exported import ExportedCores
 from tnlayers_backends.torch.layers.feature_orders import reordered, set_orders, unordered
 from tnlayers_backends.torch.layers.from_dense import decomposed, divided, filled
 from tnlayers_backends.torch.layers.module import TNModule
@@ -26,7 +29,7 @@ from tnlayers_backends.torch.run.inputs import check_tensors
 _OWN = __name__.partition(".")[0]
 
 
-class TNLinear(TNModule):
+class TNLinear(ExportedCores):
     """A linear layer y = x W^T + b whose weight W is a tensor network; its parameters are the cores (and the bias).
 
     Args:

@@ -10,8 +10,10 @@ gradient is then G Q^T and P^T G by the chain rule, and so are averages of gradi
 averages of squares go through the squared entries, as if the entries of a gradient were independent.
 
 The changes of the terms of a sum add up at worst: one threshold on all their singular values keeps their sum within the
-error. Growing adds values to a bond that are zero on the last of its cores and small random numbers on the others: W is
-unchanged, and the zeros have gradients. Averages of gradients get zeros there, averages of squares their mean.
+error. Growing adds values to a bond that are zero on the last of its cores and random numbers on the others, as large
+as those that are there: W is unchanged, and the gradients of the zeros are as large as those of other entries, however
+many cores share the bond. Averages of gradients get zeros there; with averages of squares they begin anew. A core that
+the larger network does not have is multiplied into its neighbour (`absorb.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from math import prod
 from typing import Any, TypeVar
 
 import torch
@@ -26,18 +29,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tnlayers.cores.canonical import walk
+from tnlayers.cores.initialise import layer_norms
 from tnlayers.cores.prune import alike, smallest
 from tnlayers.cores.spectrum import enough
 from tnlayers.declare.arguments import bonds, integer, number
+from tnlayers.declare.clipping import SIZES
 from tnlayers.declare.graph import Graph
+from tnlayers.declare.registry import network_type
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.decompose.spectra import spectra
 from tnlayers.errors import TNLayersError
+from tnlayers_backends.torch.layers.absorb import absorb, replaced, without_missing
 
 _SQUARES = ("exp_avg_sq", "max_exp_avg_sq")  # of torch's optimizers: averages of squared gradients
 _T = TypeVar("_T")
-_NOISE = 0.1  # of the root mean square of a core: what new values of a bond begin with
 
 
 def rounded(
@@ -94,7 +100,7 @@ def round_layer(
         changes += more
     for name, core, change in zip(layer.cores, cores, changes, strict=True):
         old = layer.cores[name]
-        _replace(layer, name, _applied(core, [(axis, matrix) for axis, matrix, _ in change]), optimizer)
+        replaced(layer, name, _applied(core, [(axis, matrix) for axis, matrix, _ in change]), optimizer)
         _carry(optimizer, old, layer.cores[name], change)
     layer._renew(_spec_of(layer, parts))
 
@@ -104,18 +110,23 @@ def grow_layer(layer: Any, bond_dim: int | tuple[int, ...], optimizer: Optimizer
     bonds("bond_dim", bond_dim)
     integer("seed", seed, 0, 2**63 - 1)
     spec = _spec_of(layer, [_with_bonds(part, size) for part, size in _sizes_for(layer, bond_dim)])
-    pairs = list(zip(layer._map.graphs, spec.graphs, strict=True))
+    absorbed = [without_missing(graph, wider) for graph, wider in zip(layer._map.graphs, spec.graphs, strict=True)]
+    pairs = [(graph, wider) for (graph, _), wider in zip(absorbed, spec.graphs, strict=True)]
     if not all(alike(wider, graph) and _holds(wider, graph) for graph, wider in pairs):
         raise TNLayersError(
             f"{spec} is not {layer.spec} with larger bonds, so it cannot grow into it. Give at least the sizes that "
             "the bonds have, or cut them with round_."
         )
+    for (graph, moves), before in zip(absorbed, layer._map.graphs, strict=True):
+        absorb(layer, before, graph, moves, optimizer)
     generator = torch.Generator().manual_seed(seed)
+    norms = layer_norms(spec.graphs, layer._variance())
     for graph, wider in pairs:
         last = {bond: max(k for k, core in enumerate(graph.cores) if bond in core.indices) for bond in graph.summed}
         for k, core in enumerate(graph.cores):
             zeros = [axis for axis, bond in enumerate(core.indices) if last.get(bond) == k]
-            _grow(layer, core.name, wider.shapes[core.name], zeros, generator, optimizer)
+            drawn = norms[core.name] / prod(wider.shapes[core.name]) ** 0.5
+            _grow(layer, core.name, wider.shapes[core.name], zeros, generator, optimizer, drawn)
     layer._renew(spec)
 
 
@@ -126,19 +137,23 @@ def _grow(
     zeros: Sequence[int],
     generator: torch.Generator,
     optimizer: Optimizer | None,
+    drawn: float,
 ) -> None:
-    """One core in a larger shape: the new values of some axes are zero, all others small and random."""
-    old = layer.cores[name]
+    """One core in a larger shape: the new values of some axes are zero, all others random and as large as the old ones.
+
+    Of a core of zeros they are as large as `drawn`, the root mean square in a layer that is drawn at that size.
+    """
+    old = getattr(layer, name)
     if shape == tuple(old.shape):
         return
-    size = float(old.detach().abs().square().mean().sqrt()) * _NOISE
+    size = float(old.detach().abs().square().mean().sqrt()) or drawn
     new = (torch.randn(shape, generator=generator, dtype=torch.float64) * size).to(old)
     for axis in zeros:
         new.narrow(axis, old.shape[axis], shape[axis] - old.shape[axis]).zero_()
     corner = tuple(slice(0, n) for n in old.shape)
     new[corner] = old.detach()
-    _replace(layer, name, new, optimizer)
-    _widen(optimizer, old, layer.cores[name], corner)
+    replaced(layer, name, new, optimizer)
+    _widen(optimizer, old, getattr(layer, name), corner)
 
 
 def _holds(wider: Graph, graph: Graph) -> bool:
@@ -184,7 +199,12 @@ def _sizes_for(layer: Any, bond_dim: int | tuple[int, ...]) -> Iterator[tuple[Sp
 
 
 def _with_bonds(part: Spec, size: int | tuple[int, ...]) -> Spec:
-    key = next((key for key in ("bond_dim", "rank") if key in dict(part.options)), "bond_dim")
+    keywords = network_type(part.network).keywords
+    key = next((key for key in SIZES if key in keywords), None)
+    if key is None:
+        raise TNLayersError(
+            f"{part} has no bonds that could grow: its network type takes none of the keywords {', '.join(SIZES)}."
+        )
     return replace(make_spec(part.to_dict() | {key: size}), notes=())
 
 
@@ -211,15 +231,6 @@ def _applied(core: Tensor, changes: Sequence[tuple[int, Tensor]]) -> Tensor:
     return core
 
 
-def _replace(layer: nn.Module, name: str, new: Tensor, optimizer: Optimizer | None) -> None:
-    """A core of another shape, also in the groups of the optimizer."""
-    old = getattr(layer, name)
-    parameter = nn.Parameter(new.to(old.dtype).contiguous(), old.requires_grad)
-    layer.register_parameter(name, parameter)
-    for group in optimizer.param_groups if optimizer is not None else ():
-        group["params"] = [parameter if one is old else one for one in group["params"]]
-
-
 def _carry(
     optimizer: Optimizer | None, old: Tensor, new: Tensor, changes: Sequence[tuple[int, Tensor, Tensor]]
 ) -> None:
@@ -236,13 +247,20 @@ def _carry(
 
 
 def _widen(optimizer: Optimizer | None, old: Tensor, new: Tensor, corner: tuple[slice, ...]) -> None:
-    """The optimizer's state of a core that grew."""
+    """The optimizer's state of a core that grew; with averages of squares it begins anew.
+
+    What the old values have settled to says nothing of the gradients of new ones: steps would be many times too long.
+    """
     state = optimizer.state.pop(old, None) if optimizer is not None else None
     if optimizer is None or state is None:
         return
+    anew = any(key in state for key in _SQUARES)
     for key, value in state.items():
         if isinstance(value, Tensor) and value.shape == old.shape:
-            wider = torch.full_like(new, float(value.mean()) if key in _SQUARES else 0.0)
-            wider[corner] = value
+            wider = torch.zeros_like(new)
+            if not anew:
+                wider[corner] = value
             state[key] = wider.detach()
+        elif anew and key == "step":
+            state[key] = torch.zeros_like(value) if isinstance(value, Tensor) else 0
     optimizer.state[new] = state
