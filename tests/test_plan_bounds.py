@@ -9,7 +9,7 @@ import tnlayers as tnl
 from tnlayers.planning import bounds
 from tnlayers.planning import choosing as optimise
 from tnlayers.planning.bounds import MEMORY, WORK, within
-from tnlayers.planning.memory import PREPARED_LIMIT
+from tnlayers.pricing.limits import PREPARED_LIMIT
 
 GRAPHS = 1000
 PAGES = 8  # tests that share them

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tnlayers.planning.memory import PREPARED_LIMIT
+from tnlayers.pricing.limits import PREPARED_LIMIT
 
 if TYPE_CHECKING:
     from tnlayers.planning.plan import Plan

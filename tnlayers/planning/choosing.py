@@ -13,14 +13,10 @@ from tnlayers.declare.graph import MOST_CORES, Contraction
 from tnlayers.errors import TNLayersError
 from tnlayers.machine.rates import Machine
 from tnlayers.machine.saved_rates import machine
-from tnlayers.planning.lowered import ITEMSIZES, Objective, dtype_name, objective_name
-from tnlayers.planning.memory import memory
-from tnlayers.planning.paths import Optimizer, candidates
-from tnlayers.planning.plan import Plan
 from tnlayers.planning.bounds import within
+from tnlayers.planning.lowered import ITEMSIZES, Objective, dtype_name, objective_name
 from tnlayers.planning.memory import memory
 from tnlayers.planning.paths import Candidate, Optimizer, candidates
-from tnlayers.planning.lowered import ITEMSIZES, Objective, dtype_name, objective_name
 from tnlayers.planning.plan import Plan
 from tnlayers.planning.plan_cache import UNREADABLE, keep, plan_file, recall, worth_keeping
 from tnlayers.planning.slices import next_cut, sliceable

@@ -11,9 +11,7 @@ from functools import cached_property, partial
 
 from tnlayers.declare.graph import Contraction
 from tnlayers.machine.rates import Machine
-from tnlayers.pricing.limits import KEPT_BYTES, PREPARED_LIMIT, prepared_bytes
-from tnlayers.pricing.limits import CALLS
-from tnlayers.pricing.limits import KEPT_BYTES, PREPARED_LIMIT, prepared_bytes
+from tnlayers.pricing.limits import CALLS, KEPT_BYTES, PREPARED_LIMIT, prepared_bytes
 from tnlayers.program.chain import Chain, Link, chain
 from tnlayers.program.program import Multiply, Program, View
 from tnlayers.program.sweep import sweep

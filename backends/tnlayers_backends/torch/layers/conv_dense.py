@@ -15,10 +15,8 @@ from tnlayers.declare.window import Window, window
 from tnlayers.decompose.decomposition import asked_size
 from tnlayers.decompose.sizes import BondDim
 from tnlayers.errors import TNLayersError
-from tnlayers_backends.torch.layers.from_dense import decomposed, divided, filled
-from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.layers.exported import ExportedCores
-from tnlayers_backends.torch.layers.from_dense import check_kind, decomposed, divided, filled
+from tnlayers_backends.torch.layers.from_dense import decomposed, divided, filled
 from tnlayers_backends.torch.layers.moments import Sample, conv_moment, linear_moment
 from tnlayers_backends.torch.layers.ordinary import expect
 from tnlayers_backends.torch.run.convolution import convolve, pad_ahead

@@ -12,11 +12,9 @@ from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.decompose.sizes import BondDim
 from tnlayers.errors import TNLayersError, TNLayersWarning
-from tnlayers_backends.torch.layers.from_dense import decomposed, divided, filled
-from tnlayers_backends.torch.layers.module import TNModule
-from tnlayers_backends.torch.layers.ordinary import expect
 from tnlayers_backends.torch.layers.exported import ExportedCores
-from tnlayers_backends.torch.layers.from_dense import check_kind, decomposed, divided, filled
+from tnlayers_backends.torch.layers.from_dense import decomposed, divided, filled
+from tnlayers_backends.torch.layers.ordinary import expect
 
 
 class DenseEmbedding(ExportedCores):

@@ -15,8 +15,6 @@ from tnlayers.decompose.sizes import BondDim
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.lowered import Objective
 from tnlayers.planning.plan import AnyPlan
-from tnlayers.planning.lowered import Objective
-from tnlayers.planning.plan import AnyPlan
 from tnlayers_backends.torch.layers.exported import ExportedCores
 from tnlayers_backends.torch.layers.feature_orders import reordered, set_orders, unordered
 from tnlayers_backends.torch.layers.from_dense import decomposed, divided, filled
