@@ -10,6 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from tnlayers_backends.torch.layers.kind import Work
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.hosts import itemsize, parameters_of
 from torch import nn
@@ -25,7 +26,6 @@ from tnlayers.compress.modules.site import Site, entries
 from tnlayers.compress.modules.sites import sites_of
 from tnlayers.compress.modules.ties import tied_layers
 from tnlayers.compress.observing import Watched, watch
-from tnlayers.compress.prices import Work
 from tnlayers.compress.report import CompressReport
 from tnlayers.compress.rest import Rest, largest_first, named
 from tnlayers.compress.rules import Given, Rule, rules_for
