@@ -8,6 +8,7 @@ from tnlayers.errors import TNLayersError
 backend("torch")  # without torch this refuses and names the extra to install, before the imports below fail
 
 from tnlayers_backends.torch.layers.attention import TNMultiheadAttention  # noqa: E402
+from tnlayers_backends.torch.layers.bilinear import TNBilinear  # noqa: E402
 from tnlayers_backends.torch.layers.conv import TNConv1d, TNConv2d, TNConv3d  # noqa: E402
 from tnlayers_backends.torch.layers.embedding import TNEmbedding  # noqa: E402
 from tnlayers_backends.torch.layers.linear import MPOLinear, TNLinear  # noqa: E402
@@ -25,6 +26,7 @@ __all__ = [
     "TNRNN",
     "MPOLinear",
     "TNAdapter",
+    "TNBilinear",
     "TNConv1d",
     "TNConv2d",
     "TNConv3d",

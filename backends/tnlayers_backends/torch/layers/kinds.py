@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import nn
 
 from tnlayers.errors import TNLayersError
+from tnlayers_backends.torch.layers.bilinear import BILINEAR
 from tnlayers_backends.torch.layers.conv_kind import CONV1D, CONV2D, CONV3D
 from tnlayers_backends.torch.layers.embedding_kind import EMBEDDING
 from tnlayers_backends.torch.layers.kind import LayerKind
@@ -22,6 +23,7 @@ KINDS: dict[str, LayerKind] = {
     "conv2d": CONV2D,
     "conv3d": CONV3D,
     "embedding": EMBEDDING,
+    "bilinear": BILINEAR,
     "tensor_linear": TENSOR_LINEAR,
 }
 _OF_LAYERS: dict[type[nn.Module], LayerKind] = {one: kind for kind in KINDS.values() for one in kind.classes}
