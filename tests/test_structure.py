@@ -195,7 +195,9 @@ def test_public_names():
     layers = {
         "MPOLinear",
         "TNAdapter",
+        "TNBilinear",
         "TNEmbedding",
+        "TNEmbeddingBag",
         "TNLinear",
         "TNMultiheadAttention",
         "TNTensorLinear",

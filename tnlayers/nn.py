@@ -11,6 +11,7 @@ from tnlayers_backends.torch.layers.attention import TNMultiheadAttention  # noq
 from tnlayers_backends.torch.layers.bilinear import TNBilinear  # noqa: E402
 from tnlayers_backends.torch.layers.conv import TNConv1d, TNConv2d, TNConv3d  # noqa: E402
 from tnlayers_backends.torch.layers.embedding import TNEmbedding  # noqa: E402
+from tnlayers_backends.torch.layers.embedding_bag import TNEmbeddingBag  # noqa: E402
 from tnlayers_backends.torch.layers.linear import MPOLinear, TNLinear  # noqa: E402
 from tnlayers_backends.torch.layers.recurrent_cells import TNGRUCell, TNLSTMCell, TNRNNCell  # noqa: E402
 from tnlayers_backends.torch.layers.recurrent_layers import TNGRU, TNLSTM, TNRNN  # noqa: E402
@@ -31,6 +32,7 @@ __all__ = [
     "TNConv2d",
     "TNConv3d",
     "TNEmbedding",
+    "TNEmbeddingBag",
     "TNGRUCell",
     "TNLSTMCell",
     "TNLinear",

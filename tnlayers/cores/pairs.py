@@ -57,8 +57,10 @@ def _split(term: Spec, first: int, second: int, out: int) -> Spec:
         return make_spec(term, first * second, out)
     cores = max(term.cores or kind.cores, 2)
     ins = (*factorise(first, cores // 2, pad=False), *factorise(second, cores - cores // 2, pad=False))
-    outs = tuple(factorise(out, cores, pad=False))
-    return make_spec(replace(term, cores=None), in_modes=ins, out_modes=outs)
+    sites = zip(ins, factorise(out, cores, pad=False), strict=True)
+    kept = [site for site in sites if prod(site) > 1] or [(1, 1)]
+    in_modes, out_modes = zip(*kept, strict=True)
+    return make_spec(replace(term, cores=None), in_modes=in_modes, out_modes=out_modes)
 
 
 def border(graph: Graph, first: int, second: int) -> int | None:

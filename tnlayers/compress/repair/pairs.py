@@ -72,7 +72,7 @@ def moments(layer: TNModule, inputs: Any, outputs: Tensor) -> Moments:
     """
     kind = kind_of(layer)
     found = (
-        _of_ids(layer.spec.in_features, x, y) if kind.one_hot else _of_vectors(x, y)
+        _of_ids(layer.spec.in_features, x, y) if x.ndim == 1 else _of_vectors(x, y)
         for x, y in kind.pairs(layer, inputs, outputs)
     )
     return reduce(add, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import prod
 from typing import Any, Self
 
 import torch
@@ -203,7 +204,7 @@ class TNBilinear(TNModule):
         for term, graph, at, own in parts:
             a, b = first.reshape(-1, *graph.in_modes[:at]), second.reshape(-1, *graph.in_modes[at:])
             rows: Array = term.program.run(OPS, [*own, a, b])
-            rows = rows.reshape(first.shape[0], -1)[:, : self.out_features]
+            rows = rows.reshape(first.shape[0], prod(graph.out_modes))[:, : self.out_features]
             total = rows if total is None else total + rows
         assert total is not None
         return total

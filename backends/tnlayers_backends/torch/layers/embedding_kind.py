@@ -27,7 +27,7 @@ class EmbeddingKind(LayerKind):
     def to_dense(self, layer: TNEmbedding) -> nn.Embedding:
         return layer.to_embedding()
 
-    def plain(self, dense: nn.Embedding) -> nn.Embedding:
+    def plain(self, dense: nn.Embedding) -> nn.Module:
         """Without its padding_idx where that row is not zero: as a network's it would read as zero."""
         weight, padding = dense.weight, dense.padding_idx
         if padding is None or weight.is_meta or not weight[padding].count_nonzero():

@@ -1,6 +1,6 @@
 """The table of layer kinds, by the names that files have for them, and the look-up of a module's kind.
 
-A new kind is its own file, one entry here, one name in `tnlayers/nn.py`, and one row of `tests/test_kinds.py`.
+A new kind is its own file, one entry here, one name in `tnlayers/nn.py`, and one row of `tests/layer_rows.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from torch import nn
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.bilinear import BILINEAR
 from tnlayers_backends.torch.layers.conv_kind import CONV1D, CONV2D, CONV3D
+from tnlayers_backends.torch.layers.embedding_bag import EMBEDDING_BAG
 from tnlayers_backends.torch.layers.embedding_kind import EMBEDDING
 from tnlayers_backends.torch.layers.kind import LayerKind
 from tnlayers_backends.torch.layers.linear_kind import LINEAR
@@ -23,6 +24,7 @@ KINDS: dict[str, LayerKind] = {
     "conv2d": CONV2D,
     "conv3d": CONV3D,
     "embedding": EMBEDDING,
+    "embedding_bag": EMBEDDING_BAG,
     "bilinear": BILINEAR,
     "tensor_linear": TENSOR_LINEAR,
 }

@@ -102,7 +102,7 @@ def _delta(base: nn.Module, network: str | Spec, seed: int | None) -> TNModule:
     dense = parts_of(base)[""] if is_transposed(base) else base
     kind = find(dense)
     if kind is None or isinstance(base, TNModule):
-        known = ", ".join(one.replaces.__name__ for one in KINDS.values() if one.replaces is one.stands_for)
+        known = ", ".join(one.replaces.__name__ for one in KINDS.values() if not issubclass(one.replaces, TNModule))
         raise TNLayersError(
             f"TNAdapter takes an nn.Linear, nn.Conv1d to 3d, or another module that is one weight ({known}, Conv1D of "
             f"transformers), got a {type(base).__name__}. Of modules with several weights, adapt the layers in them."

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tnlayers_backends.torch.layers.kinds import find, kind_of
+from tnlayers_backends.torch.layers.kinds import KINDS, find, kind_of
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.layers.ordinary import ordinary, parent_of
 from tnlayers_backends.torch.layers.ordinary import reason_against as more_than_plain
@@ -54,6 +54,12 @@ HOSTS: dict[type[nn.Module], Host] = {
     nn.RNN: Recurrent(TNRNN, "nonlinearity"),
 }
 _NONE, _NETWORK, _DENSE, _TRANSPOSED = Host(), Single(), _Dense(), _Transposed()
+
+
+def replaceable() -> str:
+    """The classes of torch whose weights can be networks, as messages list them."""
+    single = [kind.replaces for kind in KINDS.values() if not issubclass(kind.replaces, TNModule)]
+    return ", ".join(f"nn.{one.__name__}" for one in (*single, *HOSTS))
 
 
 def host_of(module: nn.Module) -> Host:
