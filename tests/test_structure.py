@@ -199,7 +199,9 @@ def test_public_names():
     layers = {
         "MPOLinear",
         "TNAdapter",
+        "TNBilinear",
         "TNEmbedding",
+        "TNEmbeddingBag",
         "TNLinear",
         "TNMultiheadAttention",
         "TNTensorLinear",

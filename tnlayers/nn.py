@@ -8,8 +8,10 @@ from tnlayers.errors import TNLayersError
 backend("torch")  # without torch this refuses and names the extra to install, before the imports below fail
 
 from tnlayers_backends.torch.layers.attention import TNMultiheadAttention  # noqa: E402
+from tnlayers_backends.torch.layers.bilinear import TNBilinear  # noqa: E402
 from tnlayers_backends.torch.layers.conv import TNConv1d, TNConv2d, TNConv3d  # noqa: E402
 from tnlayers_backends.torch.layers.embedding import TNEmbedding  # noqa: E402
+from tnlayers_backends.torch.layers.embedding_bag import TNEmbeddingBag  # noqa: E402
 from tnlayers_backends.torch.layers.linear import MPOLinear, TNLinear  # noqa: E402
 from tnlayers_backends.torch.layers.recurrent_cells import TNGRUCell, TNLSTMCell, TNRNNCell  # noqa: E402
 from tnlayers_backends.torch.layers.recurrent_layers import TNGRU, TNLSTM, TNRNN  # noqa: E402
@@ -25,10 +27,12 @@ __all__ = [
     "TNRNN",
     "MPOLinear",
     "TNAdapter",
+    "TNBilinear",
     "TNConv1d",
     "TNConv2d",
     "TNConv3d",
     "TNEmbedding",
+    "TNEmbeddingBag",
     "TNGRUCell",
     "TNLSTMCell",
     "TNLinear",

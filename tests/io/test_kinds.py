@@ -1,9 +1,11 @@
 """Every kind of torch layer is saved and loaded alike: a kind is a name and keywords in the header."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
+from layer_rows import ROWS
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.storage import KINDS
 from torch import nn
@@ -21,12 +23,13 @@ LAYERS = {
     "flat": lambda: tnl.nn.TNConv2d(2, 3, 3, view="flat", in_size=(4, 4), network="mpo(cores=2, bond=2)", seed=0),
 }
 LAYERS |= {
-    "embedding": lambda: tnl.nn.TNEmbedding(12, 10, padding_idx=-1, network="mpo(cores=2, bond=3)", seed=0),
-    "tensor": lambda: tnl.nn.TNTensorLinear((3, 4), (2, 5), network="mpo(bond=3)", seed=0),
+    "table": lambda: tnl.nn.TNEmbedding(12, 10, padding_idx=-1, network="mpo(cores=2, bond=3)", seed=0),
+    "tensors": lambda: tnl.nn.TNTensorLinear((3, 4), (2, 5), network="mpo(bond=3)", seed=0),
     "regression": lambda: tnl.nn.TNTensorLinear((3, 4), (), network="mpo(bond=3)", seed=0),
 }
+LAYERS |= {name: partial(row.layer, "mpo(cores=2)", bond_dim=2) for name, row in ROWS.items() if name != "linear"}
 SIZES = {"1d": (4, 9), "2d": (4, 7, 6), "3d": (2, 4, 4, 4), "sum": (4, 7, 6), "reflect": (4, 8, 5), "flat": (2, 4, 4)}
-SIZES |= {"tensor": (3, 4), "regression": (3, 4)}
+SIZES |= {"tensors": (3, 4), "regression": (3, 4)}
 
 
 @pytest.mark.filterwarnings("ignore::tnlayers.TNLayersWarning")
@@ -39,7 +42,8 @@ def test_layers_come_back_bit_for_bit(tmp_path, name):
     assert str(twin) == str(layer)
     assert all(torch.equal(twin.state_dict()[key], value) for key, value in layer.state_dict().items())
     x = torch.randn(2, *SIZES[name], dtype=layer.weight.dtype) if name in SIZES else torch.tensor([[3, 11], [0, 3]])
-    assert torch.equal(twin(x), layer(x))
+    given = ROWS[name].inputs if name in ROWS else (x,)
+    assert torch.equal(twin(*given), layer(*given))
     tnl.save(twin, tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "layer").read_bytes()
     with pytest.raises(tnl.TNLayersError, match=r"numpy has only 'linear'"):
@@ -101,7 +105,7 @@ def test_layers_inside_attention_and_cells(tmp_path):
 VALUES = [None, True, -1, 0, 2, 2**70, 1.5, "same", "x", [], [1], [0, 0], [2, 2], [-1, 3], [2**70, 1], [[1]], {"a": 1}]
 
 
-@pytest.mark.parametrize("name", ["2d", "flat", "embedding", "tensor"])
+@pytest.mark.parametrize("name", ["2d", "flat", "table", "tensors", "bilinear", "embedding_bag"])
 def test_keywords_that_lie_are_refused(tmp_path, name):
     """Whatever stands in the header: a layer of exactly these arrays, or a refusal."""
     path = tmp_path / "layer"

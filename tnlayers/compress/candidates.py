@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tnlayers_backends.torch.layers.conv import TNConv1d, TNConv2d, TNConv3d
-from tnlayers_backends.torch.layers.embedding import TNEmbedding
-from tnlayers_backends.torch.layers.linear import TNLinear
+from tnlayers_backends.torch.layers.kind import Work
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.hosts import itemsize, keep_modes
-from torch import Tensor, nn
+from torch import Tensor
 
 from tnlayers.backends import backend
 from tnlayers.compress.allocation import Option
@@ -22,18 +20,13 @@ from tnlayers.compress.curves import Curve, curve
 from tnlayers.compress.layer_report import LayerReport, Size
 from tnlayers.compress.modules.site import Site, blank, entries
 from tnlayers.compress.modules.ties import tied_layers
-from tnlayers.compress.prices import Work, flops, time_ratio
+from tnlayers.compress.prices import flops, time_ratio
 from tnlayers.compress.rules import Rule
 from tnlayers.declare.spec import Spec
 from tnlayers.decompose.singular_vectors import Splitting
 from tnlayers.decompose.target import Method, Target
 from tnlayers.errors import TNLayersError, TNLayersWarning
 
-_CONVOLUTIONS: dict[type[nn.Module], type[TNConv1d | TNConv2d | TNConv3d]] = {
-    nn.Conv1d: TNConv1d,
-    nn.Conv2d: TNConv2d,
-    nn.Conv3d: TNConv3d,
-}
 _THIN = 12  # options of one type that are worth planning for their flops
 
 
@@ -267,13 +260,8 @@ class Candidate:
             spec: Its declaration, or a template.
             **size: The size of a template, and how it is found, as `from_linear` and its kin take them.
         """
-        dense, more = self.site.dense, size | {"covariance": self.covariance}
         with _quiet():
-            if isinstance(dense, nn.Linear):
-                return TNLinear.from_linear(dense, spec, **more)
-            if isinstance(dense, nn.Embedding):
-                return TNEmbedding.from_embedding(dense, spec, **size)
-            return _CONVOLUTIONS[type(dense)].from_conv(dense, spec, **more)
+            return self.site.kind.from_dense(self.site.dense, spec, covariance=self.covariance, **size)
 
 
 def _thinned(options: tuple[Option, ...]) -> tuple[Option, ...]:

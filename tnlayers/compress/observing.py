@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
-from tnlayers_backends.torch.layers.moments import conv_moment, linear_moment
+from tnlayers_backends.torch.modules.hosts import host_of
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from tnlayers.compress.cache import Memory, digest
 from tnlayers.compress.modules.site import Site
 from tnlayers.compress.running import is_ours, refuse_if_alone, run, tensors_in
-from tnlayers.declare.window import window
 from tnlayers.errors import TNLayersError
 
 ModelSample: TypeAlias = "Tensor | tuple[Any, ...] | Mapping[str, Any] | Iterable[Any]"
@@ -195,67 +193,22 @@ def _examples(batch: Any) -> int:
 
 
 def _observer(site: Site, entry: Seen, data_aware: bool) -> Callable[..., None]:
-    def observe(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        x = input_of(site.host, site.part, args, kwargs)
-        if x is None:
+    host, kind, dense = host_of(site.host), site.kind, site.dense
+
+    def observe(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = host.given(module, site.part, args, kwargs)
+        if given is None:
             return
-        dense = site.dense
-        if isinstance(dense, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-            dims = len(dense.kernel_size)
-            images = x if x.ndim == dims + 2 else x[None]
-            count, entry.spatial = len(images), tuple(images.shape[2:])
-        elif isinstance(dense, nn.Embedding):
-            entry.vectors += x.numel()
-            return
-        else:
-            images, count = x, x.numel() // max(x.shape[-1], 1)
-        if isinstance(site.host, nn.RNNBase):
-            entry.spatial = (_steps(site.host, args[0] if args else kwargs["input"]),)
-        entry.vectors += count
-        if data_aware and not site.against and _shows(site):
-            moment = count * _moment(dense, images)
-            entry.moment = moment if entry.moment is None else entry.moment + moment
+        work = kind.work(dense, given)
+        entry.spatial = host.steps(module, args, kwargs) or work.spatial
+        entry.vectors += work.count
+        if data_aware and not site.against and host.shows(site.part):
+            moment = kind.moment(dense, given)
+            if moment is not None:
+                total = work.count * moment
+                entry.moment = total if entry.moment is None else entry.moment + total
 
     return observe
-
-
-def _moment(dense: nn.Module, x: Tensor) -> Tensor:
-    if isinstance(dense, nn.Linear):
-        return linear_moment(x, dense.in_features)
-    assert isinstance(dense, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
-    settings = (dense.kernel_size, dense.stride, dense.padding, dense.dilation, dense.padding_mode)
-    moves = window(len(dense.kernel_size), *settings)
-    return conv_moment(x, moves, dense.in_channels, dense.groups)
-
-
-def input_of(host: nn.Module, part: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """What a host was called with for one of its parts; None where it does not show."""
-    if isinstance(host, nn.RNNBase):
-        given = args[0] if args else kwargs.get("input")
-        return given.data if isinstance(given, PackedSequence) else given
-    if isinstance(host, nn.MultiheadAttention):
-        place = {"q_proj": 0, "k_proj": 1, "v_proj": 2}.get(part)
-        if place is None:
-            return None
-        value = args[place] if place < len(args) else kwargs.get(("query", "key", "value")[place])
-    elif part == "hh":
-        state = args[1] if len(args) > 1 else kwargs.get("hx")
-        value = state[0] if isinstance(state, tuple) else state
-    else:
-        value = args[0] if args else next(iter(kwargs.values()), None)
-    return value if isinstance(value, Tensor) else None
-
-
-def _shows(site: Site) -> bool:
-    """Whether the host's input is that of the part: deeper layers and hidden states of recurrent ones do not show."""
-    return not isinstance(site.host, nn.RNNBase) or site.part.startswith("ih_l0")
-
-
-def _steps(host: nn.RNNBase, given: Any) -> int:
-    """Steps of a sequence that a recurrent layer is called with; of packed ones the most."""
-    if isinstance(given, PackedSequence):
-        return len(given.batch_sizes)
-    return int(given.shape[1 if host.batch_first and given.ndim == 3 else 0])
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from math import inf
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from tnlayers_backends.torch.layers.kind import Work
 from tnlayers_backends.torch.layers.module import TNModule
-from tnlayers_backends.torch.modules.hosts import itemsize, parameters_of
+from tnlayers_backends.torch.modules.hosts import itemsize, parameters_of, replaceable
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -25,7 +26,6 @@ from tnlayers.compress.modules.site import Site, entries
 from tnlayers.compress.modules.sites import sites_of
 from tnlayers.compress.modules.ties import tied_layers
 from tnlayers.compress.observing import Watched, watch
-from tnlayers.compress.prices import Work
 from tnlayers.compress.report import CompressReport
 from tnlayers.compress.rest import Rest, largest_first, named
 from tnlayers.compress.rules import Given, Rule, rules_for
@@ -124,9 +124,8 @@ class Compression:
         free = [site for site in sites if not site.against]
         if not free:
             raise TNLayersError(
-                f"This {type(self.model).__name__} has no layer that a network could replace; those are nn.Linear, "
-                "nn.Conv1d to 3d, nn.Embedding, nn.MultiheadAttention, nn.LSTM, nn.GRU, nn.RNN and their cells, and "
-                f"Conv1D of transformers.{named(_stuck(sites) or self._rest([]))}"
+                f"This {type(self.model).__name__} has no layer that a network could replace; those are "
+                f"{replaceable()} and Conv1D of transformers.{named(_stuck(sites) or self._rest([]))}"
             )
         rules = dict(zip(free, rules_for([site.all_names for site in free], self.networks, self.rules), strict=True))
         dense = Rule(networks=())

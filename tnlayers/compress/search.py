@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.hosts import keep_modes
-from torch import nn
 
 from tnlayers.compress.allocation import Option
 from tnlayers.compress.candidates import Candidate
@@ -69,13 +68,12 @@ class Search:
 
 def _searchable(candidate: Candidate, option: Option) -> bool:
     """Whether there is a network whose shape or order is not settled: convolutions have their kernel's own shape."""
-    searched = isinstance(candidate.site.dense, (nn.Linear, nn.Embedding))
-    return option.spec is not None and candidate.fixed is None and searched
+    return option.spec is not None and candidate.fixed is None and candidate.site.kind.searched
 
 
 def _orders(site: Site) -> bool:
     """Whether orders of features are searched: they are buffers of one layer, which tied ones do not share."""
-    return isinstance(site.dense, nn.Linear) and not site.tied
+    return site.kind.ordered and not site.tied
 
 
 def _searched(candidate: Candidate, option: Option, layer: TNModule, plain: Decomposition, seconds: float) -> TNModule:

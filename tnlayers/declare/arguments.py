@@ -194,6 +194,7 @@ def _positive(name: str, value: object) -> None:
 CHECKS: dict[str, Check] = {
     **dict.fromkeys(("in_features", "out_features", "num_embeddings", "embedding_dim", "in_channels"), _size),
     **dict.fromkeys(("out_channels", "groups", "input_size", "hidden_size", "embed_dim", "kdim", "vdim"), _size),
+    **dict.fromkeys(("in1_features", "in2_features"), _size),
     **dict.fromkeys(("size", "batch", "base_width", "max_params", "max_flops", "memory_limit"), _size),
     **dict.fromkeys(("order", "cores", "num_layers", "num_heads"), _count),
     **dict.fromkeys(("bias", "batch_first", "bidirectional", "add_bias_kv", "add_zero_attn", "unique", "pad"), flag),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tnlayers.backends import backend_of
 from tnlayers.cores.canonical import canonical, walk
+from tnlayers.cores.pairs import pair_spec
 from tnlayers.cores.spectrum import BondSpectrum, Spectra
 from tnlayers.declare.graph import Graph
 from tnlayers.declare.kernel import kernel_spec
@@ -57,7 +58,7 @@ def spectra(thing: Any, template: str | Spec | None = None) -> Spectra:
         3
     """
     if template is not None:
-        return _of_weight(_matrix_of(thing), template, _kernel_sizes(thing))
+        return _of_weight(_matrix_of(thing), _moded(make_spec(template), thing))
     if not isinstance(cores := getattr(thing, "cores", None), Mapping):
         raise TNLayersError(
             f"A dense weight ({type(thing).__name__}) has no bonds of its own: give a template that cuts it, such as "
@@ -86,13 +87,10 @@ def _of_cores(graph: Graph, cores: Sequence[Array]) -> list[BondSpectrum]:
     return _named(graph, found)
 
 
-def _of_weight(weight: Array, template: str | Spec, kernel: tuple[Any, ...] | None) -> Spectra:
+def _of_weight(weight: Array, template: Spec) -> Spectra:
     """A dense weight's, cut by a template."""
     ops = _splitting(weight)
-    sized = make_spec(template)
-    if kernel is not None:
-        sized = kernel_spec(sized, *kernel)
-    sized = make_spec(sized, int(weight.shape[1]), int(weight.shape[0]))
+    sized = make_spec(template, int(weight.shape[1]), int(weight.shape[0]))
     if sized.terms:
         raise TNLayersError(f"{sized} is a sum: a weight is cut by one network. Give one of its terms.")
     _walked(sized.graph)
@@ -142,6 +140,8 @@ def _matrix_of(thing: Any) -> Array:
     if weight.ndim < 2:
         raise TNLayersError(f"A weight has two axes or a kernel's three to five; this one is {tuple(weight.shape)}.")
     ops = _splitting(weight)
+    if hasattr(thing, "in1_features"):  # a bilinear map's
+        return ops.reshape(weight, (int(weight.shape[0]), prod(weight.shape[1:])))
     last = ops.permute(weight, (0, *range(2, weight.ndim), 1))
     return ops.reshape(last, (int(weight.shape[0]), prod(weight.shape[1:])))
 
@@ -153,14 +153,16 @@ def _weight_of(thing: Any) -> Any:
     return found
 
 
-def _kernel_sizes(thing: Any) -> tuple[Any, ...] | None:
-    """(kernel, in_channels, out_channels, groups) of a convolution; None of a matrix."""
+def _moded(template: Spec, thing: Any) -> Spec:
+    """A template with the modes of a kernel or of a bilinear map; as it is for a matrix."""
     weight = thing.to_dense() if hasattr(thing, "cores") and hasattr(thing, "to_dense") else _weight_of(thing)
     if weight.ndim <= 2:
-        return None
+        return template
+    out, inner, *rest = (int(size) for size in weight.shape)
+    if hasattr(thing, "in1_features"):
+        return pair_spec(template, inner, rest[0], out)
     groups = int(getattr(thing, "groups", 1))
-    out_channels, in_channels, *kernel = (int(size) for size in weight.shape)
-    return tuple(kernel), in_channels * groups, out_channels, groups
+    return kernel_spec(template, rest, inner * groups, out, groups)
 
 
 def _splitting(array: Array) -> Splitting:

@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from math import prod
 
 import torch
-from tnlayers_backends.torch.layers.conv_dense import DENSE
+from tnlayers_backends.torch.layers.kind import LayerKind
+from tnlayers_backends.torch.layers.kinds import kind_of
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.hosts import is_transposed
-from tnlayers_backends.torch.modules.storage import KINDS
 from torch import Tensor, nn
 
-from tnlayers.declare.kernel import kernel_spec
 from tnlayers.declare.spec import Spec
 from tnlayers.decompose.sizes import Scale
-
-_CONVOLUTIONS = tuple(DENSE.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,7 +24,7 @@ class Site:
         names: Where it stands, by module path (of a projection, the host's path and the projection's name).
         host: The module that stands there.
         part: Which projection of the host; "" where the host is this weight alone.
-        dense: A module of torch that is this weight alone: an nn.Linear, a convolution or an nn.Embedding.
+        dense: A module of torch that is this weight alone, which a layer kind stands for.
         against: Why it has to stay dense; "" where it need not.
         tied: Other modules with the very same weight; it is counted here alone.
         extra: Parameters that its weight is computed of beyond its own entries, which a network does away with.
@@ -40,6 +37,11 @@ class Site:
     against: str
     tied: tuple[Site, ...] = ()
     extra: int = 0
+
+    @property
+    def kind(self) -> LayerKind:
+        """The kind of layer that stands for the weight."""
+        return kind_of(self.dense)
 
     @property
     def members(self) -> tuple[Site, ...]:
@@ -59,7 +61,7 @@ class Site:
     @property
     def turned(self) -> bool:
         """Whether the module holds its weight as (in_features, out_features)."""
-        return isinstance(self.dense, nn.Embedding) or is_transposed(self.host)
+        return self.kind.turned or is_transposed(self.host)
 
     @property
     def weight(self) -> Tensor:
@@ -82,11 +84,7 @@ class Site:
 
     def matrix(self) -> Tensor:
         """The weight as a layer of tnlayers has it, (out_features, in_features), in double precision."""
-        weight = self.weight.detach()
-        if isinstance(self.dense, nn.Embedding):
-            weight = weight.mT
-        elif isinstance(self.dense, _CONVOLUTIONS):
-            weight = weight.movedim(1, -1).reshape(weight.shape[0], -1)
+        weight = self.kind.matrix(self.weight.detach())
         return weight.to(torch.promote_types(weight.dtype, torch.float64))
 
     def scale(self, template: Spec) -> Scale:
@@ -95,21 +93,13 @@ class Site:
         Raises:
             TNLayersError: If the type does not fit.
         """
-        if isinstance(self.dense, _CONVOLUTIONS):
-            conv = self.dense
-            template = kernel_spec(template, conv.kernel_size, conv.in_channels, conv.out_channels, conv.groups)
-            return Scale.of(template, template.in_features, template.out_features)
-        rows, columns = self.weight.shape
-        sizes = (rows, columns) if isinstance(self.dense, nn.Embedding) else (columns, rows)
-        return Scale.of(template, *sizes)
+        return self.kind.scale(template, self.dense)
 
 
 def blank(site: Site, spec: Spec) -> TNModule:
     """The layer of a spec in a weight's place, without numbers."""
-    kind = next(kind for kind in KINDS.values() if kind.replaces is type(site.dense))
-    missing = {"view": "kernel", "in_size": None, "unique": False}
-    keywords = {name: getattr(site.dense, name, missing.get(name)) for name in kind.keywords}
-    return kind.build(spec, dtype=site.weight.dtype, device="meta", **keywords)
+    settings = site.kind.settings(site.dense)
+    return site.kind.build(spec, dtype=site.weight.dtype, device="meta", **settings)
 
 
 def entries(site: Site) -> int:

@@ -52,7 +52,7 @@ def _against(sharing: Sequence[Site], whole: Mapping[nn.Module, Site], users: Us
             return site.against if site is sharing[0] else f"tied to {site.name}: {site.against}"
     first, hosts = sharing[0], [site.host for site in sharing]
     for site in sharing[1:]:
-        if _shape(site.dense) != _shape(first.dense):
+        if site.kind.sharing(site.dense) != first.kind.sharing(first.dense):
             return f"tied: {first.name} and {site.name} read one parameter as different weights"
     own = [pair for site in sharing for pair in site.host.named_parameters(recurse=False)]
     for name, parameter in own:
@@ -63,13 +63,6 @@ def _against(sharing: Sequence[Site], whole: Mapping[nn.Module, Site], users: Us
         if any(first.part or host in whole for host, _ in others):
             return f"tied: {told} are one parameter, but not their weights"
     return ""
-
-
-def _shape(dense: nn.Module) -> tuple[object, ...]:
-    """What two modules that share a weight must have alike."""
-    if isinstance(dense, (nn.Linear, nn.Embedding)):
-        return ("matrix",)
-    return type(dense), dense.in_channels, dense.out_channels, dense.groups
 
 
 def tied_layers(site: Site, layer: TNModule) -> dict[Site, TNModule]:

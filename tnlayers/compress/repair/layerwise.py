@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.modules.hosts import host_of
 from torch import Tensor, nn
 
-from tnlayers.compress.observing import input_of
 from tnlayers.compress.repair.batches import by_process, called
 from tnlayers.compress.repair.dense_twins import Twin, twins_of
 from tnlayers.compress.repair.least_squares import solve_cores
@@ -81,11 +81,11 @@ def _moments(
     step: Callable[..., None],
 ) -> Moments | None:
     """Of what goes into a layer of the model and what comes out of its twin, over all processes."""
-    seen: list[Tensor | None] = []
+    seen: list[Any] = []
     wanted: list[Tensor | None] = []
 
     def see(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        seen.append(input_of(module, "", args, kwargs))
+        seen.append(host_of(module).given(module, "", args, kwargs))
 
     def want(_: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
         wanted.append(twin.wanted(args, kwargs, output))

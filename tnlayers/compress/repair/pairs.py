@@ -1,6 +1,7 @@
 """Pairs of what a layer multiplies its weight with and what should come out, and their second moments.
 
-Every layer kind whose output is linear in its weight is seen as one stack of matrices times vectors, one per group:
+Every layer kind whose output is linear in its weight is seen as one stack of matrices times vectors, one per group,
+by `LayerKind.pairs`:
 
     linear          the vectors as they are                       (1, samples, in_features)
     embedding       one-hot vectors, never built: their second moment is the diagonal of how often each id was met
@@ -10,18 +11,16 @@ Every layer kind whose output is linear in its weight is seen as one stack of ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
-from tnlayers_backends.torch.layers.conv import TNConv
-from tnlayers_backends.torch.layers.embedding import TNEmbedding
+from tnlayers_backends.torch.layers.kinds import kind_of
 from tnlayers_backends.torch.layers.module import TNModule
-from tnlayers_backends.torch.layers.moments import conv_patches, images_at_once, wide
 from torch import Tensor
-
-from tnlayers.declare.window import window
 
 
 @dataclass(eq=False)
@@ -63,59 +62,39 @@ class Moments:
 
 
 @torch.no_grad()
-def moments(layer: TNModule, inputs: Tensor, outputs: Tensor) -> Moments:
+def moments(layer: TNModule, inputs: Any, outputs: Tensor) -> Moments:
     """The moments of a batch.
 
     Args:
         layer: Which the inputs go into.
-        inputs: As its forward takes them.
+        inputs: What its kind is given by a call.
         outputs: As its forward should give them.
     """
-    if isinstance(layer, TNEmbedding):
-        return _of_ids(layer, inputs.reshape(-1), wide(outputs).reshape(-1, layer.embedding_dim))
-    total: Moments | None = None
-    for x, y in _pairs(layer, inputs, outputs):
-        x, y = (array.to(torch.promote_types(x.dtype, y.dtype)) for array in (x, y))
-        dagger = x.conj()
-        found = Moments(
-            count=x.abs().new_tensor(x.shape[1]),
-            x=x.sum(1),
-            y=y.sum(1),
-            xx=x.mT @ dagger,
-            yx=y.mT @ dagger,
-            yy=y.abs().square().sum(),
-        )
-        total = found if total is None else total + found
-    assert total is not None
-    return total
+    kind = kind_of(layer)
+    found = (
+        _of_ids(layer.spec.in_features, x, y) if x.ndim == 1 else _of_vectors(x, y)
+        for x, y in kind.pairs(layer, inputs, outputs)
+    )
+    return reduce(add, found)
 
 
-def _pairs(layer: TNModule, inputs: Tensor, outputs: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Inputs of shape (groups, samples, in) and outputs (groups, samples, out), some at a time."""
-    if not isinstance(layer, TNConv):
-        spec = layer.spec
-        yield wide(inputs).reshape(1, -1, spec.in_features), wide(outputs).reshape(1, -1, spec.out_features)
-        return
-    images = inputs if inputs.ndim == layer.dims + 2 else inputs[None]
-    maps = outputs if outputs.ndim == layer.dims + 2 else outputs[None]
-    if layer.view == "flat":
-        x, y = (wide(one).movedim(1, -1).reshape(1, len(one), -1) for one in (images, maps))
-        yield x, y
-        return
-    settings = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.padding_mode)
-    moves = window(layer.dims, *settings)
-    at_once = images_at_once(images, moves)
-    for some, wanted in zip(torch.split(images, at_once), torch.split(maps, at_once), strict=True):
-        y = wide(wanted).reshape(len(some), layer.groups, layer.out_channels // layer.groups, -1)
-        yield conv_patches(some, moves, layer.groups), y.permute(1, 0, 3, 2).flatten(1, 2)
+def _of_vectors(x: Tensor, y: Tensor) -> Moments:
+    x, y = (array.to(torch.promote_types(x.dtype, y.dtype)) for array in (x, y))
+    dagger = x.conj()
+    return Moments(
+        count=x.abs().new_tensor(x.shape[1]),
+        x=x.sum(1),
+        y=y.sum(1),
+        xx=x.mT @ dagger,
+        yx=y.mT @ dagger,
+        yy=y.abs().square().sum(),
+    )
 
 
-def _of_ids(layer: TNEmbedding, ids: Tensor, rows: Tensor) -> Moments:
-    """Those of one-hot vectors; the row of a padding id is zero whatever the cores are, and does not count."""
-    met = ids != layer.padding_idx if layer.padding_idx is not None else torch.ones_like(ids, dtype=torch.bool)
-    ids, rows = ids[met].long(), rows[met]
-    counts = torch.bincount(ids, minlength=layer.num_embeddings).to(rows)
-    sums = rows.new_zeros(layer.num_embeddings, layer.embedding_dim).index_add_(0, ids, rows)
+def _of_ids(features: int, ids: Tensor, rows: Tensor) -> Moments:
+    """Those of one-hot vectors."""
+    counts = torch.bincount(ids, minlength=features).to(rows)
+    sums = rows.new_zeros(features, rows.shape[1]).index_add_(0, ids, rows)
     return Moments(
         count=rows.abs().new_tensor(len(ids)),
         x=counts[None],

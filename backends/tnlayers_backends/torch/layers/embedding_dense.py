@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -12,43 +13,15 @@ from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.decompose.sizes import BondDim
 from tnlayers.errors import TNLayersError, TNLayersWarning
-from tnlayers_backends.torch.layers.exported import ExportedCores
 from tnlayers_backends.torch.layers.from_dense import decomposed, divided, filled
+from tnlayers.errors import TNLayersWarning
+from tnlayers_backends.torch.layers.from_dense import converted
 from tnlayers_backends.torch.layers.ordinary import expect
+from tnlayers_backends.torch.layers.table import TNTable, check_options
 
 
-class DenseEmbedding(ExportedCores):
+class DenseEmbedding(TNTable):
     """The part of an embedding layer that knows its dense twin; abstract, see `TNEmbedding`."""
-
-    # As `nn.Embedding` has them; given here too so that no core can take one of these names.
-    padding_idx: int | None = None
-    max_norm: None = None
-    norm_type: float = 2.0
-    scale_grad_by_freq: bool = False
-    sparse: bool = False
-    unique: bool = False
-
-    def _variance(self) -> float:
-        """Rows of `nn.Embedding` are standard normal."""
-        return 1.0
-
-    @property
-    def num_embeddings(self) -> int:
-        """How many rows the table has."""
-        return self.spec.in_features
-
-    @property
-    def embedding_dim(self) -> int:
-        """Size of each row."""
-        return self.spec.out_features
-
-    def to_dense(self) -> Tensor:
-        """The table of shape (num_embeddings, embedding_dim), differentiable; the row of `padding_idx` is zero."""
-        table = super().to_dense().mT.contiguous()
-        if self.padding_idx is None:
-            return table
-        rows = torch.arange(self.num_embeddings, device=table.device)
-        return table.masked_fill((rows == self.padding_idx)[:, None], 0.0)
 
     @classmethod
     @torch.no_grad()
@@ -95,31 +68,12 @@ class DenseEmbedding(ExportedCores):
             True
         """
         dense = expect(dense, nn.Embedding, "from_embedding")
-        check_options(dense.max_norm, dense.scale_grad_by_freq, dense.sparse)
+        check_options(cls.__name__, dense.max_norm, dense.scale_grad_by_freq, dense.sparse)
         table = _table(dense)
-        options, own = divided(keywords, None, orders=False)
-        found = decomposed(
-            table.mT,
-            make_spec(network, **own),
-            bond_dim=bond_dim,
-            max_params=max_params,
-            ratio=ratio,
-            error=error,
-            strict=strict,
-            **options,
-        )
-        make: Any = cls  # every class that derives from this one has the arguments of `TNEmbedding`
-        layer: Self = make(
-            dense.num_embeddings,
-            dense.embedding_dim,
-            dense.padding_idx,
-            device=table.device,
-            dtype=table.dtype,
-            network=found.spec,
-            unique=unique,
-            seed=0,
-        )
-        return filled(layer, found, None)
+        asked = {"bond_dim": bond_dim, "max_params": max_params, "ratio": ratio, "error": error, "strict": strict}
+        sizes = (dense.num_embeddings, dense.embedding_dim, dense.padding_idx)
+        make = partial(cls, *sizes, unique=unique)
+        return converted(make, table.mT, None, partial(make_spec, network), asked | keywords)
 
     @torch.no_grad()
     def to_embedding(self) -> nn.Embedding:
@@ -145,18 +99,3 @@ def _table(dense: nn.Embedding) -> Tensor:
             )
         table[dense.padding_idx] = 0
     return table
-
-
-def check_options(max_norm: float | None, scale_grad_by_freq: bool, sparse: bool) -> None:
-    """Refuse what `nn.Embedding` offers and a table of cores cannot.
-
-    Raises:
-        TNLayersError: With the reason.
-    """
-    for name, value, why in (
-        ("max_norm", max_norm, "it rewrites rows, and no row is a parameter of its own; normalise the rows looked up"),
-        ("scale_grad_by_freq", scale_grad_by_freq or None, "cores have no gradient per row; scale the loss instead"),
-        ("sparse", sparse or None, "every id has a gradient in every core; leave it out, the cores are small"),
-    ):
-        if value is not None:
-            raise TNLayersError(f"{name}={value!r} is not offered by TNEmbedding: {why}.")

@@ -19,6 +19,7 @@ from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.module import TNModule
 
 _Layer = TypeVar("_Layer", bound=TNModule)
+_SIZES = ("bond_dim", "max_params", "ratio", "error")
 _OPTIONS = ("covariance", "error_of", "search", "orders", "sweeps", "restarts", "seed")
 
 
@@ -58,6 +59,37 @@ def decomposed(matrix: Tensor, network: Spec, **asked: Any) -> Decomposition:
     """
     wide = matrix.detach().to(torch.promote_types(matrix.dtype, torch.float64))
     return decompose(wide, network, **asked)
+
+
+@torch.no_grad()
+def converted(
+    make: Callable[..., _Layer],
+    matrix: Tensor,
+    bias: Tensor | None,
+    template: Callable[..., Spec],
+    asked: Mapping[str, Any],
+    moment: Callable[[], Tensor] | None = None,
+) -> _Layer:
+    """The layer that comes closest to a dense module.
+
+    Args:
+        make: Makes it, with `network`, `device`, `dtype` and `seed`.
+        matrix: The dense module's weight as (out_features, in_features).
+        bias: Its bias.
+        template: The network with the module's modes, from the keywords of the network type.
+        asked: What `decompose` takes, and the network type's own keywords.
+        moment: Computes the second moment of the inputs from a sample; None without one.
+
+    Raises:
+        TNLayersError: As `decompose`.
+    """
+    sizes = {key: asked.get(key) for key in _SIZES}
+    options, own = divided(
+        {key: value for key, value in asked.items() if key not in (*_SIZES, "strict")}, moment, orders=False
+    )
+    found = decomposed(matrix, template(**own), strict=bool(asked.get("strict")), **sizes, **options)
+    layer = make(network=found.spec, device=matrix.device, dtype=matrix.dtype, seed=0)
+    return filled(layer, found, bias)
 
 
 @torch.no_grad()

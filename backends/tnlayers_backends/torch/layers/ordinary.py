@@ -26,7 +26,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from tnlayers.errors import TNLayersError
 
-SINGLE: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
+SINGLE: set[type[nn.Module]] = set()  # the classes of torch that are one weight and that a layer kind replaces
 SEVERAL: tuple[type[nn.Module], ...] = (
     *(nn.MultiheadAttention, nn.LSTM, nn.GRU, nn.RNN),
     *(nn.LSTMCell, nn.GRUCell, nn.RNNCell),
@@ -39,6 +39,11 @@ _HARMLESS = {
 _FORWARD = {"forward", "_conv_forward"}
 _EXACT = {"_WeightNorm", "_Orthogonal"}  # of torch.nn.utils.parametrizations: functions of the parameters alone
 _M = TypeVar("_M", bound=nn.Module)
+
+
+def enter(*kinds: type[nn.Module]) -> None:
+    """Enter classes of torch that are one weight: the table of kinds does so."""
+    SINGLE.update(kinds)
 
 
 def parent_of(module: nn.Module) -> type[nn.Module] | None:

@@ -22,13 +22,12 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tnlayers.errors import TNLayersError
 from tnlayers.machine.rates import Machine
-from tnlayers.machine.saved_rates import machine
 from tnlayers_backends.torch.layers.computed import ComputedWeights, plain
 from tnlayers_backends.torch.layers.gates import MODES, State
+from tnlayers_backends.torch.layers.kind import rates_of
 from tnlayers_backends.torch.layers.linear import TNLinear
 from tnlayers_backends.torch.layers.module import is_recorded
 from tnlayers_backends.torch.layers.projections import Network, networks_of, projection
-from tnlayers_backends.torch.run.device import device_name
 from tnlayers_backends.torch.run.inputs import check_tensors
 
 _KERNELS = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}
@@ -256,12 +255,6 @@ class TNRecurrent(ComputedWeights):
         told = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
         changed = [f"{k}={getattr(self, k)}" for k, v in (told | {"proj_size": 0}).items() if getattr(self, k) != v]
         return ", ".join([str(self.input_size), str(self.hidden_size), *changed])
-
-
-def rates_of(layer: nn.Module) -> Machine:
-    """The rates of the device that a layer is on, by which its plans are ranked too."""
-    weight = next(layer.parameters())
-    return machine(device_name(weight.device), str(weight.dtype).removeprefix("torch."))
 
 
 def dense_seconds(inputs: int, outputs: int, calls: int, rows: int, rates: Machine) -> float:

@@ -12,6 +12,7 @@ from tnlayers.declare.arguments import checks_arguments, device, floating, shape
 from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.linear import TNLinear
+from tnlayers_backends.torch.layers.linear_kind import LinearKind
 from tnlayers_backends.torch.run.inputs import check_tensors
 
 
@@ -140,3 +141,27 @@ class TNTensorLinear(TNLinear):
 
     def _sizes_repr(self) -> str:
         return f"in_shape={self.in_shape}, out_shape={self.out_shape}"
+
+
+class TensorLinearKind(LinearKind):
+    """A linear map between tensors; it stands in for no module of torch, so its place must hold such a layer."""
+
+    def build(self, spec: Spec, **keywords: Any) -> TNTensorLinear:
+        """As `LayerKind`."""
+        return TNTensorLinear(network=spec, bias=spec.bias, **keywords)
+
+    def from_dense(self, dense: nn.Linear, network: str | Spec, **asked: Any) -> TNTensorLinear:
+        """As `LayerKind`."""
+        return TNTensorLinear.from_linear(dense, network, **asked)
+
+
+TENSOR_LINEAR = TensorLinearKind(
+    classes=(TNTensorLinear,),
+    replaces=TNTensorLinear,
+    stands_for=nn.Linear,
+    keywords=("in_shape", "out_shape"),
+    sizes=("in_features", "out_features"),
+    options=("in_shape", "out_shape"),
+    searched=True,
+    ordered=True,
+)

@@ -16,23 +16,18 @@ from tnlayers.declare.arguments import checks_arguments
 from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.computed import ComputedWeights, computed
-from tnlayers_backends.torch.layers.conv import TNConv1d, TNConv2d, TNConv3d
-from tnlayers_backends.torch.layers.embedding import TNEmbedding
-from tnlayers_backends.torch.layers.linear import TNLinear
+from tnlayers_backends.torch.layers.kinds import KINDS, find
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.layers.ordinary import parent_of, reason_against
-from tnlayers_backends.torch.modules.hosts import is_transposed
-
-_CONVOLUTIONS = {nn.Conv1d: TNConv1d, nn.Conv2d: TNConv2d, nn.Conv3d: TNConv3d}
-_SETTINGS = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
+from tnlayers_backends.torch.modules.hosts import is_transposed, parts_of
 
 
 class TNAdapter(ComputedWeights):
     """A dense layer whose weight stays as it is, and a network that learns what to add to it.
 
     Args:
-        base: An `nn.Linear`, `nn.Conv1d` to `3d`, `nn.Embedding`, or `Conv1D` of transformers; its parameters are
-            frozen, and are the adapter's own from now on.
+        base: A layer of torch that a layer kind replaces (`nn.Linear`, `nn.Conv1d` to `3d`, `nn.Embedding`, ...), or
+            `Conv1D` of transformers; its parameters are frozen, and are the adapter's own from now on.
         network: The network of the delta: a type, a template, or a sized spec.
         seed: Draws the delta's cores; None takes torch's global generator.
 
@@ -75,9 +70,9 @@ class TNAdapter(ComputedWeights):
         """The base's."""
         return cast("Tensor | None", getattr(self.base, "bias", None))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
         """Apply the layer and what was learned."""
-        return cast("Tensor", self.base(x)) + cast("Tensor", self.delta(x))
+        return cast("Tensor", self.base(*inputs, **keywords)) + cast("Tensor", self.delta(*inputs, **keywords))
 
     @torch.no_grad()
     def merge(self) -> nn.Module:
@@ -104,29 +99,14 @@ def _delta(base: nn.Module, network: str | Spec, seed: int | None) -> TNModule:
             f"TNAdapter adds to the weight alone, and this {type(base).__name__} is more than that: {reason}. Give the "
             "layer of torch that computes the same."
         )
-    if is_transposed(base):
-        inputs, outputs = cast("Tensor", base.weight).shape
-        return TNLinear(inputs, outputs, False, network=network, seed=seed, **_place(base))
-    if isinstance(base, nn.Linear):
-        return TNLinear(base.in_features, base.out_features, False, network=network, seed=seed, **_place(base))
-    if isinstance(base, nn.Embedding):
-        if base.max_norm is not None:
-            raise TNLayersError(
-                f"TNAdapter on an nn.Embedding with max_norm={base.max_norm}: it rewrites rows of the frozen table, "
-                "and the norm would be that of the table, not of what is looked up. Normalise the rows that come out."
-            )
-        sizes = (base.num_embeddings, base.embedding_dim, base.padding_idx)
-        return TNEmbedding(*sizes, network=network, seed=seed, **_place(base))
-    for dense, kind in _CONVOLUTIONS.items():
-        if isinstance(base, dense):
-            settings = {name: getattr(base, name) for name in _SETTINGS}
-            return kind(bias=False, network=network, seed=seed, **settings, **_place(base))
-    raise TNLayersError(
-        f"TNAdapter takes an nn.Linear, nn.Conv1d to 3d, nn.Embedding or Conv1D of transformers, got a "
-        f"{type(base).__name__}. Of modules with several weights, adapt the layers in them."
-    )
-
-
-def _place(base: nn.Module) -> dict[str, Any]:
-    weight = cast("Tensor", base.weight)
-    return {"device": weight.device, "dtype": weight.dtype}
+    dense = parts_of(base)[""] if is_transposed(base) else base
+    kind = find(dense)
+    if kind is None or isinstance(base, TNModule):
+        known = ", ".join(one.replaces.__name__ for one in KINDS.values() if not issubclass(one.replaces, TNModule))
+        raise TNLayersError(
+            f"TNAdapter takes an nn.Linear, nn.Conv1d to 3d, or another module that is one weight ({known}, Conv1D of "
+            f"transformers), got a {type(base).__name__}. Of modules with several weights, adapt the layers in them."
+        )
+    if reason := kind.reason_against_delta(base):
+        raise TNLayersError(reason)
+    return kind.delta(network, dense, seed)

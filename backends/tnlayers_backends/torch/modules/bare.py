@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from tnlayers.errors import TNLayersError
-from tnlayers_backends.torch.modules.hosts import as_linear
+from tnlayers_backends.torch.modules.host import as_linear
 
 
 def bare(tensors: Mapping[str, Tensor]) -> nn.Module:

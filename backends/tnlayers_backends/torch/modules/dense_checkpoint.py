@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from tnlayers.declare.arguments import checks_arguments
 from tnlayers.decompose.decomposition import Decomposition
 from tnlayers.errors import TNLayersError
-from tnlayers_backends.torch.layers.conv import TNConv
-from tnlayers_backends.torch.layers.embedding import TNEmbedding
 from tnlayers_backends.torch.layers.from_dense import decomposed, filled
-from tnlayers_backends.torch.layers.linear import TNLinear
+from tnlayers_backends.torch.layers.kinds import find, kind_of
 from tnlayers_backends.torch.layers.module import TNModule
 
 M = TypeVar("M", bound=nn.Module)
@@ -58,8 +56,8 @@ def load_dense(model: M, state: Mapping[str, Tensor]) -> M:
     own = {key: value for key, value in model.state_dict().items() if not key.startswith(tuple(layers))}
     wanted = {key: tuple(value.shape) for key, value in own.items()}
     for prefix, layer in layers.items():
-        kernel = isinstance(layer, TNConv) and layer.view == "kernel"
-        if not kernel and not isinstance(layer, (TNLinear, TNEmbedding)):
+        kind = find(layer)
+        if kind is None or not kind.loads(layer):
             raise TNLayersError(
                 f"The {type(layer).__name__} at {prefix[:-1]!r} has no dense weight for load_dense to take. Load the "
                 "dense model first, and make this layer of it (from_conv)."
@@ -102,10 +100,7 @@ def _is_conv1d(layer: TNModule) -> bool:
 
 def _matrix(layer: TNModule, weight: Tensor) -> Tensor:
     """A dense weight in the network's own order of features."""
-    if isinstance(layer, TNEmbedding) or _is_conv1d(layer):
-        weight = weight.mT
-    if weight.ndim > 2:
-        return weight.movedim(1, -1).reshape(len(weight), -1)
+    weight = weight.mT if _is_conv1d(layer) else kind_of(layer).matrix(weight)
     if layer.in_order is not None:
         weight = weight.index_select(1, layer.in_order)
     return weight if layer.out_place is None else weight.index_select(0, layer.out_place.argsort())

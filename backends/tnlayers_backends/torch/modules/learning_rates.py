@@ -29,11 +29,10 @@ from torch import nn
 from tnlayers.declare.arguments import checks_arguments
 from tnlayers.declare.graph import Graph
 from tnlayers.errors import TNLayersError
-from tnlayers_backends.torch.layers.embedding import TNEmbedding
+from tnlayers_backends.torch.layers.kinds import find
 from tnlayers_backends.torch.layers.module import TNModule
 
 OptimizerKind = Literal["adam", "sgd"]
-_DENSE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def fans(graph: Graph, *, one_hot: bool = False) -> dict[str, tuple[int, int]]:
@@ -113,12 +112,14 @@ def _rates(model: nn.Module, lr: float, optimizer: OptimizerKind, base: int) -> 
     for module in model.modules():
         for parameter in module.parameters(recurse=False):  # vectors and tables, unless something below knows better
             yield parameter, lr if optimizer == "adam" else lr * parameter.shape[-1:].numel() / base
+        kind = find(module)
+        one_hot = kind is not None and kind.one_hot
         if isinstance(module, TNModule):
             for graph in module.spec.graphs:
-                for name, (fan_in, fan_out) in fans(graph, one_hot=isinstance(module, TNEmbedding)).items():
+                for name, (fan_in, fan_out) in fans(graph, one_hot=one_hot).items():
                     core = module.cores[name]
                     yield core, rate(fan_in, fan_out, _gauge(name, core, fan_in, len(graph.cores)))
-        elif isinstance(module, _DENSE):
+        elif kind is not None and not one_hot:
             weight = module.weight
             assert isinstance(weight, nn.Parameter)
             yield weight, rate(weight[0].numel(), weight.shape[0])

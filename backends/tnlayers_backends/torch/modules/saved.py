@@ -16,7 +16,7 @@ from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.hosts import assembled, extra_attributes, own_copy, parts_of, reason_against
 from tnlayers_backends.torch.modules.hugging_face import declare_ties
 from tnlayers_backends.torch.modules.marked import mark
-from tnlayers_backends.torch.modules.storage import KINDS, dtype_name, kind_of, put_together, take_apart
+from tnlayers_backends.torch.modules.storage import KINDS, dtype_name, kind_name, put_together, take_apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,14 +191,14 @@ def _check_place(
         )
     if anything:
         return
-    old, name = parts_of(places[path]).get("", places[path]), kind_of(layer)
+    old, name = parts_of(places[path]).get("", places[path]), kind_name(layer)
     kind = KINDS[name]
-    if type(old) is not kind.replaces and not (isinstance(old, TNModule) and kind_of(old) == name):
+    if type(old) is not kind.replaces and not (isinstance(old, TNModule) and kind_name(old) == name):
         raise TNLayersError(
             f"The {type(layer).__name__} at {path!r} takes the place of a {kind.replaces.__name__}, but there is a "
             f"{type(places[path]).__name__}. Give into= the model as it was before its layers were replaced."
         )
-    sizes = [size for size in kind.sizes if size != "padding_idx" or layer.padding_idx is not None]
+    sizes = [size for size in (*kind.sizes, *kind.options) if size != "padding_idx" or layer.padding_idx is not None]
     needs, has = (tuple(getattr(one, size) for size in sizes) for one in (layer, old))
     if has != needs:
         raise TNLayersError(

@@ -1,90 +1,20 @@
-"""How torch layers travel: the kinds of layer by name, and arrays as bytes.
-
-A kind of layer is one entry of `KINDS`: the class, the dense class that it stands in for, and the attributes that make
-it beside its spec. Saving, loading and replacing go by this table alone.
-"""
+"""How torch layers travel: as the name of their kind, keywords, spec and arrays; and arrays as bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.base import Parts, Storage
 from tnlayers_backends.torch.layers import feature_orders as orders
-from tnlayers_backends.torch.layers.conv import TNConv, TNConv1d, TNConv2d, TNConv3d
-from tnlayers_backends.torch.layers.embedding import TNEmbedding
-from tnlayers_backends.torch.layers.linear import MPOLinear, TNLinear, from_spec
+from tnlayers_backends.torch.layers.kinds import KINDS
 from tnlayers_backends.torch.layers.module import TNModule
-from tnlayers_backends.torch.layers.tensor_linear import TNTensorLinear
+
+__all__ = ["KINDS", "STORAGE", "dtype_name", "from_bytes", "kind_name", "put_together", "take_apart", "to_bytes"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerKind:
-    """One kind of layer.
-
-    Attributes:
-        classes: Its classes, which differ only in how they are made; the first is what loading makes.
-        build: Makes one: `build(spec, dtype=torch.float32, device="cpu", **keywords)`.
-        keywords: The attributes of a layer that `build` takes as keywords; numbers, texts, and tuples of them.
-        replaces: The dense class in whose place such a layer stands.
-        sizes: Attributes that the layer and the dense module have alike, and that must agree between the two.
-    """
-
-    classes: tuple[type[TNModule], ...]
-    build: Callable[..., TNModule]
-    keywords: tuple[str, ...] = ()
-    replaces: type[nn.Module]
-    sizes: tuple[str, ...]
-
-
-def _convolution(layer: type[TNConv], dense: type[nn.Module]) -> LayerKind:
-    shape = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
-
-    def build(spec: Spec, **keywords: Any) -> TNConv:
-        return layer(network=spec, bias=spec.bias, **keywords)
-
-    return LayerKind(classes=(layer,), build=build, keywords=(*shape, "view", "in_size"), replaces=dense, sizes=shape)
-
-
-def _embedding(spec: Spec, **keywords: Any) -> TNEmbedding:
-    return TNEmbedding(spec.in_features, spec.out_features, network=spec, **keywords)
-
-
-def _tensor_linear(spec: Spec, **keywords: Any) -> TNTensorLinear:
-    return TNTensorLinear(network=spec, bias=spec.bias, **keywords)
-
-
-KINDS = {
-    "linear": LayerKind(
-        classes=(TNLinear, MPOLinear), build=from_spec, replaces=nn.Linear, sizes=("in_features", "out_features")
-    ),
-    "conv1d": _convolution(TNConv1d, nn.Conv1d),
-    "conv2d": _convolution(TNConv2d, nn.Conv2d),
-    "conv3d": _convolution(TNConv3d, nn.Conv3d),
-    "embedding": LayerKind(
-        classes=(TNEmbedding,),
-        build=_embedding,
-        keywords=("padding_idx", "unique"),
-        replaces=nn.Embedding,
-        sizes=("num_embeddings", "embedding_dim", "padding_idx", "max_norm"),
-    ),
-    "tensor_linear": LayerKind(  # it stands in for no module of torch, so its place must hold such a layer
-        classes=(TNTensorLinear,),
-        build=_tensor_linear,
-        keywords=("in_shape", "out_shape"),
-        replaces=TNTensorLinear,
-        sizes=("in_shape", "out_shape"),
-    ),
-}
-
-
-def kind_of(layer: object) -> str:
+def kind_name(layer: object) -> str:
     """The kind of a layer.
 
     Raises:
@@ -106,7 +36,7 @@ def take_apart(layer: object) -> Parts:
     Raises:
         TNLayersError: If it is no layer of this backend itself, such as a subclass of one, or it was pruned.
     """
-    kind = kind_of(layer)
+    kind = kind_name(layer)
     assert isinstance(layer, TNModule)
     keywords = {name: getattr(layer, name) for name in KINDS[kind].keywords}
     arrays = layer.state_dict(keep_vars=True)
@@ -143,7 +73,7 @@ def put_together(parts: Parts) -> TNModule:
         raise TNLayersError(
             f"No layer of kind {parts.kind!r} can be made with {str(keywords)[:300]}: {error}"
         ) from error
-    for name in orders.NAMES.keys() & parts.arrays.keys() if isinstance(layer, TNLinear) else ():
+    for name in orders.NAMES.keys() & parts.arrays.keys() if kind.ordered else ():
         setattr(layer, name, torch.empty_like(parts.arrays[name], device="meta"))
     expected = layer.state_dict()
     if expected.keys() != parts.arrays.keys():
