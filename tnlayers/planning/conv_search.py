@@ -31,7 +31,6 @@ from tnlayers.pricing.counts import NOTHING, Cost
 _BEAM = 24
 _GROUP = 3
 _DP_UP_TO = 12
-
 _GAIN = 0.9  # a route must promise this much of the rebuilt kernel's time: the estimate is rough
 
 
@@ -98,16 +97,15 @@ def plan_convolution(
     training, window = objective == "training", convolution.window
     named = (rates or machine(device, dtype), dtype, device)
     searches = [_Search(kernel, window, batch, *named, training=training) for kernel in convolution.kernels]
-    rebuilt = plan.rebuilt_seconds
     if not keeping():
-        return replace(plan, routes=_faster(searches, spatial, _GAIN * rebuilt))
+        return replace(plan, routes=_faster(searches, spatial, _GAIN * plan.rebuilt_seconds))
     file = kept_file("convolutions", replace(convolution, title=""), batch, spatial, rebuild, training, *named)
     try:
         orders = read(file)["orders"]
         found = [search.follow(spatial, order) for search, order in zip(searches, orders, strict=bool(orders))]
         return replace(plan, routes=tuple(found))
     except UNREADABLE:  # there is none yet, or it is damaged
-        routes = _faster(searches, spatial, _GAIN * rebuilt)
+        routes = _faster(searches, spatial, _GAIN * plan.rebuilt_seconds)
     with suppress(OSError):  # a folder that cannot be written to keeps nothing, and planning goes on without
         write(file, {"title": convolution.title, "orders": [[step.cores for step in route.steps] for route in routes]})
     return replace(plan, routes=routes)
