@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import cycle
+from itertools import cycle, repeat
 from math import prod
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ from tnlayers.cores.layer_plan import plan
 from tnlayers.machine.rates import Sizes
 from tnlayers.planning.plan import AnyPlan, Plan
 from tnlayers.pricing.limits import PREPARED_LIMIT
-from tnlayers.program.chain import Link
+from tnlayers.program.events import Event, Stage, along, back
 from tnlayers.program.program import Multiply
 
 _LEAST_SECONDS = 4e-3
@@ -106,24 +106,23 @@ def limit(cell: Cell) -> Limit:
 
 def products_of(plan: Plan) -> Iterator[tuple[Product, int]]:
     """All products of a plan, each with how often it is computed."""
-    links = {} if plan.sweep is None else {link.step: link for link in plan.sweep.chain.links}
-    first, last = min(links, default=None), max(links, default=None)
-    arranged = plan.sweep is not None and plan.sweep.chain.arrange is not None
+    stages = _stages(plan)
     ready = plan.objective == "inference" and plan.prepared <= PREPARED_LIMIT
     for number, step in enumerate(plan.program.steps):
-        if not isinstance(step, Multiply) or (ready and number not in links):
-            continue
-        link, batch = links.get(number), plan.batch or 1
-        rows = batch if plan.chunk is None else min(plan.chunk, batch)
-        sizes = step.sizes if link is None else link.sizes(batch, rows)
-        count = 1 if link is None else -(-batch // rows)
-        if link is None:
-            yield from _core_products(sizes, plan)
-        else:
-            from_x, to_y = number == first and not link.state.copies, number == last and not arranged
-            at_ends = (count if from_x else 1, count if to_y else 1)
-            again = plan.chunk is not None and number != last
-            yield from _link_products(sizes, count, link, plan, at_ends, again=again)
+        if number in stages:
+            yield from _link_products(plan, *stages[number])
+        elif isinstance(step, Multiply) and not ready:
+            yield from _core_products(step.sizes, plan)
+
+
+def _stages(plan: Plan) -> dict[int, tuple[Stage, Stage]]:
+    """The events of each link along and back, by the number of its step; back there are none without gradients."""
+    if plan.sweep is None:
+        return {}
+    chain, batch, training = plan.sweep.chain, plan.batch or 1, plan.objective == "training"
+    ways_back = [*back(chain, batch, again=plan.chunk is not None)][::-1] if training else repeat(())
+    ways = zip(along(chain, batch), ways_back, strict=False)
+    return {link.step: both for link, both in zip(chain.links, ways, strict=False)}  # the arrangement has no product
 
 
 def _core_products(sizes: Sizes, plan: Plan) -> Iterator[tuple[Product, int]]:
@@ -135,37 +134,36 @@ def _core_products(sizes: Sizes, plan: Plan) -> Iterator[tuple[Product, int]]:
         yield Product((stack, summed, rows, columns)), 1
 
 
-def _link_products(
-    sizes: Sizes, count: int, link: Link, plan: Plan, ends: tuple[int, int], *, again: bool
-) -> Iterator[tuple[Product, int]]:
+def _link_products(plan: Plan, forth: Stage, way_back: Stage) -> Iterator[tuple[Product, int]]:
     """A product of the chain with those that the backward pass makes of it; what a stack shares stands on the right.
 
-    Args:
-        sizes: As the program has them.
-        count: In how many chunks.
-        link: The link.
-        plan: The plan.
-        ends: How many parts the state is walked in, 1 unless it is x as it lies, and the result, 1 unless it is y.
-        again: Whether training computes it twice.
+    Rows of x and y, and of their gradients, are walked through as they lie: one array in as many parts as chunks.
     """
-    stack, rows, summed, columns = sizes
-    shared = link.spread and stack > 1
-    if shared and not link.state_left:
-        rows, columns = columns, rows
-    state, result = ends
-    on_left = shared or link.state_left
-    forward = Product((stack, rows, summed, columns), shared, (state, 1, result) if on_left else (1, state, result))
-    yield forward, count * (2 if again and plan.objective == "training" else 1)
-    if plan.objective != "training":
-        return
+    *copies, product = forth
+    rows = min(plan.chunk or plan.batch or 1, plan.batch or 1)
+    count = -(-(plan.batch or 1) // rows)
+    shared = product.shared and product.at(rows)[0] > 1
+    on_left = shared or product.state_left
+    state = count if product.at_input and not copies else 1
+    result = count if product.at_output and not product.makes else 1
+    times = 1 + sum(event.again and event.kind == "product" for event in way_back)
+    parts = (state, 1, result) if on_left else (1, state, result)
+    yield Product(_turned(product, rows, on_left=on_left), shared, parts), count * times
     # The gradient of the matrix comes first and reads that of the result; the rows of x have just been read again.
-    beside, below = (stack, rows, columns, summed), (stack, summed, rows, columns)
-    if on_left:
-        yield Product((1, summed, stack * rows, columns) if shared else below, False, (1, result, 1)), count
-        yield Product(beside, shared, (1, 1, state)), count
-    else:
-        yield Product(beside, False, (result, 1, 1)), count
-        yield Product(below, False, (1, 1, state)), count
+    for event in way_back:
+        sizes = _turned(event, rows, on_left=on_left)
+        if event.kind == "sum":
+            stack, height, summed, width = sizes
+            added = (1, height, stack * summed, width) if shared else sizes
+            yield Product(added, False, (1, result, 1) if on_left else (result, 1, 1)), count
+        elif event.kind == "product" and not event.again:
+            yield Product(sizes, shared, (1, 1, state)), count
+
+
+def _turned(event: Event, rows: int, *, on_left: bool) -> Sizes:
+    """A product's sizes, all of it transposed where the state is to be the left operand and is the right one."""
+    stack, height, summed, width = event.at(rows)
+    return (stack, width, summed, height) if on_left and not event.state_left else (stack, height, summed, width)
 
 
 @lru_cache(maxsize=8192)

@@ -8,6 +8,7 @@ from tnlayers.cores.linear_map import LinearMap, bucket
 from tnlayers.declare.kernel import kernel_of
 from tnlayers.declare.window import Window
 from tnlayers.errors import TNLayersError
+from tnlayers.machine.saved_rates import machine
 from tnlayers.planning.conv_plan import Convolution, ConvPlan
 from tnlayers.planning.conv_search import plan_convolution
 from tnlayers.planning.lowered import Objective
@@ -43,6 +44,7 @@ class ConvMap:
             spatial=tuple(window.extent(d) for d in range(len(window.kernel))),
             objective="forward",
             dtype=matrix.dtype,
+            device=matrix.device,
             routes=(),
             rebuild=reduce(Cost.__add__, (matrix.weight_plan(k).cost for k in range(len(matrix.graphs))), NOTHING),
         )
@@ -55,9 +57,9 @@ class ConvMap:
         """
         if self._pinned is not None:
             return self._pinned
-        return plan_convolution(
-            self.convolution, bucket(batch), spatial, self.rebuilt.rebuild, objective, self.matrix.dtype
-        )
+        dtype, device = self.matrix.dtype, self.matrix.device
+        asked = (self.convolution, bucket(batch), spatial, self.rebuilt.rebuild, objective, dtype, device)
+        return plan_convolution(*asked, rates=machine(device, dtype))
 
     @property
     def traced(self) -> ConvPlan:

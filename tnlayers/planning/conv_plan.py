@@ -15,15 +15,17 @@ The other way is to rebuild the kernel and convolve once. `conv_search.py` decid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from math import prod
 
 from tnlayers.declare.kernel import Kernel
 from tnlayers.declare.window import Window
+from tnlayers.machine.saved_rates import machine
 from tnlayers.planning.lowered import ITEMSIZES, Objective
 from tnlayers.planning.plan import Plan
 from tnlayers.planning.text import amount
+from tnlayers.pricing.convolutions import contracted_seconds, convolved_seconds
 from tnlayers.pricing.counts import NOTHING, Cost
 
 
@@ -169,6 +171,7 @@ class ConvPlan:
         dtype: The dtype that bytes are counted for.
         routes: One per network of a sum; none where the kernel is rebuilt and applied once.
         rebuild: Exact counts of rebuilding the dense kernel.
+        device: Whose rates it was ranked by: "cpu", or "cuda" and the name of the GPU.
     """
 
     convolution: Convolution
@@ -178,6 +181,7 @@ class ConvPlan:
     dtype: str
     routes: tuple[Route, ...]
     rebuild: Cost
+    device: str = field(default="cpu", compare=False)
 
     @property
     def dense(self) -> Cost:
@@ -190,6 +194,19 @@ class ConvPlan:
         if not self.routes:
             return self.rebuild + self.dense
         return reduce(Cost.__add__, [route.cost for route in self.routes], NOTHING)
+
+    @property
+    def rebuilt_seconds(self) -> float:
+        """The estimate of rebuilding the kernel and convolving once, beside which routes are ranked."""
+        c, rates, training = self.convolution, machine(self.device, self.dtype), self.objective == "training"
+        channels = (c.groups, c.in_channels // c.groups, c.out_channels // c.groups)
+        seconds = convolved_seconds(rates, self.dense, channels, prod(c.window.kernel), training=training)
+        return seconds + contracted_seconds(rates, self.rebuild, training=training)
+
+    @property
+    def seconds(self) -> float:
+        """The estimate that was minimised; no promise of a run time."""
+        return sum(route.seconds for route in self.routes) if self.routes else self.rebuilt_seconds
 
     def __str__(self) -> str:
         images = f"{self.batch} x {'x'.join(map(str, self.spatial))}"

@@ -17,24 +17,20 @@ from math import prod
 from tnlayers.declare.graph import Contraction
 from tnlayers.declare.kernel import Kernel
 from tnlayers.declare.window import Window
+from tnlayers.machine.rates import Machine
+from tnlayers.machine.saved_rates import machine
 from tnlayers.planning.choosing import plan_contraction
 from tnlayers.planning.conv_plan import Convolution, ConvPlan, ConvStep, Route, conv_cost
 from tnlayers.planning.lowered import ITEMSIZES, Objective
+from tnlayers.planning.paths import Optimizer
 from tnlayers.planning.plan import Plan
 from tnlayers.planning.plan_cache import UNREADABLE, keeping, kept_file, read, write
+from tnlayers.pricing.convolutions import contracted_seconds, convolved_seconds, multiplied_seconds
 from tnlayers.pricing.counts import NOTHING, Cost
 
 _BEAM = 24
 _GROUP = 3
 _DP_UP_TO = 12
-
-# Rates of one core of an AVX-512 server in float32, rounded. They rank routes; they promise no run time.
-_FLOPS_PER_SECOND = 70e9
-_BYTES_PER_SECOND = 6e9
-_COPIED_BYTES_PER_SECOND = 2.5e9
-_SECONDS_PER_STEP = 15e-6
-_SHORT = 8  # a product with this many channels on a side runs at half the rate
-_VECTOR = 16
 _GAIN = 0.9  # a route must promise this much of the rebuilt kernel's time: the estimate is rough
 
 
@@ -63,7 +59,14 @@ class _Move:
 
 @lru_cache(maxsize=1024)
 def plan_convolution(
-    convolution: Convolution, batch: int, spatial: tuple[int, ...], rebuild: Cost, objective: Objective, dtype: str
+    convolution: Convolution,
+    batch: int,
+    spatial: tuple[int, ...],
+    rebuild: Cost,
+    objective: Objective,
+    dtype: str,
+    device: str = "cpu",
+    rates: Machine | None = None,
 ) -> ConvPlan:
     """The cheapest plan of a convolution: a route per network, or the rebuilt kernel applied once.
 
@@ -74,6 +77,8 @@ def plan_convolution(
         rebuild: Exact counts of rebuilding the kernel.
         objective: "forward", or "training" where gradients are wanted.
         dtype: For counting bytes.
+        device: Whose rates rank the routes: "cpu", or "cuda" and the name of the GPU.
+        rates: These rates, as they are now; looked up if None.
 
     Raises:
         TNLayersError: If the kernel does not fit into the padded input.
@@ -85,23 +90,22 @@ def plan_convolution(
         spatial=spatial,
         objective=objective,
         dtype=dtype,
+        device=device,
         routes=(),
         rebuild=rebuild,
     )
-    training = objective == "training"
-    each = convolution.in_channels // convolution.groups, convolution.out_channels // convolution.groups
-    channels = (1, convolution.groups, *each, 1)
-    rebuilt = _seconds(plan.dense, training, channels, moves=True) + _seconds(rebuild, training)
-    searches = [_Search(kernel, convolution.window, batch, dtype, training) for kernel in convolution.kernels]
+    training, window = objective == "training", convolution.window
+    named = (rates or machine(device, dtype), dtype, device)
+    searches = [_Search(kernel, window, batch, *named, training=training) for kernel in convolution.kernels]
     if not keeping():
-        return replace(plan, routes=_faster(searches, spatial, _GAIN * rebuilt))
-    file = kept_file("convolutions", replace(convolution, title=""), batch, spatial, rebuild, training, dtype)
+        return replace(plan, routes=_faster(searches, spatial, _GAIN * plan.rebuilt_seconds))
+    file = kept_file("convolutions", replace(convolution, title=""), batch, spatial, rebuild, training, *named)
     try:
         orders = read(file)["orders"]
         found = [search.follow(spatial, order) for search, order in zip(searches, orders, strict=bool(orders))]
         return replace(plan, routes=tuple(found))
     except UNREADABLE:  # there is none yet, or it is damaged
-        routes = _faster(searches, spatial, _GAIN * rebuilt)
+        routes = _faster(searches, spatial, _GAIN * plan.rebuilt_seconds)
     with suppress(OSError):  # a folder that cannot be written to keeps nothing, and planning goes on without
         write(file, {"title": convolution.title, "orders": [[step.cores for step in route.steps] for route in routes]})
     return replace(plan, routes=routes)
@@ -114,27 +118,14 @@ def _faster(searches: Sequence[_Search], spatial: tuple[int, ...], seconds: floa
     return found if len(found) == len(routes) and sum(route.seconds for route in found) <= seconds else ()
 
 
-def _seconds(cost: Cost, training: bool, channels: tuple[int, ...] | None = None, *, moves: bool = False) -> float:
-    """The estimate of one step: a contraction of cores, or a convolution between channels (.., summed, new, ..)."""
-    flops, moved = float(cost.flops), float(cost.bytes - cost.copied)
-    if channels is not None:
-        sides = channels[2:4]
-        if moves:  # oneDNN rounds channels up to full vectors, in memory too
-            wasted = [-(-side // _VECTOR) * _VECTOR / side for side in sides]
-            flops, moved = flops * prod(wasted), moved * max(wasted)
-        else:
-            flops *= prod((side + _SHORT) / side for side in sides)
-    seconds = flops / _FLOPS_PER_SECOND + moved / _BYTES_PER_SECOND + cost.copied / _COPIED_BYTES_PER_SECOND
-    kept = cost.kept / _COPIED_BYTES_PER_SECOND if training else 0.0
-    return (3 if training else 1) * (seconds + _SECONDS_PER_STEP) + kept
-
-
 class _Search:
     """The search for one network's route at one batch size."""
 
-    def __init__(self, kernel: Kernel, window: Window, batch: int, dtype: str, training: bool) -> None:
+    def __init__(
+        self, kernel: Kernel, window: Window, batch: int, rates: Machine, dtype: str, device: str, *, training: bool
+    ) -> None:
         self.kernel, self.window, self.batch = kernel, window, batch
-        self.dtype, self.training = dtype, training
+        self.rates, self.dtype, self.device, self.training = rates, dtype, device, training
         self.groups = list(_groups(kernel))
         self.kernel_costs: dict[tuple[int, ...], Cost] = {}
 
@@ -202,8 +193,8 @@ class _Search:
             kept=bool(state.moves),
         )
         move = _Move(group, state.axes, wanted, roles, dims, cost)
-        seconds = _seconds(cost, self.training, self._channels(roles), moves=bool(dims))
-        seconds += _seconds(self._kernel_cost(group), self.training)
+        seconds = self._step_seconds(cost, self._channels(roles), prod(state.spatial), dims)
+        seconds += contracted_seconds(self.rates, self._kernel_cost(group), training=self.training)
         return _State(
             state.applied.union(group),
             (*before, *kept, *new, *after),
@@ -211,6 +202,15 @@ class _Search:
             (*state.moves, move),
             state.seconds + seconds,
         )
+
+    def _step_seconds(self, cost: Cost, channels: Sequence[int], positions: int, dims: Sequence[int]) -> float:
+        """The estimate of one step: a convolution along some dimensions, or a product at each position."""
+        before, groups, summed, new, after = channels
+        if dims:
+            places = prod(self.window.kernel[d] for d in dims)
+            return convolved_seconds(self.rates, cost, (groups, summed, new), places, training=self.training)
+        sizes = (self.batch * before * groups, new, summed, after * positions)
+        return multiplied_seconds(self.rates, cost, sizes, training=self.training)
 
     def _dims(self, own: set[int], rest: set[int], *, first: bool) -> tuple[int, ...] | None:
         """The dimensions that a group moves along: those whose positions it holds.
@@ -259,7 +259,8 @@ class _Search:
             output=output,
             sizes=self.kernel.sizes,
         )
-        return plan_contraction(contraction, optimize="dp" if len(group) <= exact_up_to else "greedy", dtype=self.dtype)
+        optimize: Optimizer = "dp" if len(group) <= exact_up_to else "greedy"
+        return plan_contraction(contraction, optimize=optimize, dtype=self.dtype, device=self.device)
 
     def _finish(self, state: _State) -> Route:
         steps = tuple(self._step(move) for move in state.moves)

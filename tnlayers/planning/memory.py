@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from tnlayers.planning.lowered import Lowered
 from tnlayers.planning.sliced import copied_cores
 from tnlayers.planning.slices import pieces
 from tnlayers.pricing.limits import prepared_bytes
-from tnlayers.program.chain import Link
+from tnlayers.program.events import Stage, along, back
 
 # `addbmm_` is a call per matrix of a stack. On torch, matrices of up to `_SMALL` entries are made in one call instead,
 # as many at a time as have `_AT_A_TIME` entries, and then added up. Measured with MKL on one thread, a training step
@@ -67,8 +67,7 @@ def _moments(plan: Lowered) -> Iterator[tuple[int, bool]]:
     # Autograd keeps the operands of products, and inference the matrices alone.
     held = {"training": prepared(plan) + sum(cost.kept for cost in steps), "inference": prepared(plan)}
     still = held.get(plan.objective, made + laid)
-    stacks = [(_stack(plan, link), link.matrix) for link in links if link.spread] if training else []
-    at_once = [(made_apart(n, matrix), matrix) for n, matrix in stacks]
+    at_once = [(made_apart(stack, matrix), matrix) for stack, matrix in _stacks(plan)] if training else []
     apart = plan.itemsize * max(((n + 1) * matrix for n, matrix in at_once if n), default=0)
     if plan.slices:  # cores are cut, and prepared, while the workspace is there
         beside = workspace(plan) + plan.itemsize * copied_cores(plan)
@@ -80,44 +79,53 @@ def _moments(plan: Lowered) -> Iterator[tuple[int, bool]]:
     if plan.chunk is not None:
         yield still + gradients + workspace(plan) + apart, True
         return
-    rows = plan.itemsize * (plan.batch or 1)
-    arranged = plan.sweep is not None and plan.sweep.chain.arrange is not None
-    for used in _carried(links, arranged=arranged, keep=training):
-        yield still + rows * used, True
+    if plan.sweep is None:
+        return
+    batch = plan.batch or 1
+    saved: list[int] = []
+    for used in _carried(along(plan.sweep.chain, batch), saved, keep=training):
+        yield still + plan.itemsize * batch * used, True
     if training:
-        yield from ((still + used, True) for used in _carried_back(plan, links, rows))
+        for used in _carried_back(back(plan.sweep.chain, batch, again=False), saved, batch):
+            yield still + plan.itemsize * used, True
 
 
-def _carried(links: Sequence[Link], *, arranged: bool, keep: bool) -> Iterator[int]:
-    """Entries per row while the whole batch is carried through each link, the output left out."""
-    before = 0  # kept for the backward pass
-    for k, link in enumerate(links):
-        state = link.before * ((k > 0) + link.state.copies)
-        yield before + state + (link.after if arranged or k < len(links) - 1 else 0)
-        before += _saved(k, link) if keep else 0
+def _carried(stages: Iterable[Stage], saved: list[int], *, keep: bool) -> Iterator[int]:
+    """Entries per row while the whole batch is carried through each link, the output left out.
+
+    What autograd keeps of each state, which is none of the input itself, is added to `saved`.
+    """
+    state = 0
+    for stage in stages:
+        if stage[-1].kind == "copy":
+            return  # into the output
+        made = [event.written if event.makes else 0 for event in stage]
+        yield sum(saved) + state + sum(made)
+        saved += [made[0] if len(stage) > 1 else state] if keep else []
+        state = made[-1]
 
 
-def _saved(k: int, link: Link) -> int:
-    """Entries per row that autograd keeps of a link's state, which is no copy only where it is the input."""
-    return link.before if k > 0 or link.state.copies else 0
-
-
-def _carried_back(plan: Lowered, links: Sequence[Link], rows: int) -> Iterator[int]:
-    """Bytes while the gradient is carried back through each link, the last one first.
+def _carried_back(stages: Iterable[Stage], saved: list[int], batch: int) -> Iterator[int]:
+    """Entries while the gradient is carried back through each link, the last one first.
 
     In use are the states up to the link, the gradients of its result and its state, and those of all matrices so far.
     That of a matrix which a stack shares is one for each of the stack before it is one.
     """
     later = 0
-    for k, link in reversed(list(enumerate(links))):
-        states = sum(_saved(j, earlier) for j, earlier in enumerate(links[: k + 1]))
-        coming = link.after if k < len(links) - 1 else 0
-        going = link.before if k > 0 or link.state.copies else 0
-        yield rows * (states + coming + going) + plan.itemsize * _stack(plan, link) * link.matrix + later
-        later += plan.itemsize * link.matrix
+    for added, product, *_ in (stage for stage in stages if len(stage) > 1):
+        coming, going = 0 if product.at_output else product.read, product.written if product.makes else 0
+        stack = added.at(batch)[0] if added.shared else 1
+        yield batch * (sum(saved) + coming + going) + stack * added.matrix + later
+        saved.pop()
+        later += added.matrix
 
 
-def _stack(plan: Lowered, link: Link) -> int:
-    """How many products of a link are added up to the gradient of its matrix."""
+def _stacks(plan: Lowered) -> Iterator[tuple[int, int]]:
+    """How many products are added up to the gradient of each matrix that a stack shares, and the entries of that."""
+    if plan.sweep is None:
+        return
     batch = plan.batch or 1
-    return link.sizes(batch, min(plan.chunk or batch, batch))[0] if link.spread else 1
+    for stage in back(plan.sweep.chain, batch, again=False):
+        for event in stage:
+            if event.kind == "sum" and event.shared:
+                yield event.at(min(plan.chunk or batch, batch))[0], event.matrix

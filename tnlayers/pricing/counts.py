@@ -14,11 +14,13 @@ before the program and is not counted.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import prod
 
 from tnlayers.declare.graph import Contraction
 from tnlayers.program.chain import Chain, Link
+from tnlayers.program.events import Stage, along, back
 from tnlayers.program.program import Arrange, Multiply, Program, Reduce, Step
 
 
@@ -71,9 +73,9 @@ def step_costs(
         for step, result in zip(program.steps, results, strict=True)
     ]
     if chain is not None and chunk is not None:
-        rows = min(chunk, _batch(contraction))
-        for link in chain.links:
-            costs[link.step] = _chunked(costs[link.step], link, chunks(contraction, chunk), rows, itemsize, program)
+        batch = _batch(contraction)
+        for link, stage in zip(chain.links, along(chain, batch), strict=False):  # the arrangement is a step as any
+            costs[link.step] = _chunked(stage, link, batch, chunk, itemsize, program)
         if chain.arrange is None:
             costs[-1] = replace(costs[-1], result=itemsize * contraction.elements(contraction.output))
     return tuple(costs)
@@ -88,15 +90,17 @@ def _batch(contraction: Contraction) -> int:
     return 1 if contraction.batch is None else contraction.sizes[contraction.batch]
 
 
-def _chunked(cost: Cost, link: Link, count: int, rows: int, itemsize: int, program: Program) -> Cost:
+def _chunked(stage: Stage, link: Link, batch: int, chunk: int, itemsize: int, program: Program) -> Cost:
     """The cost of a link over all chunks: its matrix is read for each, and no state is kept."""
     register, view = link.core
-    kept = link.matrix if view.copies or register >= program.operands else 0
+    laid = link.matrix if view.copies else 0  # once, for all chunks
+    cost = events_cost([stage], batch, -(-batch // chunk), itemsize)
     return replace(
         cost,
-        bytes=cost.bytes + itemsize * (count - 1) * link.matrix,
-        kept=itemsize * kept,
-        result=itemsize * link.after * rows,
+        bytes=cost.bytes + itemsize * 2 * laid,
+        copied=cost.copied + itemsize * 2 * laid,
+        kept=itemsize * (link.matrix if view.copies or register >= program.operands else 0),
+        result=itemsize * link.after * min(chunk, batch),
     )
 
 
@@ -158,22 +162,33 @@ def carried_back_cost(chain: Chain, batch: int, count: int, *, again: bool, item
         again: Whether the states are computed again, or kept.
         itemsize: Bytes per entry.
     """
-    total = NOTHING
-    if chain.arrange is not None:
-        last = batch * chain.links[-1].after
-        total += _moved(0, 2 * last, 2 * last, itemsize, last)
-    for k, link in enumerate(chain.links):
-        flops, before, after = 2 * prod(link.product.sizes), batch * link.before, batch * link.after
-        copied = 2 * before if link.state.order is not None else 0  # of the gradient of the state
-        moved = (before + after + count * 2 * link.matrix) + (before + after + count * link.matrix)
-        if not again:
-            moved -= link.matrix  # the gradient of the matrix is written, not added to
-        if again and link.state.copies:
-            copied += 2 * before
-        total += _moved(2 * flops, moved + copied, copied, itemsize, max(before, link.matrix))
-        if again and k < len(chain.links) - 1:
-            total += _moved(flops, before + after + count * link.matrix, 0, itemsize, after)
-    return total
+    return events_cost(back(chain, batch, again=again), batch, count, itemsize, added=again)
+
+
+def events_cost(stages: Iterable[Stage], batch: int, count: int, itemsize: int, *, added: bool = False) -> Cost:
+    """The exact cost of what happens to a batch in so many chunks, nothing kept.
+
+    Args:
+        stages: The events.
+        batch: Rows in all.
+        count: In how many chunks.
+        itemsize: Bytes per entry.
+        added: Whether the gradient of a matrix is added to what is there, rather than written.
+    """
+    flops = moved = copied = result = 0
+    for stage in stages:
+        for event in stage:
+            written = batch * event.written
+            passing = batch * event.read + written
+            if event.kind == "copy":
+                copied += passing
+            else:
+                flops += 2 * prod(event.at(batch))
+            if event.kind == "sum":
+                written = event.matrix
+            moved += passing + count * event.matrix * (2 if added and event.kind == "sum" else 1)
+            result = max(result, written)
+    return _moved(flops, moved, copied, itemsize, result)
 
 
 def _moved(flops: int, moved: int, copied: int, itemsize: int, result: int) -> Cost:

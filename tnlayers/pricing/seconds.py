@@ -12,7 +12,8 @@ from functools import cached_property, partial
 from tnlayers.declare.graph import Contraction
 from tnlayers.machine.rates import Machine
 from tnlayers.pricing.limits import CALLS, KEPT_BYTES, PREPARED_LIMIT, prepared_bytes
-from tnlayers.program.chain import Chain, Link, chain
+from tnlayers.program.chain import chain
+from tnlayers.program.events import Event, Stage, along, back
 from tnlayers.program.program import Multiply, Program, View
 from tnlayers.program.sweep import sweep
 
@@ -41,6 +42,7 @@ class Estimator:
         self.machine = machine
         self.chain = chain(program, contraction)
         self.places = None if self.chain is None else sweep(self.chain)
+        self._batch = 1 if contraction.batch is None else contraction.sizes[contraction.batch]
 
     def seconds(self, chunk: int | None) -> float:
         """The seconds of the objective with this many rows at a time, None for all rows at once."""
@@ -113,10 +115,9 @@ class Estimator:
 
     def _carried(self, chunk: int | None) -> float:
         """The chain over the whole batch."""
-        contraction, found, places = self.contraction, self.chain, self.places
-        if found is None or places is None or contraction.batch is None:
+        found, places, batch = self.chain, self.places, self._batch
+        if found is None or places is None:
             return 0.0
-        batch = contraction.sizes[contraction.batch]
         rows = batch if chunk is None else min(chunk, batch)
         training = self.objective == "training"
         # x and y come by as well, and in training their gradients.
@@ -127,8 +128,8 @@ class Estimator:
         state_bytes = self.itemsize * (rows * per_row + matrices)
         cached = self.machine.share_at_hand(state_bytes)
         fresh = chunk is None
-        forward = self._pass(found, batch, rows, cached=cached, fresh=fresh)
-        backward = self._back(found, batch, rows, cached=cached, fresh=fresh) if training else 0.0
+        forward = self._pass(rows, cached=cached, fresh=fresh)
+        backward = self._back(rows, cached=cached, fresh=fresh) if training else 0.0
         # Matrices laid out for the chain: copied once, unless at hand.
         laid = [(link.matrix, link.core[1]) for link in found.links if link.core[1].copies]
         passes = 2 if training else self._shared
@@ -137,57 +138,78 @@ class Estimator:
         recorded = len(found.links) + len(laid) + sum(view.copies for view in plain if fresh)
         return -(-batch // rows) * (forward + backward) + passes * copies + recorded * self._recorded
 
-    def _pass(self, found: Chain, batch: int, rows: int, *, cached: float, fresh: bool) -> float:
+    @cached_property
+    def _along(self) -> list[Stage]:
+        """The events of the way along, of each stage the product first: in the order in which they are added up."""
+        return [] if self.chain is None else [stage[::-1] for stage in along(self.chain, self._batch)]
+
+    @cached_property
+    def _ways_back(self) -> dict[bool, list[Stage]]:
+        """The events of the way back, the first link first, by whether states are computed again."""
+        found = self.chain
+        return {
+            again: [] if found is None else list(back(found, self._batch, again=again))[::-1] for again in (False, True)
+        }
+
+    def _pass(self, rows: int, *, cached: float, fresh: bool) -> float:
         """Some rows through the chain once; the result goes to new memory."""
-        machine, last, call = self.machine, len(found.links) - 1, self._call(fresh=fresh)
+        machine, itemsize, call = self.machine, self.itemsize, self._call(fresh=fresh)
         total = 0.0
-        for k, link in enumerate(found.links):
-            at_hand = cached if k > 0 else 0.0
-            total += machine.product(link.sizes(batch, rows)) + call
-            total += machine.move(rows * link.before, self.itemsize, cached=at_hand)
-            total += machine.move(link.matrix, self.itemsize, cached=cached)
-            total += machine.move(
-                rows * link.after, self.itemsize, cached=cached if k < last else 0.0, fresh=fresh or k == last
-            )
-            total += self._permutes(rows * link.before, link.state) if link.state.copies else 0.0
-            total += self._repeats(link, batch, rows)
-        if found.arrange is not None and found.arrange.copies:
-            total += self._permutes(rows * found.links[-1].after, found.arrange)
+        for stage in self._along:
+            for event in stage:
+                if event.view is not None:
+                    total += self._permutes(rows * event.written, event.view) if event.view.copies else 0.0
+                    continue
+                total += machine.product(event.at(rows)) + call
+                total += machine.move(rows * event.read, itemsize, cached=0.0 if event.at_input else cached)
+                total += machine.move(event.matrix, itemsize, cached=cached)
+                out = 0.0 if event.at_output else cached
+                total += machine.move(rows * event.written, itemsize, cached=out, fresh=fresh or event.at_output)
+            total += self._repeats(stage[0], rows)
         return total
 
-    def _back(self, found: Chain, batch: int, rows: int, *, cached: float, fresh: bool) -> float:
+    def _back(self, rows: int, *, cached: float, fresh: bool) -> float:
         """Some rows back, with the states computed again unless the pass was fresh."""
-        machine, call = self.machine, self._call(fresh=fresh)
+        machine, itemsize, call = self.machine, self.itemsize, self._call(fresh=fresh)
         total = 0.0
-        for k, link in enumerate(found.links):
-            sizes = link.sizes(batch, rows)
-            again = not fresh and k < len(found.links) - 1
-            to_state, to_matrix = link.back_sizes(sizes)
-            total += machine.product(to_state) + machine.summed_product(to_matrix)
-            total += machine.product(sizes) if again else 0.0
-            total += call * (3 if again else 2)
-            moved = (3 if again else 2) * rows * (link.before + link.after) + 3 * link.matrix
-            total += machine.move(moved, self.itemsize, cached=cached, fresh=False)
-            if fresh and link.spread:  # autograd makes one gradient per matrix of the stack, and adds them up
-                each = sizes[0] * link.matrix
-                near = cached if 2 * self.itemsize * each <= machine.cache_bytes else 0.0
-                total += machine.move(each, self.itemsize, cached=near, fresh=True) + call
-                total += machine.move(each, self.itemsize, cached=near)
-            elif link.spread:  # few at a time in the cache; in half precision both operands are gathered instead
-                total += machine.move(2 * sizes[0] * link.matrix, self.itemsize, cached=True)
-                total += machine.repeat(rows * (link.before + link.after), self.itemsize)
-            total += self._repeats(link, batch, rows) * (2 if again else _AUTOGRAD if fresh else 1)
-            total += machine.move(
-                rows * link.before, self.itemsize, cached=cached if k > 0 else 0.0, fresh=fresh or k == 0
-            )
-            total += self._permutes(rows * link.before, link.state) if link.state.order is not None else 0.0
-        if found.arrange is not None and found.arrange.copies:
-            total += self._permutes(rows * found.links[-1].after, found.arrange)
+        for first, *others in self._ways_back[not fresh]:
+            if first.view is not None:
+                total += self._permutes(rows * first.written, first.view) if first.view.copies else 0.0
+                continue
+            product, products = others[0], 2
+            total += machine.product(product.at(rows)) + machine.summed_product(first.at(rows))
+            for event in others[1:]:
+                if event.view is None:
+                    products += 1
+                    total += machine.product(event.at(rows))
+            total += call * products
+            # Each product comes by the state and the result; the matrix is read, and its gradient read and written.
+            total += machine.move(products * rows * first.read + 3 * first.matrix, itemsize, cached=cached)
+            total = self._added(total, first, rows, cached=cached, fresh=fresh)
+            total += self._repeats(product, rows) * (_AUTOGRAD if fresh else products - 1)
+            near, new = 0.0 if product.at_input else cached, fresh or product.at_input
+            total += machine.move(rows * product.written, itemsize, cached=near, fresh=new)
+            for event in others[1:]:
+                if event.view is not None and not event.again:  # second copies of states are left out
+                    total += self._permutes(rows * event.written, event.view)
         return total
 
-    def _repeats(self, link: Link, batch: int, rows: int) -> float:
+    def _added(self, total: float, event: Event, rows: int, *, cached: float, fresh: bool) -> float:
+        """The seconds so far, and those of adding up the products of a stack to the gradient of their matrix."""
+        if not event.shared:
+            return total
+        machine, itemsize, each = self.machine, self.itemsize, event.at(rows)[0] * event.matrix
+        if fresh:  # autograd makes one gradient per matrix of the stack, and adds them up
+            near = cached if 2 * itemsize * each <= machine.cache_bytes else 0.0
+            total += machine.move(each, itemsize, cached=near, fresh=True) + self._call(fresh=True)
+            return total + machine.move(each, itemsize, cached=near)
+        # Few at a time in the cache; in half precision both operands are gathered instead.
+        total += machine.move(2 * each, itemsize, cached=True)
+        return total + machine.repeat(rows * event.read, itemsize)
+
+    def _repeats(self, event: Event, rows: int) -> float:
         """Writing out the matrix for each of a stack."""
-        return self.machine.repeat(link.sizes(batch, rows)[0] * link.matrix, self.itemsize) if link.spread else 0.0
+        return self.machine.repeat(event.at(rows)[0] * event.matrix, self.itemsize) if event.shared else 0.0
 
     @property
     def _recorded(self) -> float:

@@ -64,14 +64,6 @@ class Link:
         sizes[self.batch_side] = sizes[self.batch_side] // batch * rows
         return sizes[0], sizes[1], sizes[2], sizes[3]
 
-    def back_sizes(self, sizes: Sizes) -> tuple[Sizes, Sizes]:
-        """The sizes of the products that give the gradients of the state and of the matrix, from those of this one."""
-        stack, rows, summed, columns = sizes
-        beside, below = (stack, rows, columns, summed), (stack, summed, rows, columns)
-        if not self.state_left:
-            return below, beside
-        return (stack, summed, columns, rows) if self.state.swap else beside, below
-
     def multiply(self, ops: Primitives, state: Array, matrix: Array) -> Array:
         """The product of a state, already viewed as a matrix, and the prepared matrix."""
         return ops.matmul(state, matrix) if self.state_left else ops.matmul(matrix, state)

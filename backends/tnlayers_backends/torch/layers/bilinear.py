@@ -23,9 +23,10 @@ from tnlayers.planning.plan import Plan
 from tnlayers.pricing.counts import NOTHING, Cost, dense_cost
 from tnlayers.program.program import Array
 from tnlayers_backends.torch.layers.cores import TRACED_BATCH
+from tnlayers_backends.torch.layers.exported import ExportedCores
 from tnlayers_backends.torch.layers.from_dense import converted
 from tnlayers_backends.torch.layers.kind import LayerKind, Work, rates_of
-from tnlayers_backends.torch.layers.module import TNModule, is_recorded
+from tnlayers_backends.torch.layers.module import is_recorded
 from tnlayers_backends.torch.layers.moments import linear_moment, wide
 from tnlayers_backends.torch.layers.ordinary import expect
 from tnlayers_backends.torch.run.bound_call import like
@@ -38,7 +39,7 @@ _WEIGHT = "bilinear"
 _ENTRIES = 2**22  # of outer products at once, where fits need them
 
 
-class TNBilinear(TNModule):
+class TNBilinear(ExportedCores):
     """A bilinear layer y_o = sum_ij W_oij a_i b_j + bias_o whose weight is a tensor network.
 
     Both inputs go through the cores in one contraction. Their outer product is formed only where an input mode spans

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.decompose.sizes import BondDim
-from tnlayers.errors import TNLayersError, TNLayersWarning
-from tnlayers_backends.torch.layers.from_dense import decomposed, divided, filled
 from tnlayers.errors import TNLayersWarning
 from tnlayers_backends.torch.layers.from_dense import converted
 from tnlayers_backends.torch.layers.ordinary import expect
