@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from oracle import assert_close, oracle_weight
+from planted import shuffled_clusters
 from torch import nn
 
 import tnlayers as tnl
@@ -14,13 +15,6 @@ from tnlayers.compress import decompose
 from tnlayers.decompose.arrangement import shapes, swapped
 
 pytestmark = pytest.mark.filterwarnings("ignore::tnlayers.errors.TNLayersWarning")
-
-
-def shuffled_clusters(n=48, clusters=6, noise=0.2):
-    """Rows alike in groups, and the groups' rows scattered: of low error only in another order."""
-    rng = np.random.default_rng(0)
-    rows = rng.standard_normal((clusters, n))[np.repeat(np.arange(clusters), n // clusters)]
-    return (rows + noise * rng.standard_normal((n, n)))[rng.permutation(n)]
 
 
 def weight_of(found):

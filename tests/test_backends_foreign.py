@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from places import SUPPORT
 
 for framework in ("torch", "jax"):
     pytest.importorskip(framework)
@@ -25,7 +26,7 @@ def site(tmp_path):
         lines = [f"{name} = {value}" for name, value in points.items()]
         (info / "entry_points.txt").write_text("\n".join(["[tnlayers.backends]", *lines, ""]))
 
-    source = Path(__file__).with_name("fractions_backend.py").read_text()
+    source = (SUPPORT / "fractions_backend.py").read_text()
     (tmp_path / "fractions_backend.py").write_text(source)
     install("tnlayers-fractions", fractions="fractions_backend:BACKEND")
     (tmp_path / "broken_backend.py").write_text("raise RuntimeError('the driver is too old')\n")
@@ -43,7 +44,7 @@ def site(tmp_path):
 
     def run(code):
         """In a fresh interpreter that has these installed."""
-        paths = [str(tmp_path), *(path for path in filter(None, sys.path) if Path(path).name != "tests")]
+        paths = [str(tmp_path), *(path for path in filter(None, sys.path) if Path(path) != SUPPORT)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         command = [sys.executable, "-W", "error", "-c", code]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import warnings
 
 import pytest
+from quiet import quiet
 
 import tnlayers as tnl
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
-
-
-def quiet(make):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tnl.TNLayersWarning)
-        return make()
 
 
 class Block(nn.Module):

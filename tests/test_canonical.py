@@ -5,9 +5,9 @@ import pytest
 from absent import framework
 from hypothesis import given
 from hypothesis import strategies as st
+from layer_arrays import values
 from oracle import assert_close, einsum64, oracle_weight, terms_of
 from specs import MARKET, SUMS
-from test_layers import values
 from tnlayers_backends.numpy import OPS
 
 import tnlayers as tnl

@@ -8,16 +8,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from command import SPEC, Call
+from places import ROOT
 from rich.console import Console
 
 from tnlayers.cli import completion
 from tnlayers.files.progress import progress
-
-ROOT = Path(__file__).parents[1]
 
 
 def test_help_plan_and_layers_load_no_framework() -> None:

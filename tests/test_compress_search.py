@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 import pytest
-from test_arrange import shuffled_clusters
+from planted import shuffled_clusters
 
 import tnlayers as tnl
 

@@ -4,7 +4,8 @@ import json
 import re
 
 import pytest
-from scripts import RESULTS, script
+from places import RESULTS
+from scripts import script
 
 pytest.importorskip("matplotlib")
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conv_cases import assert_layer, forced, inputs, small
 from oracle import assert_close, oracle_forward
 from oracle_conv import arrays, oracle_conv
-from test_conv import assert_layer, forced, inputs
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,11 +18,6 @@ import tnlayers as tnl
 from tnlayers.planning.conv_search import _Search
 
 PAIRS = {1: (tnl.nn.TNConv1d, nn.Conv1d), 2: (tnl.nn.TNConv2d, nn.Conv2d), 3: (tnl.nn.TNConv3d, nn.Conv3d)}
-
-
-def small(**changes):
-    keywords = {"padding": 1, "network": "mpo(cores=2, bond=3)", "seed": 0} | changes
-    return tnl.nn.TNConv2d(4, 6, 3, **keywords)
 
 
 @pytest.mark.parametrize("dims", PAIRS)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_conv_layer import small
+from conv_cases import small
 
 import tnlayers as tnl
 

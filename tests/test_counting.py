@@ -8,10 +8,11 @@ import numpy as np
 import opt_einsum
 import pytest
 from absent import framework
-from counting import CountingOps, Strided, view_strides
+from counting import CountingOps, Strided, takes_blas, view_strides
 from hypothesis import given
 from hypothesis import strategies as st
-from specs import MARKET
+from specs import LARGER, MARKET
+from torch_cases import run_watched
 
 import tnlayers as tnl
 from tnlayers.cores.linear_map import LinearMap
@@ -21,15 +22,6 @@ from tnlayers.program.program import Multiply, Reduce
 torch = framework("torch")
 
 BATCHES = (1, 2, 7, 128)
-PAPER = [
-    "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)",
-    "mpo(in=4x4x4x4, out=1x1x10x1, bond=4)",
-    "mpo(in=2x10x10x2, out=2x5x6x2, bond=4)",
-    "mpo(in=2x2x2x2x2x2x2x2, out=3x1x3x1x2x1x2x3, bond=5)",
-    "mpo(in=3x3x3x3x3, out=2x3x2x3x2, bond=6-7-7-6)",
-    "mpo(in=2x3x5x2x3x2, out=2x2x2x2x2x2, bond=4-6-6-6-4)",
-    "mpo(in=2x2x2x2x2x2x2, out=2x2x3x2x2x2x2, bond=3)",
-]
 
 
 def counted(plan, itemsize=4):
@@ -48,12 +40,6 @@ def assert_counts(plan, itemsize=4):
         assert takes_blas(operand), f"{operand} would be copied inside the product:\n{plan}"
 
 
-def takes_blas(operand):
-    """Whether the rows or the columns of each matrix lie side by side in memory."""
-    matrix = list(zip(operand.shape, operand.strides, strict=True))[-2:]
-    return any(stride == 1 for size, stride in matrix if size > 1) or all(size == 1 for size, _ in matrix)
-
-
 @pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize("name", MARKET)
 def test_stated_costs_are_counted_costs(name, batch):
@@ -65,7 +51,7 @@ def test_stated_costs_are_counted_costs(name, batch):
 
 
 @pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize("text", PAPER)
+@pytest.mark.parametrize("text", LARGER)
 def test_stated_costs_of_larger_layers(text, batch):
     for dtype, itemsize in (("float32", 4), ("float64", 8), ("bfloat16", 2)):
         assert_counts(tnl.plan(text, batch, objective="training", dtype=dtype), itemsize)
@@ -154,7 +140,7 @@ def differentiable(name, batch):
 
 
 @pytest.mark.parametrize("batch", [1, 16])
-@pytest.mark.parametrize("name", [*MARKET, *PAPER[:2]])
+@pytest.mark.parametrize("name", [*MARKET, *LARGER[:2]])
 def test_flops_of_training_are_those_torch_counts(name, batch):
     spec, layer, x = differentiable(name, batch)
     plan = tnl.plan(spec, batch, objective="training")
@@ -172,24 +158,8 @@ def test_flops_of_training_are_those_torch_counts(name, batch):
         assert plan.flops == forward.get_total_flops() + backward.get_total_flops()
 
 
-def run_watched(layer, x):
-    """The output, and the bytes that autograd saves beside the input and the parameters."""
-    own = {t.untyped_storage().data_ptr() for t in (x, *layer.parameters())}
-    saved = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        y = layer(x)
-    return y, sum(saved.values())
-
-
 @pytest.mark.parametrize("batch", [1, 16])
-@pytest.mark.parametrize("name", [*MARKET, *PAPER[:2]])
+@pytest.mark.parametrize("name", [*MARKET, *LARGER[:2]])
 def test_kept_is_what_autograd_saves(name, batch):
     spec, layer, x = differentiable(name, batch)
     plan = tnl.plan(spec, batch, objective="training")

@@ -5,10 +5,10 @@ from math import prod
 
 import pytest
 import torch
-from counting import CountingOps, Strided
-from specs import MARKET
-from test_counting import PAPER, run_watched, takes_blas
+from counting import CountingOps, Space, Strided, takes_blas
+from specs import LARGER, MARKET
 from torch.utils.flop_counter import FlopCounterMode
+from torch_cases import run_watched
 
 import tnlayers as tnl
 from tnlayers.pricing.counts import carried_back_cost, chunks
@@ -18,22 +18,7 @@ from tnlayers.program.sweep import carry, carry_back
 BATCH = 6
 NAMES = ["mpo-1", "mpo-3", "mpo-ones", "mpo-padded", "ladder", "ring", "star", "cp", "blocks", "monarch", "three-open"]
 NAMES += ["traced", "repeated", "block-term-3", "mera-4"]
-ROWS = [pytest.param(MARKET[name], id=name) for name in NAMES] + [pytest.param(PAPER[0], id="paper")]
-
-
-class Space:
-    """A workspace without entries that watches where places lie."""
-
-    def __init__(self, rows, limit):
-        self.rows, self.limit = rows, limit
-
-    def take(self, place):
-        start, entries = place
-        assert start + entries <= self.limit, f"place {place} lies outside {self.limit} entries per row"
-        return Strided.new(entries * self.rows)
-
-    def once(self, key, make, *args):
-        return make(*args)
+ROWS = [pytest.param(MARKET[name], id=name) for name in NAMES] + [pytest.param(LARGER[0], id="paper")]
 
 
 def chunked(text, chunk, optimize="auto"):
@@ -159,7 +144,7 @@ def test_kept_is_what_autograd_saves(text, chunk):
 
 
 def test_the_counts_have_teeth():
-    plan = chunked(PAPER[0], 4)
+    plan = chunked(LARGER[0], 4)
     ops, sweep, (x, *cores) = CountingOps(), plan.sweep, operands(plan)
     matrices = sweep.chain.prepare(ops, plan.program, cores)
     for rows in parts(BATCH, 3):  # other chunks than stated

@@ -10,9 +10,9 @@ torch = pytest.importorskip("torch")
 if not torch.cuda.is_available():
     pytest.skip("needs a CUDA device", allow_module_level=True)
 
+from layer_arrays import inputs, values  # noqa: E402
 from oracle import assert_close, oracle_forward, oracle_gradients  # noqa: E402
 from specs import MARKET  # noqa: E402
-from test_layers import inputs, values  # noqa: E402
 from tnlayers_backends.torch.measure import cuda as rates_cuda  # noqa: E402
 from tnlayers_backends.torch.run import workspace  # noqa: E402
 from tnlayers_backends.torch.run.device import device_name  # noqa: E402

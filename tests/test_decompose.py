@@ -3,7 +3,6 @@
 import itertools
 import runpy
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle import assert_close, oracle_weight
+from places import DOCS
 
 import tnlayers as tnl
 from tnlayers.compress import decompose
@@ -106,7 +106,7 @@ def test_budgets_are_met(network, ratio):
 
 def test_a_network_of_ones_own_is_fitted_like_any_other(monkeypatch):
     monkeypatch.setattr(registry, "_TYPES", dict(registry._TYPES))
-    runpy.run_path(str(Path(__file__).parents[1] / "docs" / "examples" / "wheel.py"))
+    runpy.run_path(str(DOCS / "examples" / "wheel.py"))
     planted = oracle_weight(*drawn("wheel(in=4x3x4, out=4x4x3, bond=2)")).value
     weight = planted + 0.01 * np.abs(planted).mean() * matrix(48, 48)
     assert decompose(weight, "wheel(in=4x3x4, out=4x4x3)", bond_dim=2, restarts=10, sweeps=200).error < 0.02

@@ -5,8 +5,9 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
+from drawings import SVG, check_within, shapes
+from quiet import quiet
 from specs import MARKET, SUMS
-from test_draw import SVG, check_within, shapes, spec
 
 import tnlayers as tnl
 from tnlayers.draw.scene import Group, Rectangle
@@ -33,7 +34,7 @@ def memory(plan, k):
 @pytest.mark.parametrize("row", ["mpo-1", "mpo-4", "mpo-padded", "star", "monarch", "traced", "repeated", "cp"])
 @pytest.mark.parametrize("batch", [1, 128])
 def test_every_step_is_drawn_with_its_counts(row, batch):
-    plan = tnl.plan(spec(MARKET[row]), batch)
+    plan = tnl.plan(quiet(lambda: tnl.spec(MARKET[row])), batch)
     root = ElementTree.fromstring(plan.draw().svg)
     check_within(root)
     assert values(root, "operand", "data-name") == Counter(plan.contraction.names)
@@ -95,7 +96,7 @@ def test_plans_side_by_side_share_their_scale():
 
 @pytest.mark.parametrize("row", SUMS)
 def test_plans_of_sums_have_a_tree_per_term(row):
-    plan = tnl.plan(spec(SUMS[row]), 8)
+    plan = tnl.plan(quiet(lambda: tnl.spec(SUMS[row])), 8)
     root = ElementTree.fromstring(plan.draw(theme="dark").svg)
     assert values(root, "tree", "class")["tree"] == len(plan.terms)
     check_within(root)

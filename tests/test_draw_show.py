@@ -4,8 +4,8 @@ import json
 from xml.etree import ElementTree
 
 import pytest
+from drawings import SVG
 from specs import SUMS
-from test_draw import SVG
 
 import tnlayers as tnl
 

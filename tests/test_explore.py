@@ -2,12 +2,12 @@
 
 import itertools
 import json
-import random
 import re
-import warnings
 from math import hypot
 
 import pytest
+from contraction_paths import random_path
+from quiet import quiet
 from specs import MARKET
 
 import tnlayers as tnl
@@ -25,25 +25,9 @@ from tnlayers.program.program import Multiply
 SPEC = "mpo(in=2x3x2, out=2x2x3, bond=4)"
 
 
-def spec(text):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tnl.TNLayersWarning)
-        return tnl.spec(text)
-
-
-def random_path(operands, seed):
-    """A contraction order with every pair equally likely at each step."""
-    draw, alive, path = random.Random(seed), list(range(operands)), []
-    while len(alive) > 1:
-        pair = draw.sample(alive, 2)
-        alive = [k for k in alive if k not in pair] + [operands + len(path)]
-        path.append(tuple(pair))
-    return tuple(path)
-
-
 @pytest.mark.parametrize("text", MARKET.values(), ids=MARKET)
 def test_prices_are_the_plans_own_without_copies(text):
-    contraction = forward(spec(text).graph, 5)
+    contraction = forward(quiet(lambda: tnl.spec(text)).graph, 5)
     for seed in range(2):
         made = Plan(contraction=contraction, path=random_path(len(contraction.operands), seed))
         price = total(step_prices(made))
@@ -63,7 +47,7 @@ def test_prices_do_not_depend_on_chunks():
 @pytest.mark.parametrize("text", MARKET.values(), ids=MARKET)
 def test_a_stage_is_what_a_plan_has_left(text):
     """After each step: every operand in one thing, the axes those of the program's register, nothing upon another."""
-    graph = spec(text).graph
+    graph = quiet(lambda: tnl.spec(text)).graph
     contraction = forward(graph, 3)
     places = operand_places(graph)
     path = random_path(len(contraction.operands), 7)
@@ -80,7 +64,7 @@ def test_a_stage_is_what_a_plan_has_left(text):
 
 
 def test_an_order_is_finished_by_a_plan_of_the_rest():
-    contraction = forward(spec(SPEC).graph, 4)
+    contraction = forward(quiet(lambda: tnl.spec(SPEC)).graph, 4)
     left = stage(contraction, ((1, 3),))
     end = Plan(contraction=rest(contraction, left), path=((0, 1), (2, 3)))
     assert finished(contraction, ((1, 3),), left, end) == ((1, 3), (0, 2), (4, 5))

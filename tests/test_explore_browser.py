@@ -7,10 +7,10 @@ import warnings
 import chromium
 import numpy as np
 import pytest
+from contraction_paths import random_path
 from explorer_page import FIELDS, OUTSIDE, contract, counts, names, position, saved, shown
 from oracle import assert_close, oracle_forward
 from specs import MARKET
-from test_explore import random_path
 
 import tnlayers as tnl
 from tnlayers.declare.graph import forward

@@ -6,8 +6,8 @@ import warnings
 import ipywidgets
 import numpy as np
 import pytest
+from interpreter import run
 from oracle import assert_close, oracle_forward
-from test_structure import run
 
 import tnlayers as tnl
 from tnlayers.explore.order import Order, planned

@@ -6,9 +6,9 @@ from itertools import product
 
 import pytest
 import torch
+from layer_arrays import inputs, values
 from oracle import assert_close, oracle_forward
 from specs import MARKET, SUMS
-from test_layers import inputs, values
 from torch import nn
 from torch_cases import torch_blames_itself
 from writers import WRITERS

@@ -1,11 +1,10 @@
 """E[W^2] is what was asked: exactly by formula, and within 4 standard errors over seeds."""
 
-from math import sqrt
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sampled import assert_sampled
 from specs import MARKET
 
 import tnlayers as tnl
@@ -40,12 +39,6 @@ def chain(cores, bond):
     for k in range(cores - 1):
         nodes[k]["right"] ^ nodes[k + 1]["left"]
     return net.linear(inputs=[c["inp"] for c in nodes], outputs=[c["out"] for c in nodes])
-
-
-def assert_sampled(samples, target):
-    samples = np.asarray(samples)
-    error = samples.std(ddof=1) / sqrt(len(samples))
-    assert abs(samples.mean() - target) <= 4 * error + 1e-12 * target
 
 
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])

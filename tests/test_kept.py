@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from test_planning_work import chain
+from specs import chain
 
 import tnlayers as tnl
 from tnlayers.machine.rates import Machine

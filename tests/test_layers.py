@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from absent import framework
+from layer_arrays import assert_gradients, inputs, to, values
 from oracle import assert_close, oracle_forward, oracle_gradients, oracle_weight
 from specs import MARKET
 
@@ -22,21 +23,6 @@ PAPER = {
     "lenet5.fc1": "mpo(in=2x5x6x2, out=2x3x7x2, bond=4)",
     "lenet5.fc2": "mpo(in=2x3x7x2, out=1x5x2x1, bond=2)",
 }
-
-
-def to(backend, array):
-    return torch.from_numpy(array) if backend == "torch" else array
-
-
-def values(layer):
-    """Cores and bias as numpy arrays."""
-    cores = [np.asarray(core.detach() if hasattr(core, "detach") else core) for core in layer.cores.values()]
-    bias = layer.bias
-    return cores, None if bias is None else np.asarray(bias.detach() if hasattr(bias, "detach") else bias)
-
-
-def inputs(spec, leading, dtype, seed=1):
-    return np.random.default_rng(seed).standard_normal((*leading, spec.in_features)).astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -94,18 +80,6 @@ def test_gradients(name, dtype):
     layer = tnl.build(spec, seed=5, dtype=dtype)
     for leading in ((), (1,), (5,), (2, 3)):
         assert_gradients(spec, layer, leading, dtype)
-
-
-def assert_gradients(spec, layer, leading, dtype):
-    cores, bias = values(layer)
-    x, grad_y = inputs(spec, leading, dtype), np.random.default_rng(2).standard_normal((*leading, spec.out_features))
-    leaf = torch.from_numpy(x).requires_grad_()
-    layer.zero_grad()
-    layer(leaf).backward(torch.from_numpy(grad_y.astype(dtype)))
-    expected = oracle_gradients(spec, cores, x, grad_y.astype(dtype))
-    found = [leaf, *layer.cores.values(), *([] if bias is None else [layer.bias])]
-    for tensor, gradient in zip(found, expected, strict=bias is not None):
-        assert_close(tensor.grad, gradient, dtype=dtype)
 
 
 @pytest.mark.parametrize("name", MARKET)

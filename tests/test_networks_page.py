@@ -3,10 +3,10 @@
 import json
 import runpy
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
+from places import DOCS
 from scripts import script
 
 import tnlayers as tnl
@@ -14,7 +14,6 @@ from tnlayers.cores.initialise import default_variance
 from tnlayers.declare import registry
 from tnlayers.declare.registry import network_types
 
-ROOT = Path(__file__).resolve().parent.parent
 page = script("networks")
 STORED = json.loads(page.STORE.read_text())["types"]
 BUDGET = 0.05 * 1024 * 1024
@@ -54,8 +53,8 @@ def test_a_stored_row_is_the_nearest_size_within_the_budget(network):
 
 
 def test_the_wheel_is_a_type_and_its_file_says_the_same(own_registry):
-    runpy.run_path(str(ROOT / "docs" / "examples" / "wheel.py"))
-    tnl.load_network(ROOT / "docs" / "examples" / "wheel.yaml")
+    runpy.run_path(str(DOCS / "examples" / "wheel.py"))
+    tnl.load_network(DOCS / "examples" / "wheel.yaml")
     spec = tnl.spec("wheel(in=2x3x2, out=2x2x3, bond=2)")
     assert spec.graph == tnl.spec("wheel_of_three(in=2x3x2, out=2x2x3, bond=2)").graph
     assert spec.parameters == 8 + 8 * (4 + 6 + 6)

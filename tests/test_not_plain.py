@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
+from quiet import quiet
 
 import tnlayers as tnl
 
@@ -14,12 +13,6 @@ prune = pytest.importorskip("torch.nn.utils.prune")
 old = nn.utils
 new = nn.utils.parametrizations
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
-
-
-def quiet(make):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tnl.TNLayersWarning)
-        return make()
 
 
 def scaled_norm(layer):

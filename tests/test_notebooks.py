@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import DOCS, ROOT
 
-ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -32,7 +32,7 @@ def faults(notebook: dict[str, Any]) -> list[str]:
 def test_committed_outputs(path: Path) -> None:
     assert faults(json.loads(path.read_text(encoding="utf-8"))) == []
     assert path.stat().st_size < 600_000
-    assert f"../notebooks/{path.name}" in (ROOT / "docs" / "notebooks.md").read_text(encoding="utf-8")
+    assert f"../notebooks/{path.name}" in (DOCS / "notebooks.md").read_text(encoding="utf-8")
 
 
 def test_faults_are_seen() -> None:

@@ -6,7 +6,7 @@ import pickle
 import warnings
 
 import pytest
-from test_structure import run
+from interpreter import run
 
 import tnlayers as tnl
 from tnlayers.files.old_names import MOVED

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import DOCS, ROOT
 
 from tnlayers.__main__ import main
 from tnlayers.declare import registry
 
-ROOT = Path(__file__).parents[1]
-PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.is_file()]
+PAGES = [page for page in (ROOT / "README.md", *sorted(DOCS.rglob("*.md"))) if page.is_file()]
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^\$ (tnlayers (?:describe|plan|draw) .*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE  # a page may leave out lines with "..."

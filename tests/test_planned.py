@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from layer_arrays import inputs, values
 from oracle import assert_close, oracle_forward, oracle_gradients
 from specs import MARKET, SUMS
-from test_layers import inputs, values
 from tnlayers_backends.torch.run import workspace
 from torch_cases import check_derivatives, torch_blames_itself
 

@@ -4,6 +4,7 @@ import random
 
 import pytest
 from absent import framework
+from specs import chain
 
 import tnlayers as tnl
 from tnlayers.planning import conv_search as convsearch
@@ -34,11 +35,6 @@ def work(monkeypatch):
     monkeypatch.setattr(Rough, "priced", counted_priced)
     monkeypatch.setattr(_Layouts, "product", counted_product)
     return counts
-
-
-def chain(cores):
-    modes = "x".join(["2"] * cores)
-    return tnl.spec(f"mpo(in={modes}, out={modes}, bond=4)")
 
 
 def wild(operands, extra, seed=3):

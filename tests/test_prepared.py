@@ -5,9 +5,9 @@ import pickle
 
 import pytest
 import torch
+from layer_arrays import inputs, values
 from oracle import assert_close, oracle_forward
 from specs import MARKET
-from test_layers import inputs, values
 from tnlayers_backends.torch.run import prepared, snapshot
 from torch.utils._python_dispatch import TorchDispatchMode
 

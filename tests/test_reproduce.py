@@ -3,9 +3,10 @@
 import dataclasses
 import shlex
 import sys
-from pathlib import Path
 
 import pytest
+from places import DOCS
+from stored_runs import FC2, RUNS, STEPS, STRUCTURE
 
 import tnlayers as tnl
 from tnlayers.models.differences import DIFFERENCES
@@ -14,7 +15,7 @@ from tnlayers.reproduce.cost import gpu_hours, gpu_step, hours, seconds_per_epoc
 from tnlayers.reproduce.dense_twins import twins
 from tnlayers.reproduce.missing import measured_ratios, missing
 from tnlayers.reproduce.page import page
-from tnlayers.reproduce.paper import ROWS, Row, rows
+from tnlayers.reproduce.paper import ROWS, rows
 from tnlayers.reproduce.recipe_text import recipes, told
 from tnlayers.reproduce.schedule import schedule
 from tnlayers.reproduce.store import Store, identity, of
@@ -22,11 +23,6 @@ from tnlayers.reproduce.structure import measure
 from tnlayers.reproduce.summary import difference, in_short
 from tnlayers.reproduce.writing import measure_steps
 from tnlayers.train import TrainConfig
-
-DOCS = Path(__file__).resolve().parent.parent / "docs"
-STORE = Store(folder=DOCS / "results")
-RUNS, STRUCTURE, STEPS = STORE.runs(), STORE.structure(), STORE.steps()
-FC2 = Row(part="fig2", model="fc2", network="mpo(bond=8)", data="mnist", accuracy=(97.99, 0.18), at=8)
 
 
 def test_the_page_is_what_the_store_says():

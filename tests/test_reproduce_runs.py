@@ -5,7 +5,7 @@ import sys
 import time
 
 import pytest
-from test_reproduce import FC2, RUNS, STRUCTURE
+from stored_runs import FC2, RUNS, STRUCTURE
 
 import tnlayers as tnl
 from tnlayers.__main__ import main

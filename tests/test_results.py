@@ -1,16 +1,13 @@
 """The tables of the documentation are those of the stored results, and the stored results are whole."""
 
 import json
-from pathlib import Path
 
 import pytest
+from places import DOCS
 from scripts import script
 
 import tnlayers as tnl
 from tnlayers.train.recipes import find_recipe
-
-ROOT = Path(__file__).resolve().parent.parent
-
 
 collect, entropies, fast, frozen = script("collect"), script("entropies"), script("fast"), script("frozen")
 RUNS = json.loads(collect.STORE.read_text())["runs"]
@@ -19,11 +16,11 @@ RUNS = json.loads(collect.STORE.read_text())["runs"]
 def test_pages_show_the_stored_runs():
     for page in collect.PAGES:
         assert collect.summary(RUNS) in page.read_text(), f"run python docs/results/collect.py: {page.name} is stale"
-    assert collect.every_run(RUNS) in (ROOT / "docs" / "mnist.md").read_text()
+    assert collect.every_run(RUNS) in (DOCS / "mnist.md").read_text()
 
 
 def test_the_table_of_frozen_layers_is_of_the_stored_times():
-    assert frozen.table(json.loads(frozen.FILE.read_text())) in (ROOT / "docs" / "plans.md").read_text()
+    assert frozen.table(json.loads(frozen.FILE.read_text())) in (DOCS / "plans.md").read_text()
 
 
 def test_the_table_of_entropies_is_of_the_stored_ones():

@@ -8,11 +8,10 @@ from math import prod
 import numpy as np
 import pytest
 from absent import framework
-from counting import CountingOps, Strided, view_strides
+from counting import CountingOps, Space, Strided, view_strides
+from layer_arrays import inputs, values
 from oracle import assert_close, oracle_forward, oracle_gradients
 from specs import MARKET
-from test_counting_sweep import Space
-from test_layers import inputs, values
 from torch_cases import check_derivatives, torch_blames_itself
 
 import tnlayers as tnl

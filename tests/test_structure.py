@@ -1,14 +1,12 @@
 """What may import what, and the public names."""
 
 import ast
-import os
-import subprocess
-import sys
 import tomllib
 from graphlib import CycleError
 from pathlib import Path
 
 import pytest
+from interpreter import run
 from scripts import script
 
 import tnlayers as tnl
@@ -50,16 +48,6 @@ PUBLIC = {
     "thaw",
     "to_backend",
 }
-
-
-def run(code):
-    """Run code in a fresh interpreter that finds the packages as this one does."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def imports(file):

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from copy import deepcopy
 
 import pytest
+from quiet import quiet
 
 import tnlayers as tnl
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
-
-
-def quiet(make):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tnl.TNLayersWarning)
-        return make()
 
 
 class Plain(nn.Linear):

@@ -6,10 +6,10 @@ import pickle
 import numpy as np
 import pytest
 from absent import framework
+from layer_arrays import assert_gradients, inputs, to, values
 from oracle import Expected, assert_close, oracle_forward, oracle_weight
+from sampled import assert_sampled
 from specs import MARKET, SUMS
-from test_initialise import assert_sampled
-from test_layers import assert_gradients, inputs, to, values
 
 import tnlayers as tnl
 from tnlayers.cores.initialise import draw_layer, weight_variance

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
+from layer_arrays import inputs
 from specs import MARKET, SUMS
-from test_layers import inputs
 
 import tnlayers as tnl
 

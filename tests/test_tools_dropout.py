@@ -6,9 +6,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from layer_arrays import inputs, values
 from oracle import assert_close, oracle_weight
 from specs import MARKET, SUMS
-from test_layers import inputs, values
 from tnlayers_backends.torch.layers.dropout import BondDropout, apply_mask
 from tnlayers_backends.torch.run.primitives import OPS
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layer_arrays import values
 from oracle import Expected, assert_close, oracle_gradients, oracle_weight
 from specs import MARKET, SUMS
-from test_layers import values
 from tnlayers_backends.numpy import OPS
 
 import tnlayers as tnl

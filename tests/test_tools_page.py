@@ -1,11 +1,11 @@
 """docs/training.md tells the truth: its code runs, in order, in one namespace."""
 
 import re
-from pathlib import Path
 
 import pytest
+from places import DOCS
 
-PAGE = Path(__file__).parents[1] / "docs" / "training.md"
+PAGE = DOCS / "training.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 
 

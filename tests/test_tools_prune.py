@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from layer_arrays import inputs, values
 from oracle import assert_close, oracle_weight
 from specs import MARKET, SUMS
-from test_layers import inputs, values
 
 import tnlayers as tnl
 from tnlayers.declare import registry

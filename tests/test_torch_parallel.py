@@ -3,23 +3,21 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from distributed import BATCH, adamw_step, batch, model
+from places import ROOT, SUPPORT
 from torch.utils.checkpoint import checkpoint
 from torch_cases import CASES, FEW, assert_differentiates, assert_gradients, built, parameter_gradients, vectors
-
-TESTS = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """What two processes left in a folder."""
     folder = tmp_path_factory.mktemp("processes")
-    paths = os.pathsep.join(str(path) for path in (TESTS, TESTS.parent, TESTS.parent / "backends"))
-    command = [sys.executable, str(TESTS / "distributed.py")]
+    paths = os.pathsep.join(str(path) for path in (SUPPORT, ROOT, ROOT / "backends"))
+    command = [sys.executable, str(SUPPORT / "distributed.py")]
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     outputs = [(folder / f"output_{rank}").open("w+") for rank in range(2)]
     processes = [

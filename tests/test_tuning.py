@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
+from layer_arrays import values
 from oracle import assert_close, oracle_forward
-from test_layers import values
 from tnlayers_backends.torch.measure import timing
 
 import tnlayers as tnl

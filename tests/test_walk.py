@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from layer_arrays import inputs, values
 from oracle import assert_close, oracle_forward
 from specs import MARKET
-from test_layers import inputs, values
 from tnlayers_backends.torch.run import bound_call as walk
 from torch_cases import torch_blames_itself
 

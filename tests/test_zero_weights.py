@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
+from quiet import quiet
 
 import tnlayers as tnl
 from tnlayers.compress.repair.stages import repair
@@ -25,12 +24,6 @@ def zero_linear():
     nn.init.zeros_(dense.weight)
     nn.init.zeros_(dense.bias)
     return dense
-
-
-def quiet(make):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tnl.TNLayersWarning)
-        return make()
 
 
 def assert_learns(layer, x, steps=3):

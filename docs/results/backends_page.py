@@ -23,7 +23,7 @@ from tnlayers.files.origin import version
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "backends.md"
-EXAMPLE = ROOT / "tests" / "fractions_backend.py"
+EXAMPLE = ROOT / "tests" / "support" / "fractions_backend.py"
 
 
 def differences() -> str:

@@ -1,11 +1,9 @@
 """The scripts of docs/results as modules."""
 
 import importlib.util
-from pathlib import Path
 
 import pytest
-
-RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
+from places import RESULTS
 
 
 def script(name):

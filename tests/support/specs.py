@@ -263,7 +263,24 @@ SUMS = {
     "sum-padded": "mpo(in=4x4, out=3x4, pad_in=3, pad_out=2, bond=3) + mpo(in=13, out=10)",
 }
 
+# The size of real layers, beside the market's: two of the paper, and chains of other lengths and bonds.
+LARGER = [
+    "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)",
+    "mpo(in=4x4x4x4, out=1x1x10x1, bond=4)",
+    "mpo(in=2x10x10x2, out=2x5x6x2, bond=4)",
+    "mpo(in=2x2x2x2x2x2x2x2, out=3x1x3x1x2x1x2x3, bond=5)",
+    "mpo(in=3x3x3x3x3, out=2x3x2x3x2, bond=6-7-7-6)",
+    "mpo(in=2x3x5x2x3x2, out=2x2x2x2x2x2, bond=4-6-6-6-4)",
+    "mpo(in=2x2x2x2x2x2x2, out=2x2x3x2x2x2x2, bond=3)",
+]
+
 
 def market():
     """Name and spec of each row."""
     return {name: tnl.spec(text) for name, text in MARKET.items()}
+
+
+def chain(cores):
+    """An MPO of so many cores, each with modes of 2."""
+    modes = "x".join(["2"] * cores)
+    return tnl.spec(f"mpo(in={modes}, out={modes}, bond=4)")

@@ -147,3 +147,24 @@ class CountingOps:
 
     def eye(self, size, like):
         return Strided.new(size, size)
+
+
+def takes_blas(operand):
+    """Whether the rows or the columns of each matrix lie side by side in memory."""
+    matrix = list(zip(operand.shape, operand.strides, strict=True))[-2:]
+    return any(stride == 1 for size, stride in matrix if size > 1) or all(size == 1 for size, _ in matrix)
+
+
+class Space:
+    """A workspace without entries that watches where places lie."""
+
+    def __init__(self, rows, limit):
+        self.rows, self.limit = rows, limit
+
+    def take(self, place):
+        start, entries = place
+        assert start + entries <= self.limit, f"place {place} lies outside {self.limit} entries per row"
+        return Strided.new(entries * self.rows)
+
+    def once(self, key, make, *args):
+        return make(*args)

@@ -107,3 +107,19 @@ def assert_differentiates(layer, run, x, seed=1, dtype=None):
     layer.zero_grad()
     y.backward(grad_y)
     assert_gradients(layer, parameter_gradients(layer) | {"x": x.grad}, x, grad_y, dtype)
+
+
+def run_watched(layer, x):
+    """The output, and the bytes that autograd saves beside the input and the parameters."""
+    own = {t.untyped_storage().data_ptr() for t in (x, *layer.parameters())}
+    saved = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        y = layer(x)
+    return y, sum(saved.values())

@@ -7,11 +7,10 @@ a test that fails because it asked for an absent framework is a skip. Where all 
 import doctest
 import importlib
 import importlib.util
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 OPTIONAL = ("torch", "jax", "equinox", "flax", "ipywidgets", "lightning_fabric", "matplotlib", "pooch", "sklearn")
 ABSENT = tuple(name for name in OPTIONAL if importlib.util.find_spec(name) is None)
 
