@@ -284,3 +284,11 @@ def chain(cores):
     """An MPO of so many cores, each with modes of 2."""
     modes = "x".join(["2"] * cores)
     return tnl.spec(f"mpo(in={modes}, out={modes}, bond=4)")
+
+
+def one_of_each_type():
+    """The market's first row of each network type, padded ones and sums with a bias beside them."""
+    firsts = {}
+    for text in MARKET.values():
+        firsts.setdefault(tnl.spec(text).network, text)
+    return [tnl.spec(text) for text in (*firsts.values(), MARKET["mpo-padded"], SUMS["sum-bias"])]

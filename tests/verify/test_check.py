@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from oracle import oracle_forward, oracle_gradients
-from specs import MARKET, SUMS
+from specs import MARKET, SUMS, one_of_each_type
 
 import tnlayers as tnl
 from tnlayers.__main__ import main
@@ -17,14 +17,6 @@ from tnlayers.verify.reference import expected_gradients, expected_output
 
 ROWS = MARKET | SUMS
 SPEC = "mpo(in=2x3x2, out=2x2x3, bias=true, bond=4)"
-
-
-def one_of_each_type():
-    """The market's first row of each network type, padded ones and sums with a bias beside them."""
-    firsts = {}
-    for text in MARKET.values():
-        firsts.setdefault(tnl.spec(text).network, text)
-    return [tnl.spec(text) for text in (*firsts.values(), MARKET["mpo-padded"], SUMS["sum-bias"])]
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ Run is each ```python block, and each line of `$ tnlayers describe`, `plan` or `
 
 - ```py needs more than one process, or files that a page does not make: torchrun (howto/several-gpus.md), a file that a
   process without the declaration reads (files.md: tests/io/test_layers.py and test_docs.py do that), and cores that
-  other libraries wrote (files.md: tests/io/test_foreign.py), or transformers (compress.md: tests/test_transformers.py);
+  other libraries wrote (files.md: tests/io/test_foreign.py), or transformers (compress.md:
+  tests/compress/test_transformers.py);
 - ```sh and ```bash install, train, reproduce for hours, run on clusters, or read files and code of the reader's;
-- `tnlayers explore` takes ten seconds (tests/test_explore.py writes pages of smaller grids), and `tnlayers train`
-  longer: what it prints on a page is measured, not tested.
+- `tnlayers explore` takes ten seconds (tests/explore/test_explore.py writes pages of smaller grids), and
+  `tnlayers train` longer: what it prints on a page is measured, not tested.
 """
 
 from __future__ import annotations
