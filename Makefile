@@ -32,7 +32,7 @@ fuzz: $(VENV)/.installed-dev  ## Make inputs up for an hour and write docs/fuzz.
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) --page docs/fuzz.md
 
 pages: $(VENV)/.installed-dev  ## Run the code blocks of README.md and docs/
-	$(BIN)/python -m pytest -q -rs tests/test_pages.py
+	$(BIN)/python -m pytest -q -rs tests/pages/test_pages.py
 
 docs: $(VENV)/.installed-dev  ## Build the documentation site into build/site/; a warning is an error
 	$(BIN)/sphinx-build -q -E -W --keep-going -b html -d build/doctrees docs build/site

@@ -11,7 +11,8 @@ TESTS = Path(__file__).resolve().parents[2] / "tests"
 NO_TRACE = "numpy runs as it is called: there is nothing to trace"
 NO_GRADIENTS = "numpy does not differentiate"
 
-# Ability -> cell of numpy, torch and jax: "file::test" (in tests/, without .py), several by commas, or a reason.
+# Ability -> cell of numpy, torch and jax: "file::test" (below tests/, without .py; with the folder where several files
+# of that name have the test), several by commas, or a reason.
 ABILITIES: dict[str, tuple[str, str, str]] = {
     "forward equals the float64 einsum of every network type": (
         "test_layers::test_forward",
@@ -181,27 +182,32 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
 _TEST = re.compile(r"\b([\w/]+)::(\w+)")
 
 
-def tests_of(file: str) -> set[str]:
-    """Names of the test functions of a file of tests/."""
-    tree = ast.parse((TESTS / f"{file}.py").read_text(encoding="utf-8"))
+def tests_of(file: Path) -> set[str]:
+    """Names of the test functions of a file."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
+def homes(file: str, test: str) -> list[Path]:
+    """Files of this name, in any folder of tests/, that have the test."""
+    return [found for found in sorted(TESTS.rglob(f"{file}.py")) if test in tests_of(found)]
+
+
 def missing() -> list[str]:
-    """Tests that a cell names and no file has."""
+    """Tests that a cell names and no file, or more than one, has."""
     named = {pair for cells in ABILITIES.values() for cell in cells for pair in _TEST.findall(cell)}
-    there = {file: tests_of(file) if (TESTS / f"{file}.py").is_file() else set() for file, _ in named}
-    return sorted(f"{file}::{test}" for file, test in named if test not in there[file])
+    return sorted(f"{file}::{test}" for file, test in named if len(homes(file, test)) != 1)
 
 
 def abilities() -> str:
     """The table; raises if a test that it names does not exist."""
     if absent := missing():
-        raise SystemExit(f"These tests do not exist: {', '.join(absent)}")
+        raise SystemExit(f"These tests do not exist: {', '.join(absent)} (or exist twice: then name the folder).")
 
     def link(found: re.Match[str]) -> str:
         file, test = found.groups()
-        return f"[{test.removeprefix('test_').replace('_', ' ')}](../tests/{file}.py)"
+        (home,) = homes(file, test)
+        return f"[{test.removeprefix('test_').replace('_', ' ')}](../tests/{home.relative_to(TESTS).as_posix()})"
 
     lines = ["| | numpy | torch | jax |", "| --- | --- | --- | --- |"]
     lines += [

@@ -23,13 +23,13 @@ from tnlayers.files.origin import version
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "backends.md"
-EXAMPLE = ROOT / "tests" / "fractions_backend.py"
+EXAMPLE = ROOT / "tests" / "support" / "fractions_backend.py"
 
 
 def differences() -> str:
     """The largest difference of each backend and dtype over one layer of every network type."""
-    sys.path[:0] = [str(ROOT / "tests"), str(ROOT), str(ROOT / "backends")]
-    from test_check import one_of_each_type
+    sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT), str(ROOT / "backends")]
+    from specs import one_of_each_type
 
     from tnlayers.verify.agreement import check
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "compression-mnist.md"
-PICTURE = HERE.parent / "images" / "compression-mnist.png"
+PICTURE = HERE.parent / "img" / "compression-mnist.png"
 STORES = {name: HERE / f"compression-{name}.json" for name in ("fc2", "lenet5")}
 STAGES = ("none", "sample", "repaired", "scratch")
 COLOURS = {"mpo(cores=4)": "#D55E00", "mpo(cores=2)": "#E69F00", "lowrank": "#0072B2", "torch-mpo": "#777777"}

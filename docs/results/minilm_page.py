@@ -9,7 +9,7 @@ from marks import filled
 from matplotlib.figure import Figure
 
 PAGE = Path(__file__).resolve().parent.parent / "minilm.md"
-PICTURE = PAGE.parent / "images" / "minilm.png"
+PICTURE = PAGE.parent / "img" / "minilm.png"
 COLOURS = {"lowrank": "#0072B2", "mpo(cores=2)": "#D55E00", "mpo(cores=3)": "#009E73", "tucker": "#CC79A7"}
 SPLITS = {"uniform": ":", "own": "-"}
 HEAD = (

@@ -1,9 +1,6 @@
 """What tests of files share: a fresh interpreter, and layers as plain arrays."""
 
-import os
-import subprocess
-import sys
-
+import interpreter
 import numpy as np
 import pytest
 
@@ -14,14 +11,7 @@ import tnlayers as tnl
 def fresh():
     """Run code in an interpreter of its own, which has tnlayers and none of the networks that the tests declare."""
 
-    def run(code, *arguments):
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
+    return interpreter.run
 
 
 @pytest.fixture(scope="session")

@@ -4,18 +4,18 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from oracle import assert_close, terms_of
+from places import DOCS
 
 import tnlayers as tnl
 from tnlayers.io.container import HEADER_LIMIT
 from tnlayers.io.header import FORMAT
 from tnlayers.io.spec_data import MOST_AXES, MOST_CORES
 
-PAGE = (Path(__file__).parents[2] / "docs" / "files.md").read_text()
+PAGE = (DOCS / "files.md").read_text()
 
 
 @pytest.mark.parametrize("spec", ["mpo(in=4x3x2, out=2x3x2, bond=3)", "cp(in=2x3x2, out=2x4, rank=3)"])

@@ -1,17 +1,15 @@
 """Cores of other libraries give the dense weight that those libraries make of them (see tests/data/make_foreign.py)."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from oracle import assert_close, oracle_forward, terms_of
+from places import DATA
 from safetensors.torch import load_file, save_file
 
 import tnlayers as tnl
 from tnlayers.backends import installed
 
-DATA = Path(__file__).parents[1] / "data"
 MODES = {"in_modes": (4, 3, 2), "out_modes": (2, 3, 5)}
 PEERS = {
     "tltorch": (tnl.io.from_tltorch, {}),

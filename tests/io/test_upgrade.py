@@ -1,17 +1,14 @@
 """Files of older formats go on loading: these files stay as they are, whatever the library becomes."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from oracle import assert_close, terms_of
+from places import DATA
 from safetensors.torch import load_file, save_file
 
 import tnlayers as tnl
 from tnlayers.io.header import VERSION
 from tnlayers.io.upgrade import UPGRADES
-
-DATA = Path(__file__).parents[1] / "data"
 
 
 def test_every_older_format_has_an_upgrade_and_a_file():

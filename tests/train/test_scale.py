@@ -5,10 +5,10 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from places import SUPPORT
 from safetensors.torch import load_file
 
 from tnlayers.errors import TNLayersError
@@ -85,7 +85,7 @@ def test_weights_shared_out_follow_the_curve_of_one_and_resume(tmp_path, start_t
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_a_model_with_batch_norm_resumes_to_the_bit_on_two_processes(tmp_path, strategy):
     """Statistics of process 0 are stored: had the other kept its own, the resumed run would test with others."""
-    script = Path(__file__).with_name("normalised.py")
+    script = SUPPORT / "normalised.py"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-W", "error", str(script), strategy, str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)

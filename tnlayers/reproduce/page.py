@@ -44,9 +44,9 @@ tnlayers reproduce --budget 0                     # runs made elsewhere, in runs
 _STRUCTURE = """## Structure
 
 Counted from the models as they are built, and compared with the paper's and its code's numbers by
-`tests/test_models_cifar.py` and `tests/test_models.py`. Weights have no biases and no normalisation in them,
-"trained" has. rho is that of the paper: over the replaced layers alone. It equals the paper's, as far as digits are
-printed or can be read off the drawing, but for DenseNet's convolution. Where a name is given beside it the paper or
+`tests/models/test_models_cifar.py` and `tests/models/test_models.py`. Weights have no biases and no normalisation in
+them, "trained" has. rho is that of the paper: over the replaced layers alone. It equals the paper's, as far as digits
+are printed or can be read off the drawing, but for DenseNet's convolution. Where a name is given beside it the paper or
 its code disagrees with itself: the last section says how. Mflop are of one image forward, in a batch of 100, as
 torch counts.
 """

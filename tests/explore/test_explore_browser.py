@@ -1,0 +1,259 @@
+"""The explorer's page in a real browser: its prices against Python's, clicks, keys, saved orders, and its looks."""
+
+import json
+import random
+import warnings
+
+import chromium
+import numpy as np
+import pytest
+from contraction_paths import random_path
+from explorer_page import FIELDS, OUTSIDE, contract, counts, names, position, saved, shown
+from oracle import assert_close, oracle_forward
+from specs import MARKET
+
+import tnlayers as tnl
+from tnlayers.declare.graph import forward
+from tnlayers.draw.steps import byte_text
+from tnlayers.explore.data import page_data
+from tnlayers.explore.grid import Choice, Grid, make_grid
+from tnlayers.explore.page import save_page
+from tnlayers.explore.prices import step_prices, total
+from tnlayers.planning.plan import Plan
+from tnlayers.planning.text import amount
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(chromium.find() is None, reason="there is no Chromium here: apt install chromium"),
+]
+
+SPEC = "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)"
+LARGE = "mpo(in=2x2x2x2x2x2x2x2x2x2x2x2, out=2x2x2x2x2x2x2x2x2x2x2x2, bond=4)"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    made = chromium.Browser(tmp_path_factory.mktemp("chromium"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    grid = make_grid(SPEC, batches=[1, 128], bonds=[8], networks=["cp", "ring"], optimizers=["auto", "greedy"])
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    save_page(page_data(grid), path)
+    return path
+
+
+@pytest.fixture
+def page(browser, file):
+    """The page, just opened; whatever a test does, nothing is loaded and nothing goes wrong."""
+    browser.requests.clear()
+    browser.errors.clear()
+    browser.open(file)
+    yield browser
+    assert browser.errors == []
+    assert {url.partition(":")[0] for url in browser.requests} <= {"file", "blob"}
+
+
+def test_prices_of_random_orders_are_pythons(page):
+    """Every network type, operands with diagonals and lonely axes, hyperedges: each step, exactly."""
+    for number, text in enumerate(MARKET.values()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", tnl.TNLayersWarning)
+            made = tnl.spec(text)
+        grid = Grid(choices=(Choice("", made),), batches=(6,), optimizers=("greedy",))
+        network = page_data(grid)["networks"][0]["bonds"][0]
+        contraction = forward(made.graph, 6)
+        for seed in range(3):
+            path = random_path(len(contraction.operands), 100 * number + seed)
+            for dtype in ("float32", "float64")[: 1 + (seed == 0)]:
+                call = pricing(network, contraction, path, dtype)
+                told = page.ask(f"{call}.map(s => [s.flops, s.bytes, s.result, s.memory].map(String))")
+                prices = step_prices(Plan(contraction=contraction, path=path, dtype=dtype))
+                assert [tuple(map(int, each)) for each in told] == [
+                    (price.flops, price.bytes, price.largest, price.memory) for price in prices
+                ], (text, path)
+
+
+def pricing(network, contraction, path, dtype="float32"):
+    """A call of the page's own function."""
+    return f"priced({json.dumps(network)}, {json.dumps(contraction.sizes)}, {json.dumps(path)}, ITEMSIZES.{dtype})"
+
+
+def test_prices_are_exact_beyond_floating_point(page):
+    """Outer products of a large layer: more flops than a double can count."""
+    made = tnl.spec("mpo(in=16x17x19x23, out=23x19x17x16, bond=101)")
+    contraction = forward(made.graph, 4097)
+    grid = Grid(choices=(Choice("", made),), batches=(1,), optimizers=("greedy",))
+    network = page_data(grid)["networks"][0]["bonds"][0]
+    path = ((1, 3), (2, 4), (5, 6), (0, 7))
+    call = f"totals({pricing(network, contraction, path)})"
+    told = page.ask(f"(t => [t.flops, t.bytes, t.largest, t.memory].map(String))({call})")
+    price = total(step_prices(Plan(contraction=contraction, path=path)))
+    assert price.flops > 2**53
+    assert dict(zip(FIELDS, map(int, told), strict=True)) == counts(price)
+    wider = Plan(contraction=forward(made.graph, 4098), path=path)
+    assert int(told[0]) < total(step_prices(wider)).flops  # teeth: one row more is seen
+
+
+def test_numbers_are_written_as_plans_print_them(page):
+    draw = random.Random(0)
+    numbers = [draw.randrange(10 ** draw.randrange(1, 20)) for _ in range(300)]
+    numbers += [0, 999, 1000, 1125, 1375, 10_050, 999_499, 999_500, 2_125_000]
+    told = page.ask(f"{json.dumps(list(map(str, numbers)))}.map(n => [amount(BigInt(n)), byteText(BigInt(n))])")
+    assert told == [[amount(n), byte_text(n)] for n in numbers]
+
+
+def test_stepping_through_the_planners_order(page):
+    planned = tnl.plan(SPEC, 128)
+    assert shown(page, 2) == counts(total(step_prices(planned)))
+    assert names(page) == list(planned.contraction.names)
+    assert position(page) == "step 0 of 4"
+    assert page.ask("document.querySelectorAll('.suggested').length") == 2
+    for at in range(1, 5):
+        page.click("#next")
+        assert position(page) == f"step {at} of 4"
+        assert len(names(page)) == 5 - at
+        assert shown(page, 1) == counts(total(step_prices(planned)[:at]))
+    assert page.ask("document.getElementById('next').disabled")
+    assert names(page) == ["step 4"]
+    page.click("#previous")
+    assert position(page) == "step 3 of 4"
+    page.click("#first")
+    assert names(page) == list(planned.contraction.names)
+    page.click("#steps tbody tr:nth-child(2) button")
+    assert position(page) == "step 2 of 4"
+
+
+def test_an_order_picked_by_clicks_is_priced_saved_and_read_by_a_layer(page):
+    page.click("#reset")
+    assert page.ask("document.getElementById('save').disabled")
+    contract(page, ("core_3", "core_2"), ("x", "core_0"))
+    path = ((4, 3), (0, 1), (6, 2), (5, 7))
+    made = Plan(contraction=forward(tnl.spec(SPEC).graph, 128), path=path, features=(784, 256))
+    assert shown(page, 1) == counts(total(step_prices(made)[:2]))
+    contract(page, ("step 2", "core_1"), ("step 1", "step 3"))
+    assert shown(page, 1) == counts(total(step_prices(made)))
+    assert shown(page, 1)["flops"] == made.cost.flops
+    assert shown(page, 2) == counts(total(step_prices(tnl.plan(SPEC, 128))))
+    page.click("#save")
+    read = tnl.Plan.from_json(saved(page, "order-mpo-batch-128.json"))
+    assert read == made
+    assert (read.found_by, read.title) == ("hand", SPEC)
+    layer = tnl.build(SPEC, backend="numpy", seed=0)
+    layer.use_plan(read)
+    x = np.random.default_rng(0).standard_normal((5, 784)).astype(np.float32)
+    assert_close(layer(x), oracle_forward(layer.spec, list(layer.cores.values()), x), dtype="float32")
+
+
+def test_undo_walking_back_and_another_way(page):
+    page.click("#reset")
+    contract(page, ("core_0", "core_1"), ("core_2", "core_3"))
+    page.click("#undo")
+    assert names(page) == ["x", "core_2", "core_3", "step 1"]
+    contract(page, ("x", "step 1"))
+    page.click("#previous")
+    assert page.ask("state.order.path.length") == 2  # walking back forgets nothing
+    contract(page, ("core_2", "step 1"))  # another way does
+    assert page.ask("state.order.path") == [[1, 2], [3, 5]]
+    page.click("#planner")
+    assert page.ask("document.getElementById('whose').textContent") == "The planner's order"
+    page.click("#next")
+    contract(page, ("step 1", "x"))  # from the middle of the planner's order
+    assert page.ask("state.order.by + state.order.path.length") == "hand2"
+
+
+def test_while_one_operand_is_chosen_the_others_tell_their_flops(page):
+    page.click("#reset")
+    page.click("[data-name=core_0]")
+    assert page.ask("document.querySelector('.chosen').dataset.name") == "core_0"
+    assert page.ask("document.querySelector('[data-name=core_1] .offer').textContent") == "229 k"
+    assert "Choose the second operand" in page.ask("document.getElementById('hint').textContent")
+    page.ask("document.querySelector('[data-name=core_1]').focus()")
+    assert page.ask("document.getElementById('hint').textContent") == (
+        "229 k flops, 58.4 kB moved; the result takes 28.7 kB, with 28.7 kB of intermediates alive."
+    )
+    page.click("[data-name=core_0]")
+    assert page.ask("document.querySelectorAll('.chosen, .offer').length") == 0
+
+
+def test_choices_lead_to_their_plans_and_a_picked_order_stays_for_another_batch(page):
+    page.click("#reset")
+    contract(page, ("core_0", "core_1"), ("core_2", "core_3"), ("step 1", "step 2"), ("x", "step 3"))
+    page.choose("batch", "1")
+    path = ((1, 2), (3, 4), (5, 6), (0, 7))
+    made = Plan(contraction=forward(tnl.spec(SPEC).graph, 1), path=path)
+    assert shown(page, 1) == counts(total(step_prices(made)))
+    assert shown(page, 2) == counts(total(step_prices(tnl.plan(SPEC, 1))))
+    page.choose("optimizer", "greedy")
+    assert shown(page, 2) == counts(total(step_prices(tnl.plan(SPEC, 1, optimize="greedy"))))
+    page.choose("network", "cp")
+    page.choose("bond", "8")
+    other = "cp(in=4x7x7x4, out=4x4x4x4, rank=8)"
+    assert page.ask("document.getElementById('spec').textContent").startswith(other)
+    assert shown(page, 2) == counts(total(step_prices(tnl.plan(other, 1, optimize="greedy"))))
+    assert page.ask("state.order.by") == "planner"
+
+
+def test_all_of_it_by_keyboard(page):
+    page.key("ArrowRight")
+    assert position(page) == "step 1 of 4"
+    page.key("r")
+    for name in ("core_1", "core_2"):
+        page.ask(f"document.querySelector('[data-name={name}]').focus()")
+        page.key("Enter")
+    assert page.ask("state.order.path") == [[2, 3]]
+    assert page.ask("document.activeElement.dataset.name") == "step 1"
+    page.key("u")
+    assert page.ask("state.order.path.length") == 0
+    page.ask("document.querySelector('[data-name=x]').focus()")
+    page.key("Enter")
+    page.key("Escape")
+    assert page.ask("state.chosen") is None
+    reached = set()
+    for _ in range(20):
+        page.key("Tab")
+        reached.add(page.ask("document.activeElement.id || document.activeElement.dataset.name"))
+    assert reached >= {"network", "batch", "theme", "x", "core_0", "core_3", "planner"}
+
+
+def test_every_network_is_drawn_at_every_step(page, tmp_path):
+    """One of each type, with its operands and open legs, in the picture; the last thing left is the output."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tnl.TNLayersWarning)
+        every = {made.network: Choice("", made) for made in map(tnl.spec, MARKET.values())}
+    choices = tuple(every.values())
+    save_page(page_data(Grid(choices=choices, batches=(6,), optimizers=("greedy",))), tmp_path / "all.html")
+    page.open(tmp_path / "all.html")
+    for choice in choices:
+        page.choose("network", choice.network)
+        names = ["x", *(core.name for core in choice.spec.graph.cores)]
+        for at in range(len(names)):
+            outside, count = page.ask(f"[{OUTSIDE}, document.querySelectorAll('#diagram .operand').length]")
+            assert (outside, count) == ([], len(names) - at), (choice.spec, at)
+            page.ask("ACTIONS.next()")
+        legs = page.ask("[...document.querySelectorAll('#diagram path.output')].length")
+        modes = len(choice.spec.graph.outputs)
+        assert legs == (modes if modes <= 4 else 1), choice.spec
+
+
+@pytest.mark.parametrize("text", ["mpo(in=28x28, out=16x16, bond=8)", LARGE], ids=["2 cores", "12 cores"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_its_looks(browser, tmp_path, text, dark):
+    """Everything drawn lies within the picture, the page is as wide as the window, and the colours are the reader's."""
+    file = tmp_path / "page.html"
+    save_page(page_data(make_grid(text, batches=[64], bonds=[4], networks=["ring"], optimizers=["greedy"])), file)
+    for size in ((1280, 1000), (700, 1000)):
+        browser.open(file, size=size, dark=dark)
+        for kind in ("mpo", "ring"):
+            browser.choose("network", kind)
+            for _ in range(random.Random(text).randrange(1, 3)):
+                assert browser.ask(OUTSIDE) == []
+                browser.key("ArrowRight")
+        assert browser.ask("document.documentElement.scrollWidth <= innerWidth")
+    paper = browser.ask("getComputedStyle(document.body).backgroundColor")
+    assert paper == ("rgb(22, 27, 34)" if dark else "rgb(255, 255, 255)")
+    browser.choose("theme", "light" if dark else "dark")
+    assert browser.ask("getComputedStyle(document.body).backgroundColor") != paper
