@@ -5,7 +5,7 @@ from math import prod
 
 import pytest
 import torch
-from counting import CountingOps, Space, Strided, takes_blas
+from counting import CountingOps, Space, Strided, operands, takes_blas
 from specs import LARGER, MARKET
 from torch.utils.flop_counter import FlopCounterMode
 from torch_cases import run_watched
@@ -37,11 +37,6 @@ def paths(text):
 def parts(shape, chunk):
     """The rows of each chunk."""
     return [min(chunk, shape - start) for start in range(0, shape, chunk)]
-
-
-def operands(plan):
-    c = plan.contraction
-    return [Strided.new(*(c.sizes[i] for i in indices)) for indices in c.operands]
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 6])

@@ -168,3 +168,9 @@ class Space:
 
     def once(self, key, make, *args):
         return make(*args)
+
+
+def operands(plan):
+    """Shapes in the place of a plan's operands."""
+    c = plan.contraction
+    return [Strided.new(*(c.sizes[i] for i in indices)) for indices in c.operands]

@@ -2,7 +2,7 @@
 
 This is the one description that every price is a fold of: exact counts (`pricing/counts.py`), seconds
 (`pricing/seconds.py`), bytes in use (`planning/memory.py`) and the benchmark's limit (`bench/limit.py`). What
-`sweep.py` runs is these events in this order, which `tests/test_events.py` asserts event by event.
+`sweep.py` runs is these events in this order, which `tests/program/test_events.py` asserts event by event.
 
 Events come in stages, one per link. A stage of the way along is the copy of the state, where there is one, and the
 product. A stage of the way back is the gradient of the matrix, the gradient of the state, the copy of that, where there

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import tnlayers as tnl
 
 torch = pytest.importorskip("torch")
 
-ROOT = Path(__file__).parents[1]
 BACKENDS = ROOT / "backends" / "tnlayers_backends"
 LIST = re.compile(r"^### (.+?)\n(.*?)(?=^##)", re.MULTILINE | re.DOTALL)
 ITEM = re.compile(r"^(\d+)\. `([\w/]+\.py)`: ", re.MULTILINE)

@@ -3,12 +3,11 @@
 import json
 from dataclasses import astuple, replace
 from math import prod
-from pathlib import Path
 
 import pytest
-from counting import CountingOps, Strided
+from counting import CountingOps, Space, Strided, operands
+from places import DATA
 from specs import MARKET
-from test_counting_sweep import Space, operands
 
 import tnlayers as tnl
 from tnlayers.machine.rates import GPU, Machine
@@ -18,7 +17,7 @@ from tnlayers.program.events import along, back
 from tnlayers.program.sweep import carry, carry_back
 
 BATCH = 6
-STORED = Path(__file__).parent / "data" / "prices.json"
+STORED = DATA / "prices.json"
 
 
 class Watching(CountingOps):
@@ -129,7 +128,7 @@ def prices():
 
 
 def test_prices_are_those_of_before():
-    """Frozen when the events became one list; `python tests/test_events.py` writes them anew."""
+    """Frozen when the events became one list; `python tests/program/test_events.py` writes them anew."""
     stored, found = json.loads(STORED.read_text()), prices()
     assert stored.keys() == found.keys()
     for name, values in found.items():
