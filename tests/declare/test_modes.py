@@ -85,12 +85,12 @@ def test_modes_survive_copies():
 @pytest.mark.parametrize(
     ("size", "order", "part"),
     [
-        (0, 2, "size, got 0"),
-        (-4, 2, "got -4"),
+        (0, 2, "size=0"),
+        (-4, 2, "size=-4"),
         (4.0, 2, "4.0"),
         ("4", 2, "'4'"),
         (True, 2, "True"),
-        (4, 0, "order, got 0"),
+        (4, 0, "order=0"),
     ],
 )
 def test_wrong_arguments(size, order, part):
