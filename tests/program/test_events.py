@@ -128,7 +128,10 @@ def prices():
 
 
 def test_prices_are_those_of_before():
-    """Frozen when the events became one list (seconds of inference when preparing came to be shared by calls); `python tests/program/test_events.py` writes them anew."""
+    """Frozen when the events became one list; seconds of inference when calls came to share what is prepared.
+
+    `python tests/program/test_events.py` writes them anew.
+    """
     stored, found = json.loads(STORED.read_text()), prices()
     assert stored.keys() == found.keys()
     for name, values in found.items():
