@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from math import prod
 from typing import Any, Self
@@ -20,13 +19,13 @@ from tnlayers.decompose.decomposition import asked_size
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.lowered import Objective
 from tnlayers.planning.plan import Plan
-from tnlayers.pricing.counts import NOTHING, Cost, dense_cost
 from tnlayers.program.program import Array
 from tnlayers_backends.torch.layers.cores import TRACED_BATCH
 from tnlayers_backends.torch.layers.exported import ExportedCores
 from tnlayers_backends.torch.layers.from_dense import converted
 from tnlayers_backends.torch.layers.kind import LayerKind, Work, rates_of
 from tnlayers_backends.torch.layers.module import is_recorded
+from tnlayers_backends.torch.layers.module import TNModule, is_recorded
 from tnlayers_backends.torch.layers.moments import linear_moment, wide
 from tnlayers_backends.torch.layers.ordinary import expect
 from tnlayers_backends.torch.run.bound_call import like
@@ -160,7 +159,7 @@ class TNBilinear(ExportedCores):
             dense.bias,
             partial(pair_spec, network, *sizes),
             asked,
-            None if sample is None else partial(_moment, sample, sizes[0] * sizes[1]),
+            None if sample is None else partial(pair_moment, sample, sizes[0] * sizes[1]),
         )
 
     @torch.no_grad()
@@ -228,7 +227,7 @@ class TNBilinear(ExportedCores):
         return ", ".join(f"{name}={getattr(self, name)}" for name in sizes)
 
 
-def _products(first: Tensor, second: Tensor) -> Iterator[Tensor]:
+def products(first: Tensor, second: Tensor) -> Iterator[Tensor]:
     """Outer products of pairs as vectors, some at a time, in double precision."""
     first, second = (wide(one).reshape(-1, one.shape[-1]) for one in (first, second))
     at_once = max(_ENTRIES // (first.shape[1] * second.shape[1]), 1)
@@ -236,72 +235,7 @@ def _products(first: Tensor, second: Tensor) -> Iterator[Tensor]:
         yield (a[:, :, None] * b[:, None, :]).flatten(1)
 
 
-def _moment(sample: Pair | Iterable[Pair], features: int) -> Tensor:
+def pair_moment(sample: Pair | Iterable[Pair], features: int) -> Tensor:
     """The second moment of the outer products of a sample."""
     pairs = [sample] if isinstance(sample, tuple) and isinstance(sample[0], Tensor) else sample
-    return linear_moment((vectors for a, b in pairs for vectors in _products(a, b)), features)
-
-
-class BilinearKind(LayerKind):
-    """Outer products of two vectors times a matrix."""
-
-    def build(self, spec: Spec, **keywords: Any) -> TNBilinear:
-        """As `LayerKind`."""
-        return TNBilinear(out_features=spec.out_features, bias=spec.bias, network=spec, **keywords)
-
-    def from_dense(self, dense: nn.Bilinear, network: str | Spec, **asked: Any) -> TNBilinear:
-        """As `LayerKind`."""
-        return TNBilinear.from_bilinear(dense, network, **asked)
-
-    def to_dense(self, layer: TNBilinear) -> nn.Bilinear:
-        """As `LayerKind`."""
-        return layer.to_bilinear()
-
-    def template(self, network: str | Spec, dense: nn.Bilinear) -> Spec:
-        """Modes of the first input, then of the second."""
-        return pair_spec(network, dense.in1_features, dense.in2_features, dense.out_features)
-
-    def given(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Pair | None:
-        """Both inputs."""
-        pair = (*args, *(kwargs[name] for name in ("input1", "input2")[len(args) :] if name in kwargs))
-        return (pair[0], pair[1]) if len(pair) == 2 and all(isinstance(one, Tensor) for one in pair) else None
-
-    def work(self, dense: nn.Bilinear, given: Pair) -> Work:
-        """As `LayerKind`."""
-        return Work(count=given[0].numel() // max(given[0].shape[-1], 1))
-
-    def moment(self, dense: nn.Bilinear, given: Pair) -> Tensor:
-        """Of the outer products."""
-        return _moment(given, dense.in1_features * dense.in2_features)
-
-    def pairs(self, layer: TNBilinear, given: Pair, outputs: Tensor) -> Iterator[Pair]:
-        """The outer products."""
-        y, done = wide(outputs).reshape(-1, layer.out_features), 0
-        for x in _products(*given):
-            yield x[None], y[None, done : done + len(x)]
-            done += len(x)
-
-    def cost(self, layer: TNBilinear, work: Work) -> Cost:
-        """As `LayerKind`."""
-        return sum((plan.cost for plan in layer.plan_for(work.count)), NOTHING)
-
-    def dense_cost(self, dense: nn.Bilinear, work: Work) -> Cost:
-        """The first input times the weight, then with the second."""
-        wide_out, size = dense.in2_features * dense.out_features, dense.weight.itemsize
-        first = dense_cost(dense.in1_features, wide_out, work.count, size)
-        return first + replace(NOTHING, flops=2 * work.count * wide_out)
-
-    def time_ratio(self, layer: TNBilinear, dense: nn.Bilinear, work: Work) -> float:
-        """As `LayerKind`."""
-        rates, cost = rates_of(layer), self.dense_cost(dense, work)
-        product = rates.product((1, work.count, dense.in1_features, dense.in2_features * dense.out_features))
-        theirs = product + rates.seconds_per_call + cost.bytes / rates.bytes_per_second
-        return sum(plan.seconds for plan in layer.plan_for(work.count)) / theirs
-
-
-BILINEAR = BilinearKind(
-    classes=(TNBilinear,),
-    replaces=nn.Bilinear,
-    keywords=("in1_features", "in2_features"),
-    sizes=("in1_features", "in2_features", "out_features"),
-)
+    return linear_moment((vectors for a, b in pairs for vectors in products(a, b)), features)

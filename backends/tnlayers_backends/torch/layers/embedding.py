@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from functools import partial
+from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tnlayers.declare.arguments import checks_arguments, device, floating
 from tnlayers.declare.spec import Spec
-from tnlayers_backends.torch.layers.embedding_dense import DenseEmbedding
-from tnlayers_backends.torch.layers.table import check_options
+from tnlayers.declare.spec import spec as make_spec
+from tnlayers.decompose.sizes import BondDim
+from tnlayers.errors import TNLayersWarning
+from tnlayers_backends.torch.layers.from_dense import converted
+from tnlayers_backends.torch.layers.ordinary import expect
+from tnlayers_backends.torch.layers.table import TNTable, check_options
 from tnlayers_backends.torch.run.inputs import check_tensors
 
 
-class TNEmbedding(DenseEmbedding):
+class TNEmbedding(TNTable):
     """An embedding whose table is a tensor network: rows are looked up through the cores, the table is never built.
 
     Args:
@@ -81,3 +87,80 @@ class TNEmbedding(DenseEmbedding):
         """Rows for ids of any shape."""
         check_tensors(self, ids=ids)
         return self._looked_up(ids).reshape(*ids.shape, self.embedding_dim)
+
+    @classmethod
+    @torch.no_grad()
+    def from_embedding(
+        cls,
+        dense: nn.Embedding,
+        network: str | Spec = "mpo",
+        *,
+        bond_dim: BondDim | None = None,
+        max_params: int | None = None,
+        ratio: float | None = None,
+        error: float | None = None,
+        strict: bool = False,
+        unique: bool = False,
+        **keywords: Any,
+    ) -> Self:
+        """The embedding that comes closest to a dense one within a budget or an error; the dense one stays as it is.
+
+        `layer.delivered` tells what came of it. `padding_idx` is kept; its row reads as zero here, which is told where
+        the dense table has something else there.
+
+        Args:
+            dense: The embedding whose table is taken.
+            network: A network type or a template.
+            bond_dim: The size of every bond, or one per bond; "vbmf" for what stands out of the noise.
+            max_params: At most so many parameters in all cores.
+            ratio: At most this share of the table's parameters.
+            error: At most this relative error of the table, ||W - W'|| / ||W||; 0 keeps all of it.
+            strict: Refuse a budget that is met only more than 2 % below it.
+            unique: As in `TNEmbedding`.
+            **keywords: `covariance`, `search` (of shapes), `sweeps`, `restarts` and `seed` as `decompose` takes
+                them; the network type's own, and `cores`, `in_modes`, `out_modes`.
+
+        Raises:
+            TNLayersError: As `tnlayers.compress.decompose`; or `dense` is no `nn.Embedding`, or has options that are
+                not offered here.
+
+        Example:
+            >>> import torch
+            >>> import tnlayers as tnl
+            >>> dense = torch.nn.Embedding(60, 16, padding_idx=0)
+            >>> layer = tnl.nn.TNEmbedding.from_embedding(dense, error=0, cores=2)
+            >>> torch.allclose(layer(torch.arange(60)), dense.weight, atol=1e-5)
+            True
+        """
+        dense = expect(dense, nn.Embedding, "from_embedding")
+        check_options(cls.__name__, dense.max_norm, dense.scale_grad_by_freq, dense.sparse)
+        table = _table(dense)
+        asked = {"bond_dim": bond_dim, "max_params": max_params, "ratio": ratio, "error": error, "strict": strict}
+        sizes = (dense.num_embeddings, dense.embedding_dim, dense.padding_idx)
+        make = partial(cls, *sizes, unique=unique)
+        return converted(make, table.mT, None, partial(make_spec, network), asked | keywords)
+
+    @torch.no_grad()
+    def to_embedding(self) -> nn.Embedding:
+        """An `nn.Embedding` that gives the same rows, with parameters of its own."""
+        table = self.to_dense()
+        dense = nn.Embedding(
+            self.num_embeddings, self.embedding_dim, self.padding_idx, device=table.device, dtype=table.dtype
+        )
+        dense.weight.copy_(table)
+        return dense
+
+
+def _table(dense: nn.Embedding) -> Tensor:
+    """A copy of the table whose padding row is zero, as it reads here; told where it was not."""
+    table = dense.weight.detach().clone()
+    if dense.padding_idx is not None:
+        if table[dense.padding_idx].count_nonzero():
+            warnings.warn(
+                f"Row {dense.padding_idx} of this embedding is its padding_idx but not zero; it reads as zero now. "
+                "Where ids of padding are looked at, set padding_idx=None on the dense layer first.",
+                TNLayersWarning,
+                stacklevel=4,
+            )
+        table[dense.padding_idx] = 0
+    return table

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import nn
 
 from tnlayers.errors import TNLayersError
-from tnlayers_backends.torch.layers.bilinear import BILINEAR
+from tnlayers_backends.torch.layers.bilinear_kind import BILINEAR
 from tnlayers_backends.torch.layers.conv_kind import CONV1D, CONV2D, CONV3D
 from tnlayers_backends.torch.layers.embedding_bag import EMBEDDING_BAG
 from tnlayers_backends.torch.layers.embedding_kind import EMBEDDING
