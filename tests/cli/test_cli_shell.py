@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import re
@@ -145,3 +146,15 @@ def test_progress_shows_the_time_left_on_terminals_alone() -> None:
                 step()
         assert ("planning" in text.getvalue()) == terminal
         assert ("4" in text.getvalue() and ":" in text.getvalue()) == terminal
+
+
+def test_every_option_of_train_is_a_setting_and_the_other_way_around():
+    """Options are named as the fields of the configuration; settings that a command line has no use for are files'."""
+    pytest.importorskip("torch")
+    from tnlayers.cli.train import train
+    from tnlayers.train.config import SYNONYMS, TrainConfig
+
+    options = set(inspect.signature(train).parameters) - {"config", "load", "as_json"}
+    options = {SYNONYMS.get(name, name) for name in options} - {"out_dir"} | {"out"}
+    in_files_alone = {"staircase", "warmup", "cooldown", "l2_on", "augment", "normalise"}
+    assert options == set(TrainConfig.model_fields) - in_files_alone

@@ -25,6 +25,11 @@ def _option(panel: str, name: str, metavar: str | None, words: str, **more: Any)
     return typer.Option(name, metavar=metavar, help=words, rich_help_panel=panel, show_default=False, **more)
 
 
+def settings_of(config: object, load: object, as_json: object, out_dir: Path | None, **settings: Any) -> dict[str, Any]:
+    """The options as settings of the configuration: of the same names, but for these four."""
+    return settings | {"out": out_dir}
+
+
 def train(
     model: Annotated[
         str | None,
@@ -98,8 +103,8 @@ def train(
         int | None, _option(_RECIPE, "--validation", "N", "Training images held out to choose the best epoch.")
     ] = None,
     paper_selection: Annotated[
-        bool, _option(_RECIPE, "--paper-selection", None, "Hold none out: best test epoch, as in the paper.")
-    ] = False,
+        bool | None, _option(_RECIPE, "--paper-selection", None, "Hold none out: best test epoch, as in the paper.")
+    ] = None,
     accelerator: Annotated[
         str | None, _option(_MACHINE, "--accelerator", "NAME", "auto (default), cpu, cuda, mps.")
     ] = None,
@@ -122,8 +127,8 @@ def train(
     ] = None,
     out_dir: Annotated[Path | None, _option(_FOLDER, "--out", "DIR", "Folder of all runs (default: runs).")] = None,
     name: Annotated[str | None, _option(_FOLDER, "--name", "NAME", "This run's folder (default: MODEL-DATA).")] = None,
-    resume: Annotated[bool, _option(_FOLDER, "--resume", None, "Go on with the run that is there.")] = False,
-    overwrite: Annotated[bool, _option(_FOLDER, "--overwrite", None, "Delete the run that is there.")] = False,
+    resume: Annotated[bool | None, _option(_FOLDER, "--resume", None, "Go on with the run that is there.")] = None,
+    overwrite: Annotated[bool | None, _option(_FOLDER, "--overwrite", None, "Delete the run that is there.")] = None,
     checkpoint_seconds: Annotated[
         float | None,
         _option(_FOLDER, "--checkpoint-seconds", "S", "Least seconds between checkpoints (default 20)."),
@@ -146,45 +151,12 @@ def train(
 
     tnlayers train vgg16 --data cifar10 --recipe fast --epochs 10
     """
+    given = settings_of(**locals())
     load_files(load)
     from tnlayers.train import TrainConfig
     from tnlayers.train import train as run
 
-    settings = TrainConfig.resolve(
-        config,
-        model=model,
-        network=network,
-        data=data,
-        seed=seed,
-        seeds=seeds,
-        recipe=recipe,
-        epochs=epochs,
-        batch=batch,
-        lr=lr,
-        lr_decay=lr_decay,
-        momentum=momentum,
-        nesterov=nesterov,
-        l2=l2,
-        clip_norm=clip_norm,
-        label_smoothing=label_smoothing,
-        average=average,
-        flip_test=flip_test,
-        validation=validation,
-        paper_selection=paper_selection or None,
-        accelerator=accelerator,
-        devices=devices,
-        strategy=strategy,
-        nodes=nodes,
-        precision=precision,
-        threads=threads,
-        data_root=data_root,
-        out=out_dir,
-        name=name,
-        resume=resume or None,
-        overwrite=overwrite or None,
-        checkpoint_seconds=checkpoint_seconds,
-        keep=keep,
-    )
+    settings = TrainConfig.resolve(config, **given)
     try:
         result = run(settings)
     except KeyboardInterrupt:

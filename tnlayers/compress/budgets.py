@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Literal, TypeAlias
 
-from tnlayers.decompose.decomposition import check_error
+from tnlayers.decompose.asked import check_size, given
 from tnlayers.errors import TNLayersError
 
 RatioOf: TypeAlias = Literal["model", "replaced"]
@@ -56,22 +55,12 @@ class Budget:
             "max_flops": max_flops,
             "error": error,
         }
-        given = {key: value for key, value in sizes.items() if value is not None}
-        if len(given) != 1:
-            told = ", ".join(f"{key}={value}" for key, value in given.items()) or "None of them"
+        asked = given(sizes)
+        if len(asked) != 1:
+            told = ", ".join(f"{key}={value}" for key, value in asked.items()) or "None of them"
             raise TNLayersError(f"{told} given; give exactly one of {', '.join(sizes)}.")
-        ((key, value),) = given.items()
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
-        if not number or value < 0 or (key in ("max_params", "max_flops") and value != int(value)):
-            kind = "an integer" if key.startswith("max") else "a number"
-            raise TNLayersError(f"{key}={value!r} must be {kind} of at least 0.")
-        if key == "error":
-            check_error(value)
-        if key == "ratio" and value > 1:
-            raise TNLayersError(
-                f"ratio={value:g} is more than the whole model: it is parameters after over parameters before, "
-                "so that 0.2 keeps a fifth of them."
-            )
+        ((key, value),) = asked.items()
+        check_size(key, value, "the whole model", least=0)
         if ratio_of not in ("model", "replaced"):
             raise TNLayersError(f"ratio_of={ratio_of!r} must be 'model' or 'replaced'.")
         return cls(key=key, value=value, ratio_of=ratio_of, strict=strict)

@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
+from tnlayers.decompose.asked import SIZES, check_size
 from tnlayers.errors import TNLayersError
 
 Given: TypeAlias = "str | Spec | Mapping[str, Any] | None"
-_SIZES = ("bond_dim", "max_params", "ratio", "error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +93,14 @@ def _rule(pattern: str, given: Given, networks: Sequence[str | Spec]) -> Rule:
             f"The rule {pattern!r} is {given!r}; give a template such as 'mpo(cores=4)', a mapping such as "
             "{'network': 'mpo', 'ratio': 0.1}, or None to leave the layer dense."
         )
-    size = {key: value for key, value in given.items() if key in _SIZES}
+    size = {key: value for key, value in given.items() if key in SIZES}
     own = [given["network"]] if "network" in given else list(networks)
-    if set(given) - {*_SIZES, "network"} or len(size) > 1:
+    if set(given) - {*SIZES, "network"} or len(size) > 1:
         raise TNLayersError(
             f"The rule {pattern!r} has {', '.join(map(str, given))}; it takes network and at most one of "
-            f"{', '.join(_SIZES)}."
+            f"{', '.join(SIZES)}."
         )
+    for key, value in size.items():
+        if value is not None:
+            check_size(key, value)
     return Rule(networks=tuple(make_spec(network) for network in own), size=size, pattern=pattern)

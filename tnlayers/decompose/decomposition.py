@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import isfinite, prod
+from math import prod
 from typing import Any
 
 from tnlayers.backends import backend_of
@@ -17,6 +17,7 @@ from tnlayers.cores.canonical import balanced_terms
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.decompose.arrangement import Arranged, Searched, arranged
+from tnlayers.decompose.asked import check_size, given
 from tnlayers.decompose.singular_vectors import Splitting
 from tnlayers.decompose.size_search import Bound, ErrorOf, Found, standing_out, within_budget
 from tnlayers.decompose.sizes import BondDim, Scale
@@ -238,22 +239,12 @@ def asked_size(
         TNLayersError: If several were given, none at all, or one that is no size.
     """
     sizes: dict[str, Any] = {"bond_dim": bond_dim, "max_params": max_params, "ratio": ratio, "error": error}
-    given = {key: value for key, value in sizes.items() if value is not None}
-    if len(given) > 1:
-        told = ", ".join(f"{key}={value}" for key, value in given.items())
+    asked = given(sizes)
+    if len(asked) > 1:
+        told = ", ".join(f"{key}={value}" for key, value in asked.items())
         raise TNLayersError(f"{told} were given together; give exactly one of {', '.join(sizes)}.")
-    for key, value in given.items():
-        if key in ("ratio", "error") and not (_number(value) and value >= 0):
-            raise TNLayersError(f"{key}={value!r} must be a number of at least 0.")
-        if key == "error":
-            check_error(value)
-        if key == "ratio" and value > 1:
-            raise TNLayersError(
-                f"ratio={value:g} is more than the dense weight: it is parameters after over parameters before, so "
-                "that 0.2 keeps a fifth of them."
-            )
-        if key == "max_params" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise TNLayersError(f"max_params={value!r} must be an integer of at least 1.")
+    for key, value in asked.items():
+        check_size(key, value)
         return f"{key}={value}"
     template = make_spec(network)
     if not all(part.sized or part.options for part in template.parts):
@@ -262,19 +253,6 @@ def asked_size(
             "the template."
         )
     return None
-
-
-def check_error(error: float) -> None:
-    """Refuse an error that nothing has to be kept for.
-
-    Raises:
-        TNLayersError: If it is 1 or more.
-    """
-    if error >= 1:
-        raise TNLayersError(
-            f"error={error!r} is met by a weight of zeros: it is ||W - W'|| / ||W||, so it must be below 1, such as "
-            "0.05; 0 is exact up to rounding."
-        )
 
 
 def check_method(sweeps: object, restarts: object, search: object) -> None:

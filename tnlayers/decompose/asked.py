@@ -1,0 +1,56 @@
+"""The sizes that something may have (`bond_dim`, `max_params`, `max_flops`, `ratio`, `error`), checked in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, TypeVar
+
+from tnlayers.errors import TNLayersError
+
+Key = TypeVar("Key", bound=str)
+
+SIZES = ("bond_dim", "max_params", "ratio", "error")  # what is asked of one layer
+
+
+def check_size(key: str, value: Any, whole: str = "the dense weight", least: int = 1) -> None:
+    """Refuse what is no size of its kind; a `bond_dim` is checked by the network type that takes it.
+
+    Args:
+        key: Which size.
+        value: Its value.
+        whole: What a ratio is of, in words.
+        least: The least number of parameters or flops.
+
+    Raises:
+        TNLayersError: If it is none.
+
+    Example:
+        >>> check_size("ratio", 0.2)
+        >>> check_size("max_params", 0.5)
+        Traceback (most recent call last):
+        ...
+        tnlayers.errors.TNLayersError: max_params=0.5 must be an integer of at least 1.
+    """
+    if key == "bond_dim":
+        return
+    counts = key in ("max_params", "max_flops")
+    least = least if counts else 0
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    if not number or value < least or (counts and value != int(value)):
+        raise TNLayersError(f"{key}={value!r} must be {'an integer' if counts else 'a number'} of at least {least}.")
+    if key == "ratio" and value > 1:
+        raise TNLayersError(
+            f"ratio={value:g} is more than {whole}: it is parameters after over parameters before, so that 0.2 keeps "
+            "a fifth of them."
+        )
+    if key == "error" and value >= 1:
+        raise TNLayersError(
+            f"error={value!r} is met by a weight of zeros: it is ||W - W'|| / ||W||, so it must be below 1, such as "
+            "0.05; 0 is exact up to rounding."
+        )
+
+
+def given(sizes: Mapping[Key, Any]) -> dict[Key, Any]:
+    """Those of some sizes that were given."""
+    return {key: value for key, value in sizes.items() if value is not None}
