@@ -46,7 +46,7 @@ class TNEmbedding(DenseEmbedding):
         network: A network type, a template, or a sized spec of in_features=num_embeddings, out_features=embedding_dim.
         in_modes: Modes of the ids, if they are not to be chosen.
         out_modes: Modes of the rows, likewise.
-        unique: Whether to look each id up once where it stands several times in the input. That costs a sort, and
+        unique: Whether to look each id up once where it occurs several times in the input. That costs a sort, and
             needs the ids' values, so traced code leaves it out.
         seed: Draws the parameters; None takes torch's global generator.
         **keywords: The network type's own, such as `bond_dim`, and `cores`.
@@ -165,7 +165,7 @@ class TNEmbedding(DenseEmbedding):
         return rows.masked_fill((ids == self.padding_idx)[:, None], 0.0)
 
     def _table(self, ids: Tensor, recorded: bool) -> Tensor | None:
-        """The whole table, where the layer is frozen and may keep it."""
+        """The whole table, where the layer is frozen and may cache it."""
         if recorded:
             compiled = self._compiled()
             return None if compiled is None else compiled[0]
