@@ -43,7 +43,7 @@ def bench(
     """Time layers against dense ones, other libraries and this machine's limit.
 
     The most telling cells come first, and results are written after each, so
-    that a run may be stopped, and goes on when it is called again. Nothing else
+    that a run may be stopped, and continues when it is called again. Nothing else
     should run on the machine meanwhile. Other libraries are compared where they
     are installed; `make bench` installs all of them.
 

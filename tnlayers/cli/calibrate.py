@@ -19,11 +19,11 @@ def calibrate(
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, or cuda, cuda:1, ...")] = "cpu",
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a device's rates, in a few seconds, and keep them for all later plans.
+    """Measure a device's rates, in a few seconds, and save them for all later plans.
 
     Products of matrices by their shape, memory in and out of the cache, and the
     cost of a call, in single and in half precision: plans weigh these against
-    each other. The files that they are kept in are told; delete them to plan
+    each other. The files that they are saved in are printed; delete them to plan
     with the defaults again.
     """
     found = {}
@@ -39,7 +39,7 @@ def calibrate(
         return
     for dtype, rates in found.items():
         _print(rates, default_machine(device, dtype), dtype)
-        print(f"kept in {files[dtype]}")
+        print(f"saved in {files[dtype]}")
 
 
 def _print(rates: Machine, default: Machine, dtype: str) -> None:

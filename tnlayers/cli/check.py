@@ -47,7 +47,7 @@ def check(
 ) -> None:
     """Run a layer on every installed backend and dtype, and compare.
 
-    Cores, output and gradients are held against the float64 einsum of the
+    Cores, output and gradients are compared with the float64 einsum of the
     declaration; differences are in units of the tolerance, which follows from
     the dtype and the number of summed terms. The exit status is 1 if one is
     above 1. jax in 64 bits runs in a process of its own.

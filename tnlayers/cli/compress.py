@@ -36,14 +36,14 @@ def compress(
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a budget met only more than 2 % below.")] = False,
     avoid_slower: Annotated[bool, typer.Option("--avoid-slower", help="No layer predicted to be slower.")] = False,
     search: Annotated[float, typer.Option(min=0, metavar="S", help="Seconds to search shapes and orders.")] = 0.0,
-    cache: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Keep and use what was computed.")] = None,
+    cache: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Store what is computed, and reuse it.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write the model (.safetensors).")] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report: .html, .json or text.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build nothing; also without --out and --report.")] = False,
     load: LoadOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compress a trained model within one budget, and say what was delivered.
+    """Compress a trained model within one budget, and report the result.
 
     The file that --out writes is read by tnl.load(file, into=model), the model
     being the dense one.

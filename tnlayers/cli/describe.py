@@ -111,7 +111,7 @@ def _describe_model(name: str, network: str, as_json: bool) -> None:
     except TNLayersError as error:
         types = ", ".join(sorted(known_names()))
         raise TNLayersError(
-            f"{error} Nor is it a network type: {types}. `tnlayers describe --list` tells more."
+            f"{error} Nor is it a network type: {types}. `tnlayers describe --list` has more."
         ) from error
     report = models.describe(name, network=network)
     if as_json:
@@ -239,7 +239,7 @@ def _list(as_json: bool) -> None:
 
 
 def _facts(kind: NetworkType) -> dict[str, Any]:
-    """What the list tells about a network type; a keyword without a default number has None."""
+    """What the list shows about a network type; a keyword without a default number has None."""
     defaults = {SHORT_NAMES.get(key, key): default for key, default in kind.keywords.items()}
     return {
         "summary": kind.summary,

@@ -44,7 +44,7 @@ def plan(
             "--memory-limit", min=1, metavar="BYTES", help="In use at most, beyond input, output, cores, gradients."
         ),
     ] = None,
-    tune: Annotated[bool, typer.Option("--tune", help="Time the few best with torch and keep the fastest.")] = False,
+    tune: Annotated[bool, typer.Option("--tune", help="Time the few best with torch and cache the fastest.")] = False,
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", help="Whose rates rank plans: cpu, or cuda and a GPU's name.")
     ] = "cpu",
@@ -54,7 +54,7 @@ def plan(
     """Print the cheapest way to apply a layer to a batch.
 
     A tree: each step's equation with its flops, the bytes it moves and copies,
-    the bytes of its result and those kept for backward; then the totals, beside
+    the bytes of its result and those saved for backward; then the totals, beside
     the dense layer. Nothing is computed, unless --tune asks for it.
 
     [bold]Examples[/bold]

@@ -40,7 +40,7 @@ def reproduce(
     paper_selection: Annotated[
         bool,
         typer.Option(
-            "--paper-selection", help="Hold no images out: best test epoch, as in the paper. Reported as such."
+            "--paper-selection", help="No validation set: best test epoch, as in the paper. Reported as such."
         ),
     ] = False,
     time_steps: Annotated[
@@ -58,14 +58,14 @@ def reproduce(
     threads: Annotated[int | None, typer.Option(min=1, metavar="N", show_default=False, help="CPU threads.")] = None,
     runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs, old and new.")] = Path("runs"),
     docs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of paper.md, results/ and img/.")] = Path("docs"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would run, and how long.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would run, and how long.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run what is missing of the paper's tables and figures, and write docs/paper.md.
 
     Runs that are stored already, or lie finished in the folder of runs, are not
     run again. The budget ends the last training at a checkpoint, and the same
-    command goes on with it.
+    command continues it.
 
     [bold]Examples[/bold]
 
@@ -108,7 +108,7 @@ def reproduce(
         if taken:
             out().print(f"{len(taken)} finished runs in {runs} are new and stored.", soft_wrap=True)
         out().print(
-            f"Paper and code disagree in {len(points)} points on these models (told at the end of the page, and by "
+            f"Paper and code disagree in {len(points)} points on these models (listed at the end of the page, and by "
             f"tnlayers describe): {', '.join(points)}.",
             soft_wrap=True,
         )
@@ -142,7 +142,7 @@ def _print(jobs: list[Job], chosen: list[Job], budget: float) -> None:
     for heading in ("part", "model", "network", "seed", "epochs", "minutes", "predicted by"):
         table.add_column(heading, justify="right" if heading in ("seed", "minutes") else "left")
     for job in chosen:
-        words = f"{job.source}{', begun' if job.begun else ''}"
+        words = f"{job.source}{', started' if job.begun else ''}"
         row = job.row
         table.add_row(
             row.part, row.model, row.network, str(job.seed), f"{job.epochs} {job.recipe}", f"{job.minutes:,.0f}", words
@@ -152,8 +152,8 @@ def _print(jobs: list[Job], chosen: list[Job], budget: float) -> None:
         console.print(table)
     if chosen and chosen[0].minutes / chosen[0].epochs > budget > 0:
         console.print(
-            f"An epoch of the first takes about {chosen[0].minutes / chosen[0].epochs:,.0f} minutes here, and a run is "
-            "gone on with from its last whole epoch: this budget gains nothing.",
+            f"An epoch of the first takes about {chosen[0].minutes / chosen[0].epochs:,.0f} minutes here, and a run "
+            "continues from its last whole epoch: this budget gains nothing.",
             soft_wrap=True,
         )
     total = sum(job.minutes for job in jobs)
@@ -165,6 +165,6 @@ def _print(jobs: list[Job], chosen: list[Job], budget: float) -> None:
     if otherwise := [job for job in jobs if job.otherwise]:
         stored, option = ("with", "without") if otherwise[0].selection else ("without", "with")
         console.print(
-            f"{len(otherwise)} of them are stored {stored} images held out: {option} --paper-selection they count.",
+            f"{len(otherwise)} of them are stored {stored} a validation set: {option} --paper-selection they count.",
             soft_wrap=True,
         )

@@ -44,7 +44,7 @@ LoadOption = Annotated[
 
 
 def read_spec(text: str, in_features: int | None, out_features: int | None, bond: int | None = None) -> Spec:
-    """Make the sized spec that the words of a command stand for.
+    """Make the sized spec that the arguments of a command describe.
 
     Args:
         text: A spec's string, or the path of a .json, .yaml or .yml file.
@@ -59,7 +59,7 @@ def read_spec(text: str, in_features: int | None, out_features: int | None, bond
     if (in_features is None) != (out_features is None):
         raise typer.BadParameter("--in and --out go together, such as --in 784 --out 256.")
     keywords = {} if bond is None else {"bond_dim": bond}
-    with warnings.catch_warnings():  # a file's own sizes may be adjusted before --bond has its say: told once, below
+    with warnings.catch_warnings():  # a file's own sizes may be adjusted before --bond is applied: reported once, below
         warnings.simplefilter("ignore", TNLayersWarning)
         given = _read_file(Path(text)) if Path(text).suffix in (".json", ".yaml", ".yml") else text
     made = spec(given, in_features, out_features, **keywords)

@@ -1,4 +1,4 @@
-"""`tnlayers spectra`: what the bonds of every layer have to carry, and the sizes that would be enough."""
+"""`tnlayers spectra`: the singular values at the bonds of every layer, and the sizes that would be enough."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def spectra(
 
     Layers of tnlayers are looked at through their cores, dense weights are cut
     by --network. Two sizes are advised for each bond: what is enough for
-    --error, and what stands out of the weight's noise (analytic VBMF).
+    --error, and how many are above the weight's noise (analytic VBMF).
 
     [bold]Examples[/bold]
 

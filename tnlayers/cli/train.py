@@ -21,7 +21,7 @@ _FOLDER = "Folder of the run"
 
 
 def _option(panel: str, name: str, metavar: str | None, words: str, **more: Any) -> Any:
-    """An option whose default stands in the configuration, so that a file can set it; None means "not given"."""
+    """An option whose default is in the configuration, so that a file can set it; None means "not given"."""
     return typer.Option(name, metavar=metavar, help=words, rich_help_panel=panel, show_default=False, **more)
 
 
@@ -35,7 +35,7 @@ def train(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="fc2, lenet5, vgg16, ...; may stand in --config.",
+            help="fc2, lenet5, vgg16, ...; may be in --config.",
             show_default=False,
             autocompletion=completion.model,
         ),
@@ -100,10 +100,10 @@ def train(
         _option(_RECIPE, "--flip-test/--no-flip-test", None, "Classify test images with their mirror images."),
     ] = None,
     validation: Annotated[
-        int | None, _option(_RECIPE, "--validation", "N", "Training images held out to choose the best epoch.")
+        int | None, _option(_RECIPE, "--validation", "N", "Training images for validation, to choose the best epoch.")
     ] = None,
     paper_selection: Annotated[
-        bool | None, _option(_RECIPE, "--paper-selection", None, "Hold none out: best test epoch, as in the paper.")
+        bool | None, _option(_RECIPE, "--paper-selection", None, "No validation set: best test epoch, as in the paper.")
     ] = None,
     accelerator: Annotated[
         str | None, _option(_MACHINE, "--accelerator", "NAME", "auto (default), cpu, cuda, mps.")
@@ -127,21 +127,21 @@ def train(
     ] = None,
     out_dir: Annotated[Path | None, _option(_FOLDER, "--out", "DIR", "Folder of all runs (default: runs).")] = None,
     name: Annotated[str | None, _option(_FOLDER, "--name", "NAME", "This run's folder (default: MODEL-DATA).")] = None,
-    resume: Annotated[bool | None, _option(_FOLDER, "--resume", None, "Go on with the run that is there.")] = None,
+    resume: Annotated[bool | None, _option(_FOLDER, "--resume", None, "Continue the run that is there.")] = None,
     overwrite: Annotated[bool | None, _option(_FOLDER, "--overwrite", None, "Delete the run that is there.")] = None,
     checkpoint_seconds: Annotated[
         float | None,
         _option(_FOLDER, "--checkpoint-seconds", "S", "Least seconds between checkpoints (default 20)."),
     ] = None,
     keep: Annotated[
-        int | None, _option(_FOLDER, "--keep", "N", "Checkpoints kept of each model (default 1).", min=1)
+        int | None, _option(_FOLDER, "--keep", "N", "Checkpoints stored of each model (default 1).", min=1)
     ] = None,
 ) -> None:
     """Train a model and its dense twin, and compare them in one table.
 
     Writes a folder with a picture (accuracy.png), metrics.csv, results.json,
-    the configuration and the weights. Stopped at any moment, the same command
-    with --resume goes on and ends with the same numbers.
+    the configuration and the weights. If a run is stopped, the same command
+    with --resume continues it and gives identical results.
 
     [bold]Examples[/bold]
 
@@ -161,7 +161,7 @@ def train(
         result = run(settings)
     except KeyboardInterrupt:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes of a training would say it again
-            print("Stopped. The same command with --resume goes on from the last checkpoint.", file=sys.stderr)
+            print("Stopped. The same command with --resume continues from the last checkpoint.", file=sys.stderr)
         raise typer.Exit(130) from None
     if result.main_process:
         _print(result, as_json)

@@ -225,7 +225,7 @@ class TNConv(DenseConv):
 
 
 def _key(plan: ConvPlan) -> Any:
-    """What tells the kernels of a plan from those of others."""
+    """What distinguishes the kernels of a plan from those of others."""
     return tuple(tuple(step.cores for step in route.steps) for route in plan.routes)
 
 

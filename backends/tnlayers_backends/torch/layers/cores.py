@@ -1,4 +1,4 @@
-"""Cores held as parameters: made, initialised, moved, loaded, and the weight rebuilt of them."""
+"""Cores as parameters: made, initialised, moved, loaded, and the weight rebuilt of them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class HeldCores(ComputedWeights):
 
     @torch.no_grad()
     def reset_parameters(self, seed: int | None = None) -> None:
-        """Draw the cores anew so that E[W^2] is that of the dense layer this one stands for, and the bias likewise.
+        """Draw the cores anew so that E[W^2] is that of the dense layer this one replaces, and the bias likewise.
 
         Args:
             seed: As at construction; the same seed gives the same numbers on every backend.
@@ -140,7 +140,7 @@ class HeldCores(ComputedWeights):
         return computed(self.to_dense(), self, "weight")
 
     def to_dense(self) -> Tensor:
-        """The dense weight in the shape of the layer that this one stands for, differentiable."""
+        """The dense weight in the shape of the layer that this one replaces, differentiable."""
         weight: Tensor = self._map.weight(OPS, list(self.cores.values()))
         return weight
 
@@ -153,7 +153,7 @@ class HeldCores(ComputedWeights):
         return total
 
     def _renew(self, spec: Spec) -> None:
-        """Go on with a spec of other bonds: plans and dropout of the new network."""
+        """Continue with a spec of other bonds: plans and dropout of the new network."""
         self._set_map(replace(self._map, spec=spec, graphs=spec.graphs, pinned=None))
         if self.bond_dropout is not None:
             self.bond_dropout = BondDropout(spec.graphs, self.bond_dropout.p).train(self.training)
@@ -178,7 +178,7 @@ class HeldCores(ComputedWeights):
         return self
 
     def _set_map(self, changed: LinearMap) -> None:
-        """Go on as another network of the same sizes, or on another device; what a layer kind derives is renewed."""
+        """Continue as another network of the same sizes, or on another device; what a layer kind derives is renewed."""
         self.thaw()
         self._map = changed
 

@@ -36,7 +36,7 @@ class TNEmbedding(TNTable):
         network: A network type, a template, or a sized spec of in_features=num_embeddings, out_features=embedding_dim.
         in_modes: Modes of the ids, if they are not to be chosen.
         out_modes: Modes of the rows, likewise.
-        unique: Whether to look each id up once where it stands several times in the input. That costs a sort, and
+        unique: Whether to look each id up once where it occurs several times in the input. That costs a sort, and
             needs the ids' values, so traced code leaves it out.
         seed: Draws the parameters; None takes torch's global generator.
         **keywords: The network type's own, such as `bond_dim`, and `cores`.

@@ -96,7 +96,7 @@ class TNLinear(ExportedCores):
     def tune(self, batch: int, objective: Objective = "training") -> AnyPlan:
         """Time the few best plans for batches of this size on the processor, and run the fastest from now on.
 
-        It takes a second or so once; what was found is kept on disk and read the next time (`tnl.plan`).
+        It takes a second or so once; the result is cached on disk and read the next time (`tnl.plan`).
 
         Args:
             batch: Number of vectors that go through at once; batches up to the next power of two get the same plan.
@@ -140,15 +140,15 @@ class TNLinear(ExportedCores):
         sample: Sample | None = None,
         **keywords: Any,
     ) -> Self:
-        """The layer that comes closest to a dense one within a budget or an error; the dense layer stays as it is.
+        """The layer that comes closest to a dense one within a budget or an error; the dense layer is not changed.
 
         The weight is decomposed in double precision; the result has the dense layer's dtype and device and its bias.
-        `layer.delivered` tells what came of it.
+        `layer.delivered` reports the size and the error that resulted.
 
         Args:
             dense: The layer whose weight is taken.
             network: A network type or a template.
-            bond_dim: The size of every bond, or one per bond; "vbmf" for what stands out of the noise.
+            bond_dim: The size of every bond, or one per bond; "vbmf" for the singular values above the noise.
             max_params: At most so many parameters in all cores.
             ratio: At most this share of the weight's parameters.
             error: At most this relative error of the weight, ||W - W'|| / ||W||; 0 keeps all of it.

@@ -70,12 +70,12 @@ class TNModule(Freezable):
 
     @torch.no_grad()
     def prune_(self, tolerance: float) -> Pruned:
-        """Remove the values of bonds that carry (almost) nothing of W, in place: cores, bonds and spec become smaller.
+        """Remove bond values that contribute (almost) nothing to W, in place: cores, bonds and spec become smaller.
 
         Cores that change their shape are new parameters: build the optimizer anew afterwards.
 
         Args:
-            tolerance: How much of ||W|| the removed values may carry together; 0 removes what is exactly zero.
+            tolerance: How much the removed values may contribute to ||W|| together; 0 removes what is exactly zero.
 
         Returns:
             The bonds before and after, and a bound on the change of W; print it.
@@ -108,7 +108,7 @@ class TNModule(Freezable):
         Args:
             error: The largest relative change of the weight, ||W - W'|| / ||W||; or
             bond_dim: the largest size of every bond, one number or one per bond (of a sum, over all its networks).
-            optimizer: Whose groups get the new parameters, and whose averages of gradients are carried over.
+            optimizer: Whose groups get the new parameters, and whose averages of gradients are transferred.
 
         Raises:
             TNLayersError: If not exactly one of the two is given, a network has loops, or another layer holds the
@@ -129,7 +129,7 @@ class TNModule(Freezable):
         Args:
             bond_dim: The new size of every bond, one number or one per bond (of a sum, over all its networks); clipped
                 as in any spec.
-            optimizer: Whose groups get the new parameters, and whose averages of gradients are carried over.
+            optimizer: Whose groups get the new parameters, and whose averages of gradients are transferred.
             seed: Of the small numbers that new values begin with on one side of each bond; the other side is zero.
 
         Raises:
@@ -166,7 +166,7 @@ class TNModule(Freezable):
         self.tied = False
 
     def _refuse_tied(self, change: str) -> None:
-        """Refuse a change of bonds to cores that another layer holds too, which would go on with the old ones."""
+        """Refuse a change of bonds to cores that another layer shares: it would continue with the old ones."""
         if self.tied:
             raise TNLayersError(
                 f"{change} gives this layer other cores, but another layer holds the same ones (tied weights) and "
@@ -235,7 +235,7 @@ class TNModule(Freezable):
         self._prepared.clear()
 
     def _contract(self, run: Callable[[Tensor, list[Tensor]], Tensor], x: Tensor) -> Tensor:
-        """Run a contraction of an input with the cores as training asks: bonds dropped, states kept or recomputed."""
+        """Run a contraction of an input with the cores as training asks: bonds dropped, states saved or recomputed."""
         cores = self._cores()
         if self.bond_dropout is not None:
             cores = self.bond_dropout(cores)
