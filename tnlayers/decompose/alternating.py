@@ -85,7 +85,7 @@ def fit(
         sweeps: At most so many rounds over all cores.
         tolerance: Stop when a round lowers the relative error by less than this share of it.
         metric: M, positive and Hermitian, of shape (product of in modes, the same); None for the ordinary norm.
-        goal: A relative error that is small enough: a fit that comes near it is polished until it is there.
+        goal: A relative error that is small enough: a fit that comes near it is polished until it is there; 0 for none.
 
     Returns:
         The cores, and ||W - W'|| / ||W|| in the metric (0 where both are zero).
@@ -109,7 +109,7 @@ def fit(
             break
         if error <= goal or before - error < tolerance * before:
             break
-    return _polished(problem, found, error, total, goal) if goal < error < _NEARLY else (found, error)
+    return _polished(problem, found, error, total, goal) if 0 < goal < error < _NEARLY else (found, error)
 
 
 def _polished(
