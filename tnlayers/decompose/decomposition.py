@@ -222,10 +222,6 @@ def _delivered(best: Arranged, searched: Searched | None, asked: str, dtype: str
     )
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
-
-
 def asked_size(
     network: str | Spec,
     bond_dim: BondDim | None = None,

@@ -23,9 +23,7 @@ from tnlayers.program.program import Array
 from tnlayers_backends.torch.layers.cores import TRACED_BATCH
 from tnlayers_backends.torch.layers.exported import ExportedCores
 from tnlayers_backends.torch.layers.from_dense import converted
-from tnlayers_backends.torch.layers.kind import LayerKind, Work, rates_of
 from tnlayers_backends.torch.layers.module import is_recorded
-from tnlayers_backends.torch.layers.module import TNModule, is_recorded
 from tnlayers_backends.torch.layers.moments import linear_moment, wide
 from tnlayers_backends.torch.layers.ordinary import expect
 from tnlayers_backends.torch.run.bound_call import like
