@@ -20,6 +20,8 @@ KINDS = {
     "TNConv2d": (lambda: tnl.nn.TNConv2d(4, 6, 3, network="mpo(cores=2, bond=3)", **OPTIONS), (2, 4, 5, 5)),
     "TNConv3d": (lambda: tnl.nn.TNConv3d(4, 6, 3, network="mpo(cores=2, bond=3)", **OPTIONS), (2, 4, 5, 5, 5)),
     "TNEmbedding": (lambda: tnl.nn.TNEmbedding(12, 10, network="mpo(cores=2, bond=3)", **OPTIONS), "rows"),
+    "TNEmbeddingBag": (lambda: tnl.nn.TNEmbeddingBag(12, 10, network="mpo(cores=2, bond=3)", **OPTIONS), "rows"),
+    "TNBilinear": (lambda: tnl.nn.TNBilinear(3, 4, 10, network="mpo(cores=2, bond=3)", **OPTIONS), "pair"),
     "TNTensorLinear": (lambda: tnl.nn.TNTensorLinear((3, 4), (2, 5), network="mpo(bond=3)", **OPTIONS), (5, 3, 4)),
     "TNMultiheadAttention": (lambda: tnl.nn.TNMultiheadAttention(12, 3, network="mpo(cores=2)", **OPTIONS), SEQUENCE),
     "TNRNNCell": (lambda: tnl.nn.TNRNNCell(6, 4, network="mpo(cores=2)", **OPTIONS), CELL),
@@ -37,7 +39,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::tnlayers.TNLayersWarning")
 
 def inputs(shape):
     rng = np.random.default_rng(1)
-    return rng.integers(0, 12, (5, 3)) if shape == "rows" else rng.standard_normal(shape)
+    if shape == "pair":
+        return rng.standard_normal((5, 3)), rng.standard_normal((5, 4))
+    return (rng.integers(0, 12, (5, 3)) if shape == "rows" else rng.standard_normal(shape),)
 
 
 def wide(backend):
@@ -50,9 +54,8 @@ def wide(backend):
     return x64(True)
 
 
-def output(layer, backend, x):
-    array = torch.from_numpy(x) if backend == "torch" else x
-    y = layer(array)
+def output(layer, backend, given):
+    y = layer(*(torch.from_numpy(x) if backend == "torch" else x for x in given))
     return np.asarray(y.detach() if backend == "torch" else y)
 
 
