@@ -8,7 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETTINGS := pyproject.toml constraints.txt
 DEMO := runs/demo
-PYTEST_ARGS ?= -q
+# Two processes share the files of tests; PYTEST_ARGS="-q -x tests/cores" runs a part in one.
+PYTEST_ARGS ?= -q -n 2 --dist loadfile
 FUZZ_SECONDS ?= 3600
 
 .DEFAULT_GOAL := help

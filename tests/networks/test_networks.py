@@ -243,7 +243,7 @@ WRONG_SIZES = {
     ("blockdiag(blocks=3)", 28, 20): ["blocks=3", "28 inputs and 20 outputs", "1, 2, 4."],
     ("monarch(blocks=64)", 784, 10): ["blocks=64", "784 inputs and 10 outputs", "at most 10"],
     ("monarch(cores=3)", 784, 256): ["cores=3", "fixed number of cores"],
-    ("blockdiag", 0, 10): ["got 0"],
+    ("blockdiag", 0, 10): ["=0 "],
 }
 
 
