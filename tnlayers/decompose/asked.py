@@ -44,9 +44,9 @@ def check_size(key: str, value: Any, whole: str = "the dense weight", least: int
             f"ratio={value:g} is more than {whole}: it is parameters after over parameters before, so that 0.2 keeps "
             "a fifth of them."
         )
-    if key == "error" and value >= 1:
+    if key == "error" and value > 1:
         raise TNLayersError(
-            f"error={value!r} is met by a weight of zeros: it is ||W - W'|| / ||W||, so it must be below 1, such as "
+            f"error={value!r} is met by a weight of zeros: it is ||W - W'|| / ||W||, so it must be at most 1, such as "
             "0.05; 0 is exact up to rounding."
         )
 

@@ -107,7 +107,7 @@ def decompose(
             keeps at every bond the singular values that stand out of the weight's noise (Nakajima et al. 2013).
         max_params: At most so many parameters.
         ratio: At most this share of the weight's parameters.
-        error: At most this ||W - W'|| / ||W||, below 1. 0 is exact to the rounding of the dtype (100 of its epsilons,
+        error: At most this ||W - W'|| / ||W||, up to 1. 0 is exact to the rounding of the dtype (100 of its epsilons,
             or ten times the root of the lesser size where that is more), with the fewest parameters that are.
         covariance: The second moment of the inputs, E[x x^H], of shape (in_features, in_features), from a sample:
             `x.T @ x.conj() / len(x)`. Then the mean squared error of the outputs is what is minimised, not that of the
