@@ -58,7 +58,7 @@ def fans(graph: Graph, *, one_hot: bool = False) -> dict[str, tuple[int, int]]:
     return found
 
 
-@checks_arguments()
+@checks_arguments(lr=None, base_width=None)  # checked together below
 def parameter_groups(
     model: nn.Module, lr: float, optimizer: OptimizerKind = "adam", *, base_width: int = 256
 ) -> list[dict[str, Any]]:

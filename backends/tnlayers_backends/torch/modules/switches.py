@@ -30,7 +30,7 @@ def layers_in(module: nn.Module) -> Iterator[TNModule]:
     return iter(found)
 
 
-@checks_arguments()
+@checks_arguments(p=None)  # which the dropout checks itself
 def bond_dropout(module: M, p: float) -> M:
     """Leave out each value of every bond with probability `p` while training (`model.train()`); nothing in evaluation.
 
