@@ -1,7 +1,8 @@
 """Ways to write to a parameter, for tests of what is cached from it: most of them are seen by no version counter."""
 
 import ctypes
-import multiprocessing as mp
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -207,16 +208,21 @@ def _lbfgs(p):
     optimizer.step(closure)
 
 
-def write_in_another_process(parameters):
-    """Halve parameters in shared memory from a child process."""
-    for p in parameters:
-        p.data = p.data.clone().share_memory_()
-    child = mp.get_context("fork").Process(target=_halve_all, args=([p.data for p in parameters],))
-    child.start()
-    child.join()
-    assert child.exitcode == 0
+_CHILD = """
+import sys, numpy as np
+for path in sys.argv[1:]:
+    shared = np.memmap(path, dtype=np.float32, mode="r+")
+    shared *= 0.5
+    shared.flush()
+"""
 
 
-def _halve_all(shared):
-    for data in shared:
-        np.multiply(data.numpy(), 0.5, out=data.numpy())
+def write_in_another_process(parameters, folder):
+    """Halve parameters in shared memory from another process: their memory becomes that of files in the folder."""
+    paths = []
+    for number, p in enumerate(parameters):
+        paths.append(str(folder / f"shared-{number}"))
+        shared = torch.from_file(paths[-1], shared=True, size=p.numel(), dtype=p.dtype).view(p.shape)
+        shared.copy_(p.detach())
+        p.data = shared
+    subprocess.run([sys.executable, "-c", _CHILD, *paths], check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from tnlayers.declare.registry import network_type
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.decompose.sizes import Scale, nearest
+from tnlayers.errors import TNLayersWarning
 from tnlayers.nn import TNConv2d, TNLinear
 
 EQUAL = "(equal)"
@@ -84,7 +86,9 @@ class Site:
 
     def _equal(self, kind: str) -> Spec:
         budget = self.spec("mpo").parameters
-        sized = self._sized(make_spec(kind))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TNLayersWarning)  # the size that it has by default is about to change
+            sized = self._sized(make_spec(kind))
         found = nearest(Scale.of(sized, sized.in_features, sized.out_features), budget)
         told = f"{found.parameters:,} parameters for the {budget:,} of the paper's MPO"
         return replace(found, notes=(*found.notes, told))
