@@ -226,7 +226,7 @@ def test_wrong_inputs_are_refused_with_the_numbers(shape):
 
 def test_a_scalar_input_is_refused():
     for layer, x in ((small(), torch.tensor(1.0)), (tnl.build(small().spec, "numpy"), np.float32(1.0))):
-        with pytest.raises(tnl.TNLayersError, match="12 features|needs an array"):
+        with pytest.raises(tnl.TNLayersError, match=r"12 features|needs an array"):
             layer(x)
 
 
