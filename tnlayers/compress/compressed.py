@@ -35,7 +35,7 @@ class Compressed:
         return self.report._repr_html_()
 
 
-@checks_arguments(network=None)
+@checks_arguments(network=None, ratio=None, max_params=None, max_flops=None)  # sizes are checked with the budget
 def compress(
     model: Any,
     *,
