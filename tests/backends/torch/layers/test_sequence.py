@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tnlayers_backends.torch.layers import cores as held
+from tnlayers_backends.torch.layers import kind as kinds_file
 from tnlayers_backends.torch.layers import sequence
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
@@ -131,7 +132,7 @@ def test_both_ways_are_estimated_with_the_rates_of_the_device(monkeypatch):
     layer, rates = tnl.nn.TNLSTM(64, 64, network="mpo(cores=2, bond=8)", seed=0), []
     monkeypatch.setattr(sequence, "dense_seconds", lambda *sizes: rates.append(sizes[-1]) or 1.0)
     layer.by_steps(8, 4)
-    for module in (held, layer_kind):
+    for module in (held, kinds_file):
         monkeypatch.setattr(module, "device_name", lambda device: "cuda imagined")
     layer.to(torch.float32)  # a move
     layer.by_steps(8, 4)
