@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 import tnlayers as tnl
-from tnlayers.planning import bounds
 from tnlayers.planning import choosing as optimise
 from tnlayers.planning.bounds import MEMORY, WORK, within
+from tnlayers.pricing import limits
 from tnlayers.pricing.limits import PREPARED_LIMIT
 
 GRAPHS = 1000
@@ -116,6 +116,6 @@ def test_a_limit_of_memory_and_the_bounds_hold_together():
 
 
 def test_the_bounds_are_those_of_the_page():
-    assert (WORK, MEMORY, bounds.CALLS) == (100, 4, 100)
+    assert (WORK, MEMORY, limits.CALLS) == (100, 4, 100)
     plan = tnl.plan("mpo(in=4x4, out=4x4, bond=4)", 8)
     assert within(replace(plan, objective="inference"), plan)

@@ -6,6 +6,7 @@ of that end alone, as a matrix with the bond as its columns, are those of the wh
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -22,7 +23,7 @@ from tnlayers.declare.spec import spec as make_spec
 from tnlayers.decompose.singular_vectors import Splitting
 from tnlayers.decompose.truncated_svd import behind
 from tnlayers.decompose.truncated_svd import spectra as cut_spectra
-from tnlayers.errors import TNLayersError
+from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.program.program import Array
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def spectra(thing: Any, template: str | Spec | None = None) -> Spectra:
         3
     """
     if template is not None:
-        return _of_weight(_matrix_of(thing), _moded(make_spec(template), thing))
+        return _of_weight(_matrix_of(thing), _moded(_quietly(template), thing))
     if not isinstance(cores := getattr(thing, "cores", None), Mapping):
         raise TNLayersError(
             f"A dense weight ({type(thing).__name__}) has no bonds of its own: give a template that cuts it, such as "
@@ -87,10 +88,17 @@ def _of_cores(graph: Graph, cores: Sequence[Array]) -> list[BondSpectrum]:
     return _named(graph, found)
 
 
+def _quietly(*asked: Any) -> Spec:
+    """A spec whose modes alone matter: how large its bonds are by default is no news."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TNLayersWarning)
+        return make_spec(*asked)
+
+
 def _of_weight(weight: Array, template: Spec) -> Spectra:
     """A dense weight's, cut by a template."""
     ops = _splitting(weight)
-    sized = make_spec(template, int(weight.shape[1]), int(weight.shape[0]))
+    sized = _quietly(template, int(weight.shape[1]), int(weight.shape[0]))
     if sized.terms:
         raise TNLayersError(f"{sized} is a sum: a weight is cut by one network. Give one of its terms.")
     _walked(sized.graph)
