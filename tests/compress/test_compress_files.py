@@ -22,7 +22,7 @@ def test_the_cache_gives_the_same_without_the_work(tmp_path, monkeypatch, sample
     from tnlayers.compress import observing as watch
 
     monkeypatch.setattr(candidates, "curve", None)  # would fail if it were called
-    monkeypatch.setattr(candidates.TNLinear, "from_linear", None)
+    monkeypatch.setattr(tnl.nn.TNLinear, "from_linear", None)
     monkeypatch.setattr(watch, "_sensitivity", None)
     again = tnl.compress(model, ratio=0.2, sample=sample, cache=tmp_path)
     assert same(state(first.model), state(again.model))

@@ -81,7 +81,7 @@ def test_a_layer_never_searches_twice_for_a_bucket(work):
 
 
 def test_a_build_plans_only_what_will_run(work):
-    """On torch that of traced code; a batch's when it is seen, for its mode (beside it, the one without a cache); on jax, none."""
+    """On torch the plan of traced code; a batch's when it is seen, with and without a cache; on jax, nothing."""
     spec = chain(6)
     before = optimise_calls()
     layer = tnl.build(spec, seed=0)

@@ -35,7 +35,9 @@ class Compressed:
         return self.report._repr_html_()
 
 
-@checks_arguments(network=None, ratio=None, max_params=None, max_flops=None)  # sizes are checked with the budget
+@checks_arguments(
+    network=None, ratio=None, max_params=None, max_flops=None, search=None
+)  # sizes are checked with the budget
 def compress(
     model: Any,
     *,
