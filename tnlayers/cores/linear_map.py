@@ -280,7 +280,10 @@ def _apply(ops: Primitives, x: Array, plan: Plan, ends: _Ends, cores: Sequence[A
     leading = x.shape[:-1]
     if ends.pad_in:
         x = ops.pad(x, ends.pad_in)
-    y = summed(ops, plan, x, cores) if run is None else run(plan, x, cores)  # entries as in (batch, *out_modes)
+    if run is not None:
+        y = run(plan, x, cores)  # entries as in (batch, *out_modes)
+    else:
+        y = summed(ops, plan, x, cores) if plan.slices else plan.program.run(ops, [x, *cores])
     y = ops.reshape(y, (*leading, ends.out_features + ends.pad_out))
     return y[..., : ends.out_features] if ends.pad_out else y
 

@@ -44,9 +44,7 @@ def piece_places(plan: Lowered) -> Iterator[list[tuple[slice, ...] | None]]:
 
 
 def summed(ops: Primitives, plan: Lowered, x: Array, cores: Sequence[Array]) -> Array:
-    """The layer by plain operations on the whole batch, piece by piece: what is traced, and differentiated twice."""
-    if not plan.slices:
-        return plan.program.run(ops, [x, *cores])
+    """A plan with slices by plain operations, piece by piece: what is traced, and differentiated twice."""
     total: Any = None
     for own in sliced_cores(plan, cores, lambda array: array):
         y = plan.program.run(ops, [x, *own])

@@ -53,7 +53,8 @@ def run(plan: Plan, x: jax.Array, cores: Sequence[jax.Array], *, forward_mode: b
         TNLayersError: If forward mode meets the planned backward pass.
     """
     if plan.sweep is None or plan.chunk is None or any(type(size) is not int for size in x.shape):
-        y: jax.Array = summed(OPS, plan, x, cores)  # a symbolic batch cannot be walked in chunks
+        # A symbolic batch cannot be walked in chunks.
+        y: jax.Array = summed(OPS, plan, x, cores) if plan.slices else plan.program.run(OPS, [x, *cores])
         return y
     chain, dtype = plan.sweep.chain, jnp.result_type(x, *cores)
     rows, cores = x.reshape(-1, chain.links[0].before).astype(dtype), [core.astype(dtype) for core in cores]

@@ -18,7 +18,7 @@ from tnlayers.machine.rates import FREE, LANES, STRETCH, Machine
 from tnlayers_backends.torch.measure.calls import with_calls
 from tnlayers_backends.torch.measure.cuda import measure_cuda
 from tnlayers_backends.torch.run.primitives import OPS
-from tnlayers_backends.torch.run.sliced import total_like
+from tnlayers_backends.torch.run.workspace import total_like
 
 _LARGE = 2**24  # entries: 64 MiB of float32, beyond most caches
 _LARGEST = 2**26  # beyond one core's share of the largest caches

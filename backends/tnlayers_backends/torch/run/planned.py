@@ -19,8 +19,8 @@ from tnlayers.planning.sliced import summed
 from tnlayers.program.sweep import Sweep, carry, carry_back
 from tnlayers_backends.torch.run.prepared import Prepared, keepable
 from tnlayers_backends.torch.run.primitives import OPS
-from tnlayers_backends.torch.run.sliced import directional, in_pieces, total_like
-from tnlayers_backends.torch.run.workspace import buffer, chunks
+from tnlayers_backends.torch.run.sliced import directional, in_pieces
+from tnlayers_backends.torch.run.workspace import buffer, chunks, total_like
 
 
 def run(plan: Plan, x: Tensor, cores: Sequence[Tensor], kept: Prepared | None = None) -> Tensor:
@@ -75,7 +75,7 @@ def is_eager(x: Tensor) -> bool:
 
 
 def _plain(plan: Plan, x: Tensor, cores: Sequence[Tensor]) -> Tensor:
-    y: Tensor = summed(OPS, plan, x, cores)
+    y: Tensor = summed(OPS, plan, x, cores) if plan.slices else plan.program.run(OPS, [x, *cores])
     return y
 
 

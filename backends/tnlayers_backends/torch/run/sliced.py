@@ -18,7 +18,7 @@ from tnlayers.planning.plan import Plan
 from tnlayers.planning.sliced import piece_places, sliced_cores, summed
 from tnlayers.program.sweep import carry, carry_back
 from tnlayers_backends.torch.run.primitives import OPS
-from tnlayers_backends.torch.run.workspace import Rows, buffer
+from tnlayers_backends.torch.run.workspace import Rows, buffer, total_like
 
 
 def in_pieces(plan: Plan, x: Tensor, *cores: Tensor) -> Tensor:
@@ -142,9 +142,3 @@ def _piece_back(
             into.add_(part)
     found = [total.to(matrix.dtype) for total, matrix in zip(totals, plain, strict=True)]
     return torch.autograd.grad(matrices, own, found)
-
-
-def total_like(matrix: Tensor) -> Tensor:
-    """Where the gradient of a matrix is added up: sums over many chunks are kept in single precision at least."""
-    half = matrix.dtype in (torch.float16, torch.bfloat16)
-    return torch.zeros_like(matrix, dtype=torch.float32 if half else None)

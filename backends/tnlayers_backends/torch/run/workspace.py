@@ -47,6 +47,12 @@ def buffer(entries: int, like: Tensor) -> Tensor:
     return found
 
 
+def total_like(matrix: Tensor) -> Tensor:
+    """Where the gradient of a matrix is added up: sums over many chunks are kept in single precision at least."""
+    half = matrix.dtype in (torch.float16, torch.bfloat16)
+    return torch.zeros_like(matrix, dtype=torch.float32 if half else None)
+
+
 def release() -> None:
     """Let go of the buffers of this thread; the next call makes new ones."""
     _KEPT.buffers.clear()
