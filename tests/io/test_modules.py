@@ -164,7 +164,7 @@ def narrow(net):
 
 
 def own_subclass(net):
-    net.blocks[1].inner[0] = type("Mine", (nn.Linear,), {})(12, 24)
+    net.blocks[1].inner[0] = type("Mine", (nn.Linear,), {"forward": lambda self, x: x})(12, 24)
 
 
 def without_block(net):

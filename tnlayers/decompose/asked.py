@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
+from math import inf
 from typing import Any, TypeVar
 
+from tnlayers.declare.arguments import LARGEST, shown
 from tnlayers.errors import TNLayersError
 
 Key = TypeVar("Key", bound=str)
@@ -36,9 +37,12 @@ def check_size(key: str, value: Any, whole: str = "the dense weight", least: int
         return
     counts = key in ("max_params", "max_flops")
     least = least if counts else 0
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
-    if not number or value < least or (counts and value != int(value)):
-        raise TNLayersError(f"{key}={value!r} must be {'an integer' if counts else 'a number'} of at least {least}.")
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    # An integer of 400 digits is below infinity and still no float.
+    if not number or not least <= value < inf or value > LARGEST or (counts and value != int(value)):
+        most = f" and at most {LARGEST}" if number and value > LARGEST else ""
+        plain = repr(value) if number and abs(value) <= LARGEST else shown(value)
+        raise TNLayersError(f"{key}={plain} must be {'an integer' if counts else 'a number'} of at least {least}{most}.")
     if key == "ratio" and value > 1:
         raise TNLayersError(
             f"ratio={value:g} is more than {whole}: it is parameters after over parameters before, so that 0.2 keeps "

@@ -140,7 +140,7 @@ def computed(value: Tensor, layer: nn.Module, name: str) -> Tensor:
         >>> try:
         ...     torch.nn.init.xavier_uniform_(layer.weight)
         ... except tnl.TNLayersError as error:
-        ...     print(str(error)[:73])
+        ...     print(str(error)[:75])
         weight of this MPOLinear is computed from its cores at each access, so what
     """
     return value if _is_traced(value) else _with_guard(value, _owner(layer, name))

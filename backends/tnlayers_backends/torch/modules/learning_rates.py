@@ -58,7 +58,7 @@ def fans(graph: Graph, *, one_hot: bool = False) -> dict[str, tuple[int, int]]:
     return found
 
 
-@checks_arguments(lr=None, base_width=None)  # checked together below
+@checks_arguments()
 def parameter_groups(
     model: nn.Module, lr: float, optimizer: OptimizerKind = "adam", *, base_width: int = 256
 ) -> list[dict[str, Any]]:
@@ -91,8 +91,6 @@ def parameter_groups(
     """
     if optimizer not in ("adam", "sgd"):
         raise TNLayersError(f"optimizer={optimizer!r}: the rules known are 'adam' (also for AdamW) and 'sgd'.")
-    if not lr > 0 or not base_width > 0:
-        raise TNLayersError(f"lr={lr!r}, base_width={base_width!r}: both are positive numbers.")
     names = {parameter: name for name, parameter in model.named_parameters()}
     rates = dict(_rates(model, lr, optimizer, base_width))
     groups: dict[float, dict[str, Any]] = {}
