@@ -42,7 +42,8 @@ def check_size(key: str, value: Any, whole: str = "the dense weight", least: int
     if not number or not least <= value < inf or value > LARGEST or (counts and value != int(value)):
         most = f" and at most {LARGEST}" if number and value > LARGEST else ""
         plain = repr(value) if number and abs(value) <= LARGEST else shown(value)
-        raise TNLayersError(f"{key}={plain} must be {'an integer' if counts else 'a number'} of at least {least}{most}.")
+        kind = "an integer" if counts else "a number"
+        raise TNLayersError(f"{key}={plain} must be {kind} of at least {least}{most}.")
     if key == "ratio" and value > 1:
         raise TNLayersError(
             f"ratio={value:g} is more than {whole}: it is parameters after over parameters before, so that 0.2 keeps "
