@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import log, prod
 
 from tnlayers.cores.linear_map import rebuild
 from tnlayers.declare.graph import Contraction, Graph, repeated
@@ -30,6 +30,8 @@ _GRADIENT_STEPS = 12
 # A fit that comes as near as this to what it is to reach is polished: corrections by what is left of the weight lose
 # no digits to the normal equations, whose condition is the square of that of the cores.
 _NEARLY = 1e-3
+_TRIED = 6  # rounds before a fit may be given up
+_HOPELESS = 10  # times as many rounds as there are
 _POLISHES = 12  # rounds
 _POLISHING_STEPS = 100  # of conjugate gradients
 _CUT = 1e-12  # eigenvalues of N below this share of the largest are taken as zero: the core is not determined there
@@ -74,6 +76,7 @@ def fit(
     tolerance: float = 1e-6,
     metric: Array | None = None,
     goal: float = 0.0,
+    patient: bool = True,
 ) -> tuple[list[Array], float]:
     """Improve the cores of any network until they fit a weight no better.
 
@@ -86,6 +89,7 @@ def fit(
         tolerance: Stop when a round lowers the relative error by less than this share of it.
         metric: M, positive and Hermitian, of shape (product of in modes, the same); None for the ordinary norm.
         goal: A relative error that is small enough: a fit that comes near it is polished until it is there; 0 for none.
+        patient: Whether a fit goes on to its last round that would need many times as many to reach the goal.
 
     Returns:
         The cores, and ||W - W'|| / ||W|| in the metric (0 where both are zero).
@@ -99,7 +103,7 @@ def fit(
     total = problem.square(weight)
     found = list(cores)
     error = _relative_error(problem, found, total)
-    for _ in range(sweeps):
+    for done in range(1, sweeps + 1):
         before, last = error, list(found)
         for k in range(len(found)):
             found[k] = _best_core(problem, right, found, k)
@@ -107,9 +111,20 @@ def fit(
         if error > before:  # rounding alone can raise it
             found, error = last, before
             break
-        if error <= goal or before - error < tolerance * before:
+        if (
+            error <= goal
+            or before - error < tolerance * before
+            or (not patient and _far(error, before, goal, done, sweeps))
+        ):
             break
     return _polished(problem, found, error, total, goal) if 0 < goal < error < _NEARLY else (found, error)
+
+
+def _far(error: float, before: float, goal: float, done: int, sweeps: int) -> bool:
+    """Whether a fit that must reach a goal goes on at a rate that would take many times the rounds it has."""
+    if not goal or done < _TRIED or error < _NEARLY:
+        return False
+    return log(error / goal) > _HOPELESS * sweeps * log(before / error)
 
 
 def _polished(

@@ -124,7 +124,8 @@ def decompose(
         sweeps: Rounds of alternating least squares after the SVDs; None takes none there, 4 where the
             covariance is no product over the cores' inputs, and 60 for networks with loops, hyperedges or structural
             zeros, which have no other method.
-        restarts: For those, how many random starts; the best counts.
+        restarts: For those, how many starts, the best of which counts: one from the SVDs of the tree inside a network
+            with loops, the others random.
         seed: Of the starts.
 
     Returns:

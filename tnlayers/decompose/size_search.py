@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from tnlayers.cores.vbmf import kept_values
 from tnlayers.declare.spec import Spec
 from tnlayers.decompose.sizes import Scale, divided, largest_within, least_for, next_above
+from tnlayers.decompose.starts import opened
 from tnlayers.decompose.target import Fitted, Target, loop_free
 from tnlayers.errors import TNLayersError, TNLayersWarning
 
@@ -124,6 +125,8 @@ class Bound:
         worth = max(_WORTH * self.scale.spec.dense_parameters, _FEW)
         while self._measured(best) > self.allowed:
             if high == len(values) - 1 or (best[0].parameters > worth and not exact):
+                if (found := self._of_trees(values[high:])) is not None:
+                    return found
                 larger = "there is no larger one" if high == len(values) - 1 else "larger ones are not worth trying"
                 raise TNLayersError(
                     f"{best[0]} has a relative error of {self._measured(best):.4g} with {best[0].parameters} "
@@ -137,6 +140,24 @@ class Bound:
             tried = self._tried(self.scale.at(values[middle]))
             low, high, best = (low, middle, tried) if self._measured(tried) <= self.allowed else (middle, high, best)
         return best
+
+    def _of_trees(self, values: Sequence[int]) -> Found | None:
+        """The first of the values at which the tree inside a network is within the error; None where none is."""
+        low, high = -1, 0
+        while (found := self._of_tree(values[high])) is None:
+            if high == len(values) - 1 or opened(self.scale.spec.graph) is None:
+                return None
+            low, high = high, min(2 * high + 1, len(values) - 1)
+        while high - low > 1:
+            middle = (low + high) // 2
+            tried = self._of_tree(values[middle])
+            low, high, found = (low, middle, tried) if tried is not None else (middle, high, found)
+        return found
+
+    def _of_tree(self, value: int) -> Found | None:
+        spec = self.scale.at(value)
+        found = self.target.of_tree(spec)
+        return None if found is None or self._measured((spec, found)) > self.allowed else (spec, found)
 
     def _tightened(self, values: list[list[float]]) -> Found:
         """Bonds by the bound on the error; then as much of the bound's slack as the measured error leaves."""

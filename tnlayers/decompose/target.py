@@ -6,7 +6,7 @@ With the inputs' second moment C, close means close outputs, and everything happ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +21,7 @@ from tnlayers.declare.graph import Graph
 from tnlayers.declare.spec import Spec
 from tnlayers.decompose.alternating import fit
 from tnlayers.decompose.singular_vectors import Splitting
+from tnlayers.decompose.starts import from_tree, opened
 from tnlayers.decompose.truncated_svd import spectra, split_tree
 from tnlayers.decompose.whitening import RIDGE, Whitening, scaled, whiten
 from tnlayers.errors import TNLayersError
@@ -38,7 +39,7 @@ class Method:
 
     Attributes:
         sweeps: Rounds of alternating least squares; None for as many as the network needs.
-        restarts: Random starts where there are no SVDs to start from.
+        restarts: Starts where SVDs alone do not give the cores.
         seed: Of the starts.
         goal: A relative error that is small enough to stop at, and to be fitted for to the last digit.
     """
@@ -110,6 +111,16 @@ class Target:
     def fitted(self, spec: Spec) -> Fitted:
         """The cores of a sized spec for this weight."""
         cores, discarded = (self._summed(spec.parts), None) if spec.terms else self._cores(spec.graph, spec)
+        return self._measured(spec, cores, discarded)
+
+    def of_tree(self, spec: Spec) -> Fitted | None:
+        """The cores of a network with loops from the tree inside it alone; None where there is none."""
+        opening = None if spec.terms else opened(spec.graph)
+        if opening is None:
+            return None
+        return self._measured(spec, from_tree(self.ops, spec.graph, self.padded(spec), opening, None), None)
+
+    def _measured(self, spec: Spec, cores: list[Array], discarded: float | None) -> Fitted:
         difference = self.weight - self._rebuilt(spec, cores)
         wrong = self._output_square(difference)
         return Fitted(
@@ -190,7 +201,7 @@ class Target:
         if whitening is not None:
             return self._whitened_cores(graph, weight, whitening), None
         if not loop_free(graph):
-            return self._from_random(graph, weight, None), None
+            return self._from_starts(graph, weight, None), None
         cores, discarded = split_tree(self.ops, graph, weight)
         if not self.method.sweeps:
             return cores, discarded
@@ -201,7 +212,7 @@ class Target:
         ops, metric, sweeps = self.ops, whitening.metric, self.method.sweeps
         white = whitening.weight(ops, weight)
         if not loop_free(graph):
-            return whitening.back(ops, self._from_random(graph, white, metric))
+            return whitening.back(ops, self._from_starts(graph, white, metric))
         starts = [split_tree(ops, graph, white)[0]]
         if metric is not None:
             starts.append(whitening.forth(ops, split_tree(ops, graph, weight)[0]))
@@ -210,19 +221,30 @@ class Target:
         best = min(measured, key=lambda found: found[1])[0]
         return whitening.back(ops, fit(ops, graph, white, best, sweeps=sweeps or 0, metric=metric)[0])
 
-    def _from_random(self, graph: Graph, weight: Array, metric: Array | None) -> list[Array]:
+    def _from_starts(self, graph: Graph, weight: Array, metric: Array | None) -> list[Array]:
+        """The best fit of several: from the tree inside the network where there is one, and from random cores."""
+        sweeps = self.method.sweeps or _SWEEPS
+        best: tuple[list[Array], float] = ([], float("inf"))
+        for start, own in self._starts(graph, weight):
+            found = fit(self.ops, graph, weight, start, sweeps=sweeps if own else 0, metric=metric, goal=self._goal)
+            best = min(best, found, key=lambda result: result[1])
+            if best[1] <= self._goal:
+                break
+        return best[0]
+
+    def _starts(self, graph: Graph, weight: Array) -> Iterator[tuple[list[Array], bool]]:
+        """Where fits start from, and whether they are to be improved: what the tree holds exactly is not."""
         rng = np.random.default_rng(self.method.seed)
+        opening = opened(graph)
+        if opening is not None:
+            if self._goal:
+                yield from_tree(self.ops, graph, weight, opening, None), False
+            yield from_tree(self.ops, graph, weight, opening, rng), True
         dtype = str(weight.dtype).removeprefix("torch.")
         variance = max(self._square(weight) / prod(weight.shape), 1e-30)
-        found: list[tuple[list[Array], float]] = []
-        for _ in range(self.method.restarts):
+        for _ in range(self.method.restarts - (opening is not None)):
             drawn = draw_layer([graph], variance, rng, dtype)
-            start = [self.ops.like(core, self.weight) for core in drawn.values()]
-            sweeps = self.method.sweeps or _SWEEPS
-            found.append(fit(self.ops, graph, weight, start, sweeps=sweeps, metric=metric, goal=self._goal))
-            if found[-1][1] <= self._goal:
-                break
-        return min(found, key=lambda result: result[1])[0]
+            yield [self.ops.like(core, self.weight) for core in drawn.values()], True
 
     def _whitening(self, graph: Graph, spec: Spec) -> Whitening | None:
         """The coordinates of a network; those of one that differs only in its bonds serve again."""

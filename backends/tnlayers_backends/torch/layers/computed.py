@@ -6,8 +6,9 @@ limit after each step, `layer.weight.data = ...`. Such a write would land in a t
 A `ComputedWeight` is a plain tensor with a guard. Torch shows it every function that gets it (`__torch_function__`);
 the function runs as on any tensor, and where the version counter says that it wrote, the write is refused. That covers
 methods, `out=`, `inplace=True`, item assignment and `torch._foreach_*` without a list of names. What shares its memory
-(`.data`, `.detach()`, slices, transposes) has the guard too; everything else that comes out is a plain tensor. Code
-that is compiled, exported or traced, `torch.func` and `torch.inference_mode` get plain tensors.
+(`.data`, `.detach()`, slices, transposes) has the guard too, and a numpy array of it cannot be written; everything else
+that comes out is a plain tensor. Under `torch.inference_mode`, which counts no versions, a function's name says whether
+it writes. Code that is compiled, exported or traced, and `torch.func` get plain tensors.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,7 @@ from tnlayers.errors import TNLayersError
 
 _BASE = vars(torch._C.TensorBase)["_base"].__get__  # what a view is of: the compiler walks along it
 _SETTERS = {vars(torch._C.TensorBase)[name].__set__: name for name in ("data", "real", "imag")}
+_NO_WRITES = frozenset({"requires_grad_", "share_memory_", "detach_", "rename_"})
 
 
 class ComputedWeightError(TNLayersError, AttributeError):
@@ -55,20 +58,26 @@ class ComputedWeight(Tensor, metaclass=_AnyTensor):
             own = [one for one in _inside((args, kwargs)) if type(one) is cls]
             if func in _SETTERS and type(args[0]) is cls:
                 raise _refusal(own[0]._owner, f"{_SETTERS[func]} =")
-            before = [one._version for one in own]
+            if own and own[0].is_inference() and _names_a_write(func, kwargs):
+                raise _refusal(own[0]._owner, getattr(func, "__name__", "a function"))
+            before = [_version(one) for one in own]
             if not foreign:
                 result = func(*args, **kwargs)
         if foreign:
             result = func(*plain(args), **plain(kwargs))
         with torch._C.DisableTorchFunctionSubclass():
             for one, version in zip(own, before, strict=True):
-                if one._version != version:
+                if _version(one) != version:
                     raise _refusal(one._owner, getattr(func, "__name__", "a function"))
             return result if func == _BASE else _guarded(result, own)
 
     def set_(self, *args: Any, **kwargs: Any) -> Tensor:
         """Refused here: torch does not show this method to `__torch_function__`."""
         raise _refusal(self._owner, "set_")
+
+    def __dlpack__(self, *, max_version: Any = None, **kwargs: Any) -> Any:
+        """By the protocol's first version, of which numpy reads only."""
+        return plain(self).__dlpack__(**kwargs)
 
     @property
     def _is_param(self) -> bool:
@@ -150,7 +159,19 @@ def _is_traced(value: Tensor) -> bool:
     """Whether a compiler, a tracer or a transform sees this tensor, for whom the guard would be another type."""
     if type(value) is not Tensor or torch.compiler.is_compiling() or torch._C._is_tracing():
         return True
-    return value.is_inference() or torch._C._are_functorch_transforms_active()
+    return torch._C._are_functorch_transforms_active()
+
+
+def _version(tensor: Tensor) -> int:
+    """How often torch counted a write; it counts none under `torch.inference_mode`."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _names_a_write(func: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a function writes into its first argument, by torch's rules for names."""
+    name = getattr(func, "__name__", "")
+    inplace = name.endswith("_") and not name.endswith("__") and name not in _NO_WRITES
+    return inplace or name == "__setitem__" or name.startswith("__i") or bool(kwargs.get("inplace")) or "out" in kwargs
 
 
 def _owner(layer: nn.Module, name: str) -> str:
@@ -178,12 +199,22 @@ def _guarded(result: Any, own: list[ComputedWeight]) -> Any:
         if type(result) in (tuple, list):
             return type(result)(_guarded(one, own) for one in result)
         return result
-    if _is_traced(result) or result.layout != torch.strided:
+    if isinstance(result, np.ndarray):  # which does not count writes: numpy refuses them itself
+        if any(_holds(one, result) for one in own):
+            result.flags.writeable = False
+        return result
+    if not isinstance(result, Tensor) or _is_traced(result) or result.layout != torch.strided:
         return result
     for one in own:
         if one.layout == torch.strided and result.untyped_storage()._cdata == one.untyped_storage()._cdata:
             return _with_guard(result, one._owner)
     return result
+
+
+def _holds(tensor: Tensor, array: np.ndarray) -> bool:
+    """Whether an array lies in a tensor's memory."""
+    storage = tensor.untyped_storage()
+    return 0 <= array.__array_interface__["data"][0] - storage.data_ptr() < max(storage.nbytes(), 1)
 
 
 def plain(value: Any) -> Any:

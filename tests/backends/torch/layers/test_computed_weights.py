@@ -6,6 +6,7 @@ import copy
 import io
 import pickle
 
+import numpy as np
 import opt_einsum
 import pytest
 
@@ -108,6 +109,35 @@ def test_writes_are_refused(kind, writer, grad):
         if grad and writer in ("out=", "embedding max_norm", "rows", "chunks"):
             pytest.skip("torch itself refuses it for a tensor with a gradient")
         assert_refused(layer, lambda one: WRITERS[writer](one.weight))
+
+
+ARRAYS = {
+    "numpy": lambda w: w.detach().numpy(),
+    "forced": lambda w: w.numpy(force=True),
+    "asarray": lambda w: np.asarray(w.detach()),
+    "slice": lambda w: w.detach()[1:].numpy(),
+    "dlpack": lambda w: np.from_dlpack(w.detach()),
+}
+
+
+@pytest.mark.parametrize("array", ARRAYS)
+def test_arrays_of_it_are_read_only(array):
+    layer = LAYERS["linear"]()
+    found = ARRAYS[array](layer.weight)
+    with pytest.raises(ValueError, match="read-only"):
+        found[...] = 0
+    expected = layer.weight.detach().numpy().copy()  # which is one's own
+    expected[0] = 7.0
+    assert expected[0, 0] == 7.0
+
+
+@pytest.mark.parametrize("writer", [name for name in WRITERS if name not in ("embedding max_norm", "data.data =")])
+def test_writes_in_inference_mode_are_refused(writer):
+    layer = LAYERS["linear"]()
+    with torch.inference_mode():
+        assert_refused(layer, lambda one: WRITERS[writer](one.weight))
+        assert layer.weight.requires_grad_(False).sum().isfinite()
+        layer.weight.clone().zero_()
 
 
 @pytest.mark.parametrize("writer", ON_MATRICES)

@@ -1,0 +1,122 @@
+"""A start for fits by least squares: the loop-free network inside one with loops, split by SVDs.
+
+      o---o            o---o          A bond at its first value alone joins nothing. Where such bonds open all loops,
+      |   |    ---->   |              a tree is left, whose cores come from a weight by one SVD per bond; all other
+      o---o            o---o          values of the opened bonds begin near zero, for the fit to use.
+
+A network whose other bonds are wide enough has the weight exactly in this way, where fits from random cores may not
+arrive. Hyperedges are opened too, so that a sum of Tucker blocks begins as its first block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import log, prod
+
+import numpy as np
+
+from tnlayers.declare.graph import Graph
+from tnlayers.decompose.singular_vectors import Splitting
+from tnlayers.decompose.truncated_svd import split_tree
+from tnlayers.program.program import Array
+
+_TREES = 64  # that are compared, drawn from all there are
+_NOISE = 1e-2  # of the opened bonds' other values, in root mean squares of the core
+
+
+def opened(graph: Graph) -> tuple[int, ...] | None:
+    """The summed indices to open, so that what is left is a tree; None where no tree is left.
+
+    Of several trees the one whose bonds leave out least by their sizes, for a weight of full rank.
+
+    Args:
+        graph: Any network.
+
+    Example:
+        >>> import tnlayers as tnl
+        >>> ring = tnl.spec("ring(in=2x2x2, out=2x2x2, bond=4)").graph
+        >>> len(ring.summed), len(opened(ring))
+        (3, 1)
+        >>> opened(tnl.spec("cp(in=2x2, out=2x2, rank=3)").graph) is None
+        True
+    """
+    ends = {i: [k for k, core in enumerate(graph.cores) for own in core.indices if own == i] for i in graph.summed}
+    modes = [i for core in graph.cores for i in core.indices if i not in ends]
+    if graph.shared or len(set(modes)) < len(modes) or any(len(set(own)) < 2 for own in ends.values()):
+        return None
+    pairs: dict[tuple[int, ...], list[int]] = {}
+    for index, own in ends.items():
+        if len(own) == 2:
+            pairs.setdefault(tuple(sorted(own)), []).append(index)
+    rng, best, least = np.random.default_rng(0), None, float("inf")
+    for _ in range(_TREES):
+        order = [list(pairs)[k] for k in rng.permutation(len(pairs))]
+        tree = _spanning(len(graph.cores), order)
+        if tree is None:
+            return None
+        if (lost := sum(_lost(graph, tree, pair, pairs[pair]) for pair in tree)) < least:
+            best, least = [index for pair in tree for index in pairs[pair]], lost
+    return None if best is None else tuple(i for i in graph.summed if i not in best)
+
+
+def from_tree(
+    ops: Splitting, graph: Graph, weight: Array, opening: Sequence[int], rng: np.random.Generator | None
+) -> list[Array]:
+    """The cores of a network from the tree inside it.
+
+    Args:
+        ops: The primitives of the weight's backend, with its SVD.
+        graph: The network.
+        weight: The weight of shape (product of out modes, product of in modes).
+        opening: What `opened` found.
+        rng: Draws small entries for the other values of the opened bonds; None leaves them zero.
+    """
+    inside = tuple(replace(core, indices=tuple(i for i in core.indices if i not in opening)) for core in graph.cores)
+    cores, _ = split_tree(ops, replace(graph, cores=inside), weight)
+    return [_widened(ops, graph, k, core, opening, rng) for k, core in enumerate(cores)]
+
+
+def _widened(
+    ops: Splitting, graph: Graph, k: int, core: Array, opening: Sequence[int], rng: np.random.Generator | None
+) -> Array:
+    """A core of the tree at the first value of the opened bonds that it has."""
+    indices = graph.cores[k].indices
+    own = [i for i in indices if i in opening]
+    if not own:
+        return core
+    kept, room, size = [i for i in indices if i not in opening], prod(graph.sizes[i] for i in own), prod(core.shape)
+    column = ops.pad(ops.reshape(core, (size, 1)), room - 1)  # the opened bonds last, all but their first values zero
+    if rng is not None:
+        scale = _NOISE * (float(ops.sum((core.conj() * core).real, tuple(range(core.ndim)))) / size) ** 0.5
+        drawn = rng.standard_normal((size, room)) * scale
+        drawn[:, 0] = 0.0
+        column = column + ops.like(drawn, column)
+    merged = ops.reshape(column, tuple(graph.sizes[i] for i in (*kept, *own)))
+    return ops.permute(merged, tuple([*kept, *own].index(i) for i in indices))
+
+
+def _spanning(cores: int, pairs: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]] | None:
+    """The pairs, in their order, that join what is not joined yet (Kruskal 1956); None if some core stays alone."""
+    part = list(range(cores))
+    tree = []
+    for pair in pairs:
+        a, b = (part[k] for k in pair)
+        if a != b:
+            part = [a if p == b else p for p in part]
+            tree.append(pair)
+    return tree if len(set(part)) == 1 else None
+
+
+def _lost(graph: Graph, tree: Sequence[tuple[int, ...]], pair: tuple[int, ...], bond: Sequence[int]) -> float:
+    """How much wider than its bond a cut may have to be, as a logarithm."""
+    side, grown = {pair[0]}, True
+    while grown:
+        near = {k for other in tree if other != pair and side & {*other} for k in other}
+        grown = not near <= side
+        side |= near
+    modes = {*graph.inputs, *graph.outputs}
+    sizes = [1, 1]
+    for k, core in enumerate(graph.cores):
+        sizes[k in side] *= prod(graph.sizes[i] for i in core.indices if i in modes)
+    return max(0.0, log(min(sizes) / prod(graph.sizes[i] for i in bond)))
