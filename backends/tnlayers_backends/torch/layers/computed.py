@@ -214,7 +214,8 @@ def _guarded(result: Any, own: list[ComputedWeight]) -> Any:
 def _holds(tensor: Tensor, array: np.ndarray) -> bool:
     """Whether an array lies in a tensor's memory."""
     storage = tensor.untyped_storage()
-    return 0 <= array.__array_interface__["data"][0] - storage.data_ptr() < max(storage.nbytes(), 1)
+    first: int = array.__array_interface__["data"][0]
+    return 0 <= first - storage.data_ptr() < max(storage.nbytes(), 1)
 
 
 def plain(value: Any) -> Any:
