@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tnlayers.cores.canonical import balanced_terms, canonical_terms
+from tnlayers.cores.facade import Facade
 from tnlayers.cores.initialise import default_variance, draw_bias, draw_layer
 from tnlayers.cores.linear_map import LinearMap
-from tnlayers.cores.norm import norm2
 from tnlayers.declare.arguments import shown
 from tnlayers.declare.spec import Spec
-from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.lowered import Objective
 from tnlayers.planning.plan import AnyPlan, Plan
 from tnlayers.planning.sliced import sliced_cores
 from tnlayers.program.sweep import Place, carry
 from tnlayers_backends.base import Backend, Parts, Storage, check_linear, linear_parts
-
-if TYPE_CHECKING:
-    from tnlayers.draw.picture import Picture
 
 Array = npt.NDArray[Any]
 
@@ -147,7 +142,7 @@ def run(plan: Plan, x: Array, cores: Sequence[Array]) -> Array:
     return y.reshape(len(rows), *sweep.chain.shape[1:])
 
 
-class NumpyLinear:
+class NumpyLinear(Facade[Array]):
     """A linear layer on numpy: `layer(x)`, (..., in_features) -> (..., out_features).
 
     Attributes:
@@ -164,11 +159,6 @@ class NumpyLinear:
         self.cores: dict[str, Array] = {name: core.astype(dtype) for name, core in drawn.items()}
         self.bias = draw_bias(spec.in_features, spec.out_features, rng, dtype).astype(dtype) if spec.bias else None
 
-    @property
-    def spec(self) -> Spec:
-        """The declaration."""
-        return self._map.spec
-
     def __call__(self, x: Array) -> Array:
         """Apply the layer to vectors of shape (..., in_features)."""
         if not isinstance(x, np.ndarray):
@@ -178,17 +168,14 @@ class NumpyLinear:
         y: Array = self._map.apply(OPS, x, list(self.cores.values()), self.plan_for(_batch(x)), run)
         return y if self.bias is None else y + self.bias
 
-    def to_dense(self) -> Array:
-        """The weight matrix, (out_features, in_features)."""
-        weight: Array = self._map.weight(OPS, list(self.cores.values()))
-        return weight
+    def _network(self) -> LinearMap:
+        return self._map
 
-    weight = property(to_dense, doc="The weight matrix, (out_features, in_features), rebuilt at each access.")
+    def _primitives(self) -> NumpyOps:
+        return OPS
 
-    def norm2(self) -> Array:
-        """||W||^2, the sum of the squared entries of the weight, without building it."""
-        total: Array = norm2(OPS, self._map, list(self.cores.values()))
-        return total
+    def _arrays(self) -> list[Array]:
+        return list(self.cores.values())
 
     def canonicalise_(self, centre: str | None = None) -> None:
         """Sweep every core but `centre` (the first if None) into an isometry towards it; W is unchanged.
@@ -196,11 +183,11 @@ class NumpyLinear:
         Raises:
             TNLayersError: If the network has a loop, a hyperedge or a trace, or no core of that name.
         """
-        self._rewrite(canonical_terms(OPS, self._map.graphs, self._single(), centre))
+        self._rewrite(self._canonical(centre))
 
     def balance_(self) -> None:
         """Scale the cores of each network to equal norms; W is unchanged."""
-        self._rewrite(balanced_terms(OPS, self._map.graphs, self._single()))
+        self._rewrite(self._balanced())
 
     def _single(self) -> list[Array]:
         """The cores in at least single precision, which LAPACK needs."""
@@ -216,15 +203,6 @@ class NumpyLinear:
     def use_plan(self, plan: AnyPlan | None) -> None:
         """Run every batch by this plan, or choose by batch size again (None)."""
         self._map = self._map.with_plan(plan)
-
-    def draw(self, **options: Any) -> Picture:
-        """The network's picture; options as for `tnl.draw`."""
-        return draw(self, **options)
-
-    def _repr_html_(self) -> str:
-        from tnlayers.draw.display import network_html
-
-        return network_html(self.spec, self._map.graphs, self)
 
     def __repr__(self) -> str:
         return f"NumpyLinear({str(self.spec)!r})"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from tnlayers.cores.facade import Facade
 from tnlayers.declare.spec import Spec
 from tnlayers.draw.panels import picture
 from tnlayers.draw.steps import byte_text
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 _CELL = 'style="text-align:left;padding:2px 10px"'
 
 
-def html(thing: Spec | AnyPlan) -> str:
-    """A spec's network, or a plan's tree and timeline, over a compact table."""
+def html(thing: Spec | Facade[Any] | AnyPlan) -> str:
+    """The network of a spec or a layer, or a plan's tree and timeline, over a compact table."""
+    if isinstance(thing, Facade):  # whose graphs are at hand where its network type is not declared
+        return network_html(thing.spec, thing._network().graphs, thing)
     return network_html(thing, thing.graphs, thing) if isinstance(thing, Spec) else plan_html(thing)
 
 

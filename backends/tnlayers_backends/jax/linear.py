@@ -18,26 +18,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tnlayers.cores.canonical import balanced_terms, canonical_terms
+from tnlayers.cores.facade import Facade
 from tnlayers.cores.initialise import bias_bound, default_variance, draw_bias, draw_layer, is_complex, layer_norms
 from tnlayers.cores.linear_map import LinearMap
-from tnlayers.cores.norm import norm2
 from tnlayers.declare.spec import Spec
-from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.lowered import Objective
 from tnlayers.planning.plan import AnyPlan
 from tnlayers_backends.jax import planned
-from tnlayers_backends.jax.primitives import OPS
-
-if TYPE_CHECKING:
-    from tnlayers.draw.picture import Picture
+from tnlayers_backends.jax.primitives import OPS, JaxOps
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 
@@ -47,7 +42,7 @@ _TRACED_BATCH = 128
 
 @partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["map", "by_jax"])
 @dataclass(frozen=True, eq=False, repr=False)
-class JaxLinear:
+class JaxLinear(Facade[jax.Array]):
     """A linear layer on jax: `layer(x)`, (..., in_features) -> (..., out_features).
 
     It is a pytree: its leaves are the cores (and the bias), its structure holds the declaration, compared by value. So
@@ -75,11 +70,6 @@ class JaxLinear:
     params: dict[str, jax.Array]
     map: LinearMap
     by_jax: bool = False
-
-    @property
-    def spec(self) -> Spec:
-        """The declaration."""
-        return self.map.spec
 
     @property
     def cores(self) -> dict[str, jax.Array]:
@@ -156,17 +146,14 @@ class JaxLinear:
         """
         return replace(self, by_jax=True)
 
-    def to_dense(self) -> jax.Array:
-        """The weight matrix, (out_features, in_features), differentiable."""
-        weight: jax.Array = self.map.weight(OPS, list(self.cores.values()))
-        return weight
+    def _network(self) -> LinearMap:
+        return self.map
 
-    weight = property(to_dense, doc="The weight matrix, (out_features, in_features), rebuilt at each access.")
+    def _primitives(self) -> JaxOps:
+        return OPS
 
-    def norm2(self) -> jax.Array:
-        """||W||^2, the sum of the squared entries of the weight, without building it; differentiable."""
-        total: jax.Array = norm2(OPS, self.map, list(self.cores.values()))
-        return total
+    def _arrays(self) -> list[jax.Array]:
+        return list(self.cores.values())
 
     def canonicalise(self, centre: str | None = None) -> JaxLinear:
         """The layer with every core but `centre` (the first if None) an isometry towards it, and the same W.
@@ -174,11 +161,11 @@ class JaxLinear:
         Raises:
             TNLayersError: If the network has a loop, a hyperedge or a trace, or no core of that name.
         """
-        return self._with_cores(canonical_terms(OPS, self.map.graphs, self._single(), centre))
+        return self._with_cores(self._canonical(centre))
 
     def balance(self) -> JaxLinear:
         """The layer with the cores of each network scaled to equal norms, and the same W; not under a trace."""
-        return self._with_cores(balanced_terms(OPS, self.map.graphs, self._single()))
+        return self._with_cores(self._balanced())
 
     def _single(self) -> list[jax.Array]:
         """The cores in at least single precision, which LAPACK needs."""
@@ -214,15 +201,6 @@ class JaxLinear:
                 "are such parameters."
             )
         return [params[name] for name in self.map.shapes], params.get("bias")
-
-    def draw(self, **options: Any) -> Picture:
-        """The network's picture; options as for `tnl.draw`."""
-        return draw(self, **options)
-
-    def _repr_html_(self) -> str:
-        from tnlayers.draw.display import network_html
-
-        return network_html(self.spec, self.map.graphs, self)
 
     def __repr__(self) -> str:
         return f"JaxLinear({str(self.spec)!r})"

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tnlayers.cores.facade import Facade
 from tnlayers.cores.initialise import default_variance, draw_bias, draw_layer
 from tnlayers.cores.linear_map import LinearMap
-from tnlayers.cores.norm import norm2
 from tnlayers.declare.spec import Spec
 from tnlayers.decompose.decomposition import Decomposition
 from tnlayers.errors import TNLayersError
@@ -21,13 +21,13 @@ from tnlayers_backends.torch.layers.dropout import BondDropout
 from tnlayers_backends.torch.run.device import device_name
 from tnlayers_backends.torch.run.frozen import Frozen
 from tnlayers_backends.torch.run.prepared import Prepared
-from tnlayers_backends.torch.run.primitives import OPS
+from tnlayers_backends.torch.run.primitives import OPS, TorchOps
 
 # The plan that compiled and exported code closes over, unless the user pins another: planning cannot be traced.
 TRACED_BATCH = 128
 
 
-class HeldCores(ComputedWeights):
+class HeldCores(ComputedWeights, Facade[Tensor]):
     """A module whose weight is a tensor network, with its cores for parameters; abstract, see `TNModule`.
 
     Args:
@@ -120,10 +120,14 @@ class HeldCores(ComputedWeights):
             if self._asked_variance is not None:
                 self.bias.mul_((3 * self._asked_variance * self.spec.in_features) ** 0.5)
 
-    @property
-    def spec(self) -> Spec:
-        """The declaration."""
-        return self._map.spec
+    def _network(self) -> LinearMap:
+        return self._map
+
+    def _primitives(self) -> TorchOps:
+        return OPS
+
+    def _arrays(self) -> list[Tensor]:
+        return self._cores()
 
     @property
     def cores(self) -> dict[str, nn.Parameter]:
@@ -138,19 +142,6 @@ class HeldCores(ComputedWeights):
         (`computed.py`); `to_dense()` gives a tensor to write into.
         """
         return computed(self.to_dense(), self, "weight")
-
-    def to_dense(self) -> Tensor:
-        """The dense weight in the shape of the layer that this one replaces, differentiable."""
-        weight: Tensor = self._map.weight(OPS, list(self.cores.values()))
-        return weight
-
-    def norm2(self) -> Tensor:
-        """||W||^2, the sum of the squared entries of the weight, exact and differentiable, without building it.
-
-        Added to a loss it is the weight decay of the dense layer: `loss + decay / 2 * layer.norm2()`.
-        """
-        total: Tensor = norm2(OPS, self._map, list(self.cores.values()))
-        return total
 
     def _renew(self, spec: Spec) -> None:
         """Continue with a spec of other bonds: plans and dropout of the new network."""

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_dynamo_compiling
 from torch.utils.checkpoint import checkpoint
 
-from tnlayers.cores.canonical import balanced_terms, canonical_terms
 from tnlayers.cores.linear_map import LinearMap, Runner
 from tnlayers.cores.prune import Pruned, pruned
 from tnlayers.cores.spectrum import Spectra
 from tnlayers.declare.spec import Spec
 from tnlayers.decompose.spectra import spectra
 from tnlayers.decompose.zero import trainable
-from tnlayers.draw import draw
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.plan import Plan
 from tnlayers_backends.torch.layers.cores import TRACED_BATCH
@@ -26,9 +24,6 @@ from tnlayers_backends.torch.run import planned
 from tnlayers_backends.torch.run.bound_call import Walk, like, walk
 from tnlayers_backends.torch.run.frozen import Frozen, wants_gradients
 from tnlayers_backends.torch.run.primitives import OPS
-
-if TYPE_CHECKING:
-    from tnlayers.draw.picture import Picture
 
 
 class TNModule(Freezable):
@@ -61,12 +56,12 @@ class TNModule(Freezable):
         Raises:
             TNLayersError: If a network has a loop, a hyperedge or a trace, or there is no core of that name.
         """
-        self._rewrite(canonical_terms(OPS, self._map.graphs, self._single(), centre))
+        self._rewrite(self._canonical(centre))
 
     @torch.no_grad()
     def balance_(self) -> None:
         """Scale the cores of each network to equal norms, in place: W is unchanged."""
-        self._rewrite(balanced_terms(OPS, self._map.graphs, self._single()))
+        self._rewrite(self._balanced())
 
     @torch.no_grad()
     def prune_(self, tolerance: float) -> Pruned:
@@ -246,15 +241,6 @@ class TNModule(Freezable):
     def _sizes_repr(self) -> str:
         """The sizes that the layer kind has, for `extra_repr`."""
         return f"in_features={self.spec.in_features}, out_features={self.spec.out_features}"
-
-    def draw(self, **options: Any) -> Picture:
-        """The network's picture; options as for `tnl.draw`."""
-        return draw(self, **options)
-
-    def _repr_html_(self) -> str:
-        from tnlayers.draw.display import network_html
-
-        return network_html(self.spec, self._map.graphs, self)
 
     def extra_repr(self) -> str:
         """Sizes, network, parameters and rho, shown when the module is printed."""
