@@ -14,7 +14,7 @@ from tnlayers.files.child import child
 PARENT = """
 import sys
 from tnlayers.files.child import child
-words = [sys.executable, "-m", "tnlayers", "train", "fc2", "--data", "digits", "--epochs", "100000", "--threads", "1"]
+words = [sys.executable, "-m", "tnlayers", "train", "fc2", "--data", "digits", "--epochs", "50000", "--threads", "1"]
 with child(words) as process:
     print(process.pid, flush=True)
     process.wait()

@@ -12,7 +12,7 @@ import pytest
 from tnlayers.files import stopping
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc for the moment of the handlers")
-TRAIN = ("train", "fc2", "--data", "digits", "--epochs", "100000", "--threads", "1")
+TRAIN = ("train", "fc2", "--data", "digits", "--epochs", "50000", "--threads", "1")
 RESUME = "Stopped. The same command with --resume continues from the last checkpoint.\n"
 
 
