@@ -131,3 +131,43 @@ with stopping.at_work():
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
+
+
+def test_a_library_that_does_not_come_back_is_not_waited_for():
+    code = """
+import os, threading, time
+import numpy as np
+from tnlayers.files import stopping
+
+stopping.PATIENCE = 0.1
+threading.Timer(0.5, os.kill, (os.getpid(), 15)).start()
+with stopping.at_work():
+    matrix = np.random.default_rng(0).standard_normal((2500, 2500))
+    print("begins", flush=True)
+    for _ in range(10):
+        np.linalg.svd(matrix)
+    print("went on")
+"""
+    begin = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "begins\n", "Stopped.\n")
+    assert time.monotonic() - begin < 20
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_copy_is_ended_as_any_process():
+    code = """
+import os, signal, time
+from tnlayers.files import stopping
+
+with stopping.at_work():
+    pid = os.fork()
+    if not pid:
+        time.sleep(60)
+        os._exit(0)
+    time.sleep(0.2)
+    os.kill(pid, signal.SIGTERM)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), stopping.received())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "-15 None\n", "")

@@ -5,8 +5,9 @@ other. `tnlayers/__init__.py` imports it before everything else, since numpy and
 exception in the middle of that ends in a traceback, or not at all.
 
 While modules are loaded a signal ends the process at once. While a command is at work it raises `KeyboardInterrupt`, so
-that files, bars and other processes are put in order; a second signal ends the process at once. What is on disk is
-whole in both cases (`atomic.py`). The exit status is that of a shell: 128 and the number of the signal, 130 for Ctrl-C.
+that files, bars and other processes are put in order; a second signal ends the process at once, and so does a call into
+a library that does not return for `PATIENCE` seconds. What is on disk is whole in all cases (`atomic.py`). The exit
+status is that of a shell: 128 and the number of the signal, 130 for Ctrl-C.
 
 Nothing is imported here that is not quick to load: what comes before the handlers are in place is not theirs.
 """
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _USUAL = (signal.default_int_handler, signal.SIG_DFL)  # whoever ignores a signal, as nohup does, goes on doing so
 PARENT = "TNLAYERS_PARENT"  # in the environment of a process of `child.py`: the process that started it
-_PATIENCE = 10.0  # seconds that such a process has to end
+PATIENCE = 10.0  # seconds that a process has to see a signal, or the end of its parent
 _SHOW_CURSOR = b"\x1b[?25h"  # which bars of progress hide
 
 
@@ -76,12 +77,54 @@ def at_work() -> Iterator[None]:
     announce("Stopped.")
     sys.unraisablehook = lost
     try:
-        yield
+        with _watched():
+            yield
     finally:
         _State.at_work = False
         sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """In this block end the process where a signal comes and Python does not call the handler in `PATIENCE` seconds.
+
+    It does so in the main thread alone, when that comes back from a library: perhaps never, where others do not answer.
+    """
+    import threading
+    import time
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    theirs, ours = os.pipe()
+    os.set_blocking(ours, False)
+    before = signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while number := os.read(theirs, 1):
+            if number[0] in SIGNALS:
+                time.sleep(PATIENCE)
+                if _State.at_work and _State.received is None and signal.getsignal(number[0]) is _handle:
+                    _State.received = number[0]
+                    _quit()
+        os.close(theirs)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(ours)
+
+
+def _forked() -> None:
+    """A copy of this process is none of ours: the usual handlers, and nobody is woken."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is _handle:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
 
 
 def _install() -> dict[int, Any]:
@@ -129,6 +172,10 @@ def _is_command_line() -> bool:
     return os.path.splitext(os.path.basename(sys.argv[0] if sys.argv else ""))[0] in ("tnlayers", "tnlayers-script")
 
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 def _end_with_parent() -> None:
     """Where this process does a part of another one's work, `child.py`'s or torchrun's: look whether that is there."""
     parent = os.environ.pop(PARENT, "")
@@ -144,7 +191,7 @@ def _end_with_parent() -> None:
         while os.getppid() == started_by:
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(_PATIENCE)
+        time.sleep(PATIENCE)
         _State.received = _State.received or signal.SIGTERM
         _quit()
 
