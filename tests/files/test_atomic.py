@@ -89,3 +89,13 @@ def test_a_block_that_fails_leaves_the_old_file_alone(tmp_path):
         file.writelines([b"half", None])
     assert (tmp_path / "file").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_what_is_no_file_is_not_in_the_way(tmp_path):
+    os.mkfifo(tmp_path / ".a.partial")  # which nobody reads
+    (tmp_path / ".b.partial").mkdir()
+    for name in "ab":
+        write_text(tmp_path / name, "new")
+        assert (tmp_path / name).read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.partial", ".b.partial", "a", "b"]

@@ -133,6 +133,24 @@ with stopping.at_work():
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
 
 
+def test_the_status_is_ours_wherever_the_signal_came():
+    """Python notes a KeyboardInterrupt out of a text, as dataclasses run some, and would end by SIGINT."""
+    code = """
+import signal, sys
+from tnlayers.files import stopping
+try:
+    with stopping.at_work():
+        exec("signal.raise_signal(signal.SIGTERM)")
+except KeyboardInterrupt:
+    sys.exit(143)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (143, "")
+    same = code.replace("signal.raise_signal(signal.SIGTERM)", "raise KeyboardInterrupt")
+    done = subprocess.run([sys.executable, "-c", same], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGINT
+
+
 def test_a_library_that_does_not_come_back_is_not_waited_for():
     code = """
 import os, threading, time

@@ -42,7 +42,7 @@ def model() -> nn.Sequential:
         tnl.nn.TNConv2d(8, 4, 2, network="cp(rank=4)", stride=2, seed=2),
         nn.AdaptiveAvgPool2d(2),
         nn.Flatten(),
-        tnl.nn.TNLinear(16, 10, network="mpo(bond=4)", seed=3),
+        tnl.nn.TNLinear(16, 10, network="mpo(in=4x4, out=5x2, bond=2)", seed=3),
     )
 
 

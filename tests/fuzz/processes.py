@@ -110,8 +110,14 @@ def half_written(folder: Path) -> list[str]:
     return found
 
 
-def torchrun(folder: Path, times: int, chance: random.Random, cases: str = "0 1 launcher INT TERM") -> Verdicts:
-    """Two processes by torchrun: a worker, the launcher, or all are ended; then the same command goes on."""
+def torchrun(
+    folder: Path,
+    times: int,
+    chance: random.Random,
+    cases: str = "0 1 launcher INT TERM",
+    goes_on: bool = True,
+) -> Verdicts:
+    """Two processes by torchrun: a worker or the launcher is killed, or all are told to end; then the same goes on."""
     for number in range(times):
         case = cases.split()[number % len(cases.split())]
         here = made(folder / f"{number}-{case}")
@@ -138,6 +144,8 @@ def torchrun(folder: Path, times: int, chance: random.Random, cases: str = "0 1 
             yield "wrong", f"{case}: --resume is named {words.count('--resume')} times: {words[-500:]}"
         elif "gloo/transport" in words or "tnlayers/train" in words:
             yield "wrong", f"{case}: lines of gloo, or a traceback: {words[-500:]}"
+        elif not goes_on:
+            yield "done", ""
         else:
             wrong = finish(here, "-m", *TORCHRUN, "tnlayers", *TRAIN, *PAIR, "--out", str(here))
             whole = reference(folder, "pair", "-m", *TORCHRUN, "tnlayers", *TRAIN, *PAIR)
@@ -302,6 +310,8 @@ def main() -> int:
     words.add_argument("--only", nargs="*", default=list(CAMPAIGNS), choices=CAMPAIGNS)
     words.add_argument("--store", type=Path)
     asked = words.parse_args()
+    for name in ("SIGINT", "SIGHUP", "SIGQUIT"):  # which nohup and shells make what they start ignore
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
     failed = False
     for name in asked.only:
         counts: Counter[str] = Counter()

@@ -16,7 +16,7 @@ except ImportError:  # Windows
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """Open a file beside `path` for writing; when the block ends well it takes the place of `path` in one step.
 
     The bytes are forced to disk before the step and the folder's entry after it. A block that fails, a full disk, or a
@@ -26,6 +26,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     Args:
         path: The file to write or replace; its folder must exist.
+        durable: Whether to force it to disk; else it may be empty after a power cut, as a cache's file may.
 
     Yields:
         The file to write to.
@@ -35,7 +36,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         try:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
             if fcntl is None:
                 file.close()  # Windows moves no file that is open
             os.replace(beside, path)
@@ -44,7 +46,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
                 file.close()
             beside.unlink(missing_ok=True)  # on a full disk half a file is in the way of what would make room
             raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def _open_beside(path: Path) -> tuple[Path, int]:
@@ -53,16 +56,18 @@ def _open_beside(path: Path) -> tuple[Path, int]:
     beside = path.with_name(f".{path.name}.partial")
     if fcntl is None:
         return beside, os.open(beside, flags | os.O_TRUNC, 0o666)
-    handle = os.open(beside, flags, 0o666)
+    handle = None
     try:
+        handle = os.open(beside, flags | os.O_NONBLOCK, 0o666)  # not waiting for who reads a pipe of that name
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(handle), os.stat(beside)):  # else another one has just moved it into place
             if os.fstat(handle).st_size:
                 os.ftruncate(handle, 0)
             return beside, handle
-    except OSError:  # locked by another one, gone, or a file system without locks
+    except OSError:  # locked by another one, gone, no file, or a file system without locks
         pass
-    os.close(handle)
+    if handle is not None:
+        os.close(handle)
     own = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     return own, os.open(own, flags | os.O_TRUNC, 0o666)
 

@@ -32,6 +32,13 @@ PATIENCE = 10.0  # seconds that a process has to see a signal, or the end of its
 _SHOW_CURSOR = b"\x1b[?25h"  # which bars of progress hide
 
 
+class Stopped(KeyboardInterrupt):
+    """Raised where a signal comes while a command is at work.
+
+    Not its base itself: where that comes out of `exec` of a text, Python ends by SIGINT later on, caught or not.
+    """
+
+
 class _State:
     at_work = False  # whether a command runs, which has something to put in order
     received: int | None = None  # the signal that came first
@@ -144,7 +151,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
         os._exit(128 + number)
     if not first or _is_importing(frame):
         _quit()
-    raise KeyboardInterrupt
+    raise Stopped
 
 
 def _quit() -> NoReturn:
