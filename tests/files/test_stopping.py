@@ -133,8 +133,8 @@ with stopping.at_work():
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
 
 
-def test_the_status_is_ours_wherever_the_signal_came():
-    """Python notes a KeyboardInterrupt out of a text, as dataclasses run some, and would end by SIGINT."""
+def test_the_status_is_ours_wherever_the_signal_came(tmp_path):
+    """`python -m` ends by SIGINT if a KeyboardInterrupt ever came out of a text, as dataclasses run some."""
     code = """
 import signal, sys
 from tnlayers.files import stopping
@@ -144,11 +144,16 @@ try:
 except KeyboardInterrupt:
     sys.exit(143)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (143, "")
-    same = code.replace("signal.raise_signal(signal.SIGTERM)", "raise KeyboardInterrupt")
-    done = subprocess.run([sys.executable, "-c", same], capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGINT
+
+    def status(text):
+        (tmp_path / "module.py").write_text(text)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), *sys.path]))}
+        done = subprocess.run([sys.executable, "-m", "module"], env=environment, capture_output=True, text=True)
+        assert done.stderr == ""
+        return done.returncode
+
+    assert status(code) == 143
+    assert status(code.replace("signal.raise_signal(signal.SIGTERM)", "raise KeyboardInterrupt")) == -signal.SIGINT
 
 
 def test_a_library_that_does_not_come_back_is_not_waited_for():
@@ -158,18 +163,16 @@ import numpy as np
 from tnlayers.files import stopping
 
 stopping.PATIENCE = 0.1
-threading.Timer(0.5, os.kill, (os.getpid(), 15)).start()
 with stopping.at_work():
     matrix = np.random.default_rng(0).standard_normal((2500, 2500))
     print("begins", flush=True)
+    threading.Timer(0.3, os.kill, (os.getpid(), 15)).start()
     for _ in range(10):
         np.linalg.svd(matrix)
     print("went on")
 """
-    begin = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (143, "begins\n", "Stopped.\n")
-    assert time.monotonic() - begin < 20
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

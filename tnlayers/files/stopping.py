@@ -35,7 +35,7 @@ _SHOW_CURSOR = b"\x1b[?25h"  # which bars of progress hide
 class Stopped(KeyboardInterrupt):
     """Raised where a signal comes while a command is at work.
 
-    Not its base itself: where that comes out of `exec` of a text, Python ends by SIGINT later on, caught or not.
+    Not its base itself: where that ever comes out of `exec` of a text, `python -m` ends by SIGINT, caught or not.
     """
 
 
