@@ -43,7 +43,7 @@ were those of the float64 oracle.
 """
 
 TAIL = """
-The table is written by `tests/fuzz/run.py --page`: {duration:g} s over all campaigns, seed {seed}, Python {python}.
+This table is written by `tests/fuzz/run.py --page`: {duration:g} s over all campaigns, seed {seed}, Python {python}.
 """
 
 
@@ -71,3 +71,8 @@ def stored() -> str:
         )
     long = json.loads((HERE / "long_training.json").read_text(encoding="utf-8"))
     return PROCESSES + "\n".join(lines) + "\n" + LONG.format(**long)
+
+
+def renewed(text: str) -> str:
+    """A page with the stored part written anew; the table of inputs stays as it is."""
+    return text.partition(PROCESSES[: PROCESSES.index("##") + 12])[0] + stored()

@@ -1,6 +1,6 @@
 """Processes that are killed, stopped and started at the same moment, at moments of chance; the counts are stored.
 
-    python tests/fuzz/processes.py --times 10 --store tests/fuzz/processes.json
+    python tests/fuzz/processes.py --times 10 --store tests/fuzz/processes.json --page docs/fuzz.md
     python tests/fuzz/processes.py --times 2 --only signals clocks
 
 Each campaign yields one verdict per trial: "done" means that what the next run gave is that of an undisturbed one, bit
@@ -309,6 +309,7 @@ def main() -> int:
     words.add_argument("--seed", type=int, default=0)
     words.add_argument("--only", nargs="*", default=list(CAMPAIGNS), choices=CAMPAIGNS)
     words.add_argument("--store", type=Path)
+    words.add_argument("--page", type=Path, help="docs/fuzz.md, whose second part is written anew")
     asked = words.parse_args()
     for name in ("SIGINT", "SIGHUP", "SIGQUIT"):  # which nohup and shells make what they start ignore
         signal.signal(getattr(signal, name), signal.SIG_DFL)
@@ -327,6 +328,11 @@ def main() -> int:
             what = (CAMPAIGNS[name].__doc__ or "").strip().rstrip(".")
             stored[name] = {"what": what, "seed": asked.seed, "python": platform.python_version(), **counts}
             asked.store.write_text(json.dumps(stored, indent=1) + "\n")
+    if asked.page:
+        sys.path.insert(0, str(ROOT / "tests"))
+        from fuzz import page
+
+        asked.page.write_text(page.renewed(asked.page.read_text(encoding="utf-8")), encoding="utf-8")
     return int(failed)
 
 

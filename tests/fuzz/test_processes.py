@@ -52,4 +52,6 @@ def test_the_page_has_what_is_stored():
     for name, found in json.loads((page.HERE / "processes.json").read_text()).items():
         assert f"| {name} | {found['what']} |" in shown
     assert "trains convolutions for 10,000 steps" in shown
-    assert shown in (page.HERE.parents[1] / "docs" / "fuzz.md").read_text(encoding="utf-8")
+    text = (page.HERE.parents[1] / "docs" / "fuzz.md").read_text(encoding="utf-8")
+    assert shown in text
+    assert page.renewed(text) == text

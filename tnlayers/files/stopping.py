@@ -102,7 +102,7 @@ def _watched() -> Iterator[None]:
     import threading
     import time
 
-    if threading.current_thread() is not threading.main_thread():
+    if os.name == "nt" or threading.current_thread() is not threading.main_thread():
         yield
         return
     theirs, ours = os.pipe()
