@@ -27,10 +27,11 @@ PROCESSES = """
 ## Processes
 
 `tests/fuzz/processes.py` kills, stops and starts processes at moments of chance, and looks at what the next one makes
-of it. "Done" means that its result is that of an undisturbed run, bit for bit, "refused" that the process ended in the
-line or paragraph that says how to go on; anything else is wrong: other numbers, a half-written file, a traceback of
-ours, lines of gloo, a process that stays. The script has stored these counts in `tests/fuzz/processes.json`, on a
-machine of two cores.
+of it. "Done" means that its result is that of an undisturbed run, bit for bit (rates, which are measured, are whole or
+absent), "refused" that the process ended in the line or paragraph that says how to go on; anything else is wrong: other
+numbers, a half-written file, a traceback of ours, lines of gloo, a process that stays. Of `calibrate`, two of those
+tried are the whole runs after the kills. The script has stored these counts in `tests/fuzz/processes.json`, on a
+machine of two cores that others used too.
 
 | campaign | what happens | tried | done | refused | wrong |
 | --- | --- | --- | --- | --- | --- |

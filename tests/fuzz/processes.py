@@ -309,6 +309,7 @@ def main() -> int:
     words.add_argument("--seed", type=int, default=0)
     words.add_argument("--only", nargs="*", default=list(CAMPAIGNS), choices=CAMPAIGNS)
     words.add_argument("--store", type=Path)
+    words.add_argument("--add", action="store_true", help="to the counts that are stored, instead of replacing them")
     words.add_argument("--page", type=Path, help="docs/fuzz.md, whose second part is written anew")
     asked = words.parse_args()
     for name in ("SIGINT", "SIGHUP", "SIGQUIT"):  # which nohup and shells make what they start ignore
@@ -325,8 +326,11 @@ def main() -> int:
         print(f"{name:10} {dict(counts)}", flush=True)
         if asked.store:
             stored = json.loads(asked.store.read_text()) if asked.store.exists() else {}
+            before = stored.get(name, {}) if asked.add else {}
             what = (CAMPAIGNS[name].__doc__ or "").strip().rstrip(".")
-            stored[name] = {"what": what, "seed": asked.seed, "python": platform.python_version(), **counts}
+            seeds = [*before.get("seeds", []), asked.seed]
+            sums = counts + Counter({kind: before[kind] for kind in ("done", "refused", "wrong") if kind in before})
+            stored[name] = {"what": what, "seeds": seeds, "python": platform.python_version(), **sums}
             asked.store.write_text(json.dumps(stored, indent=1) + "\n")
     if asked.page:
         sys.path.insert(0, str(ROOT / "tests"))
