@@ -6,6 +6,9 @@ Declare a layer (`spec`, `network`, `Declaration`), look at its cost (`plan`), b
 
 from __future__ import annotations
 
+from tnlayers.files import stopping as _stopping  # noqa: F401  # first: Ctrl-C while the rest is loaded is quiet
+
+# isort: split
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -8,6 +8,7 @@ standard output holds results alone. Nothing here loads a framework.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from tnlayers.cli.reproduce import reproduce
 from tnlayers.cli.spectra import spectra
 from tnlayers.cli.train import train
 from tnlayers.errors import TNLayersError, TNLayersWarning
+from tnlayers.files import stopping
 
 app = typer.Typer(
     name="tnlayers",
@@ -65,22 +67,35 @@ app.command(rich_help_panel=_HERE)(calibrate)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 refused, 2 wrong usage, 130 interrupted.
+    """Run the command line and exit: 0 done, 1 refused, 2 wrong usage, 130 interrupted, 143 terminated.
 
     TNLAYERS_DEBUG=1 in the environment shows the traceback of a refusal.
 
     Args:
         arguments: The words after the program's name; None takes them from `sys.argv`.
     """
-    with warnings.catch_warnings():
-        _print_notes()
-        try:
+    try:
+        with stopping.at_work(), warnings.catch_warnings():
+            _print_notes()
             app(args=None if arguments is None else list(arguments), prog_name="tnlayers")
-        except TNLayersError as error:
-            if os.environ.get("TNLAYERS_DEBUG"):
-                raise
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
+    except TNLayersError as error:
+        _exit_if_stopped(error)
+        if os.environ.get("TNLAYERS_DEBUG"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BaseException as error:
+        _exit_if_stopped(error)
+        raise
+
+
+def _exit_if_stopped(error: BaseException) -> None:
+    """Whatever a signal led to, such as an error of a library in the middle of which it came: end as it asks."""
+    interrupted = isinstance(error, SystemExit) and error.code == 128 + signal.SIGINT  # typer's word for Ctrl-C
+    number = stopping.received() or (signal.SIGINT if interrupted else None)
+    if number is not None:
+        stopping.say(sys.stderr.write)
+        sys.exit(128 + number)
 
 
 def _print_notes() -> None:

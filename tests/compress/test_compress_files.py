@@ -49,6 +49,21 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     assert again.report == whole.report
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b"[[]]", b"\xff" * 40], ids=repr)
+def test_a_damaged_entry_of_the_cache_is_found_anew(tmp_path, damage):
+    model = mlp()
+    first = tnl.compress(model, ratio=0.1, cache=tmp_path)
+    entries = sorted(tmp_path.iterdir())
+    assert {entry.suffix for entry in entries} == {".json", ".safetensors"}
+    whole = {entry: entry.read_bytes() for entry in entries}
+    for entry in entries:
+        entry.write_bytes(damage)
+    again = tnl.compress(model, ratio=0.1, cache=tmp_path)
+    assert same(state(first.model), state(again.model))
+    assert again.report == first.report
+    assert {entry: entry.read_bytes() for entry in sorted(tmp_path.iterdir())} == whole
+
+
 def test_saved_and_loaded(tmp_path):
     model = nn.Sequential(nn.Embedding(100, 32), nn.Linear(32, 200), nn.ReLU(), nn.Linear(200, 100))
     made = tnl.compress(model, ratio=0.3).model

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import tnlayers as tnl
 from tnlayers.cli.compress import _rules
-from tnlayers.errors import LONGEST, shortened
-from tnlayers.files.documents import JSON_LIMIT, YAML_LIMIT, UnreadableText, load_json, load_yaml
+from tnlayers.errors import LONGEST, TNLayersError, shortened
+from tnlayers.files.documents import JSON_LIMIT, YAML_LIMIT, UnreadableText, load_json, load_yaml, read_json
 from tnlayers.networks.yaml_file import load_network
 from tnlayers.train.config import TrainConfig
 
@@ -182,3 +182,23 @@ def test_shortened_texts_keep_their_ends(text, most):
 )
 def test_long_spec_strings(network):
     bounded(lambda: tnl.spec(network))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"{", "Expecting"),
+        (b"[" * 100_000, "nested"),
+        (b"9" * 5000, "digits"),
+        (b"\xff", "utf-8"),
+        (b" " * (JSON_LIMIT + 1), "longer"),
+    ],
+    ids=lambda value: str(value[:4]),
+)
+def test_a_damaged_json_file_is_refused_by_name(tmp_path, content, reason):
+    path = tmp_path / "results.json"
+    path.write_bytes(content)
+    with pytest.raises(TNLayersError, match=rf"(?s)Cannot read the results in .*results.json.*{reason}.*Restore"):
+        read_json(path, "the results in")
+    with pytest.raises(TNLayersError, match="No such file"):
+        read_json(tmp_path / "none.json", "the results in")

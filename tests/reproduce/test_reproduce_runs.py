@@ -178,6 +178,41 @@ def test_a_damaged_store_is_told(tmp_path):
         Store(folder=tmp_path).runs()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"recipe": value} for value in (5, {}, {"epochs": "x"})),
+        *({"seed": "0"}, {"seed": True}, {"model": []}, {"network": None}),
+        *({"best_test_accuracy": "x"}, {"median_seconds_per_epoch": {}}),
+    ],
+    ids=str,
+)
+def test_a_damaged_record_is_refused_by_the_name_of_its_file(tmp_path, change):
+    (tmp_path / "paper.json").write_text(json.dumps({"runs": [RUNS[0] | change]}))
+    store = Store(folder=tmp_path)
+    for act in (store.runs, store.add):
+        with pytest.raises(tnl.TNLayersError, match=r"The results in .*paper\.json are damaged.*Restore the file"):
+            act()
+    assert json.loads((tmp_path / "paper.json").read_text())["runs"] == [RUNS[0] | change]
+
+
+@pytest.mark.parametrize("table", [[], {"fc2": 3}, "x"], ids=str)
+def test_a_damaged_table_of_the_store_is_refused(tmp_path, table):
+    (tmp_path / "paper.json").write_text(json.dumps({"structure": table, "steps": table, "runs": []}))
+    for read in (Store(folder=tmp_path).structure, Store(folder=tmp_path).steps):
+        with pytest.raises(tnl.TNLayersError, match="is not a table by model and network"):
+            read()
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", '{"recipe": {"epochs": 1, "batch": 1, "lr": 1}}', '{"recipe": 1}', "[]", "{"]
+)
+def test_damaged_results_of_a_run_folder_are_refused(tmp_path, content):
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(tnl.TNLayersError, match=r"results\.json"):
+        Store(folder=tmp_path / "store").gather([tmp_path])
+
+
 def test_other_records_beside_the_runs_are_left_alone(tmp_path):
     (tmp_path / "other.json").write_text(json.dumps({"runs": [{"model": "fc2", "seconds": 1}, 3]}))
     (tmp_path / "list.json").write_text("[1]")

@@ -1,8 +1,11 @@
 """Checkpoints that were damaged or made to lie: the word "damaged", in no time and little memory, and nothing runs."""
 
 import io
+import os
 import pickle
 import resource
+import struct
+import time
 import zipfile
 
 import pytest
@@ -12,7 +15,9 @@ from hypothesis import strategies as st
 
 from tnlayers.errors import TNLayersError
 from tnlayers.train.checkpoint import read
+from tnlayers.train.recipe import Recipe
 
+SECONDS = 2
 ROW = {"epoch": 1, "train_loss": 0.5, "test_loss": 0.5, "test_accuracy": 0.5, "lr": 0.1, "seconds": 1.0}
 CONTENT = {
     "format": 1,
@@ -128,6 +133,16 @@ BOMBS = {
     "a storage of more than it has": tensor_of((1,), entries=2**34),
     "no pickle": b"nonsense",
     "nothing": b"",
+    "a tensor again and again": tensor_of((1,))[:-1] + b"q\x00" + b"h\x00" * 3_000_000 + b".",
+    "tensors of one storage": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nq\x00"
+    + tensor_of((1,))[36:-2]
+    + b"q\x01"
+    + b"h\x00h\x01R" * 600_000
+    + b".",
+    "keys of one hash": b"\x80\x02}("
+    + b"".join(b"\x8a\x14" + (k * (2**61 - 1)).to_bytes(20, "little") + b"N" for k in range(1, 100_000))
+    + b"u.",
+    "three million lists": b"\x80\x02(" + b"]" * 3_000_000 + b"t.",
     "a tower": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
 }
 
@@ -136,9 +151,10 @@ BOMBS = {
 def test_pickles_that_ask_for_much_get_nothing(tmp_path, capsys, bomb):
     path = tmp_path / "a.ckpt"
     archive(path, BOMBS[bomb], records=[("data/0", b"\0\0\0\0")])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(TNLayersError, match="is damaged or not a checkpoint"):
         read(path)
+    assert time.process_time() - begin < SECONDS
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
     assert capsys.readouterr() == ("", "")
 
@@ -161,3 +177,62 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path):
     path.write_bytes(overlapping.getvalue().replace((100).to_bytes(4, "little"), (2**31).to_bytes(4, "little")))
     with pytest.raises(TNLayersError, match="is damaged or not a checkpoint"):
         read(path)
+
+
+def with_fields(place, **changes):
+    """The archive of a checkpoint whose table of members says something else of its first member."""
+    _, whole = place
+    at = {"compressed": 20, "size": 24, "offset": 42}
+    changed = bytearray(whole)
+    start = changed.index(b"PK\x01\x02")
+    for name, value in changes.items():
+        struct.pack_into("<I", changed, start + at[name], value)
+    return bytes(changed)
+
+
+ARCHIVES = {
+    "a member of 4 GB": lambda place: with_fields(place, size=2**32 - 2, compressed=2**32 - 2),
+    "a member that inflates": lambda place: with_fields(place, size=2**32 - 2),
+    "a member elsewhere": lambda place: with_fields(place, offset=7),
+    "a member of 2^64 bytes": lambda place: with_fields(place, size=2**32 - 1, compressed=2**32 - 1),
+    "members beyond number": lambda place: b"PK\x01\x02" + bytes(42) * 2_000_000,
+    "one member many times": lambda place: repeated(place, 60_000),
+    "some members many times": lambda place: repeated(place, 15_000),
+    "an archive of nothing": lambda place: b"PK\x05\x06" + bytes(18),
+    "a table of 4 GB": lambda place: b"PK\x05\x06" + b"\0" * 8 + b"\xfe\xff\xff\xff" + bytes(6),
+}
+
+
+def repeated(place, count):
+    """An archive whose table has an entry for one small member again and again."""
+    stream = io.BytesIO()
+    archive(stream, dumped(3))
+    data = stream.getvalue()
+    start, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    size = (end - start) * count
+    return data[:start] + data[start:end] * count + struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1, 1, size, start, 0)
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_archives_that_say_what_they_do_not_hold_are_refused_at_once(place, tmp_path, kind):
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(ARCHIVES[kind](place))
+    before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(TNLayersError, match="is damaged or not a checkpoint"):
+        read(path)
+    assert time.process_time() - begin < SECONDS
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.ckpt")
+    with pytest.raises(TNLayersError, match="no regular file"):
+        read(tmp_path / "a.ckpt")
+
+
+def test_the_longest_history_that_a_recipe_allows_is_read(tmp_path):
+    (most,) = [bound.le for bound in Recipe.model_fields["epochs"].metadata if hasattr(bound, "le")]
+    rows = [ROW | {"epoch": epoch, "test_seconds": 0.1, "train_loss": 1 / epoch} for epoch in range(1, most + 1)]
+    torch.save(CONTENT | {"history": rows}, tmp_path / "a.ckpt")
+    assert read(tmp_path / "a.ckpt")["history"] == rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeAlias
 from tnlayers.bench.cells import MODES, Cell, named
 from tnlayers.bench.measure import DENSE, OURS, mean
 from tnlayers.errors import TNLayersError
+from tnlayers.files.documents import read_json
 
 Row: TypeAlias = dict[str, Any]
 Store: TypeAlias = dict[str, Any]  # "environment", and "rows": one per cell, way to run, and contender
@@ -31,10 +31,11 @@ def load_gpu(path: Path | None) -> Store | None:
     """
     if path is None or not path.exists():
         return None
-    store: Store = json.loads(path.read_text(encoding="utf-8"))
-    if not {"environment", "rows"} <= store.keys():
+    store: Store = read_json(path, "results of a GPU")
+    if not isinstance(store, dict) or not {"environment", "rows"} <= store.keys():
+        found = f"the keys {sorted(store)}" if isinstance(store, dict) else f"a {type(store).__name__}"
         raise TNLayersError(
-            f"{path} has the keys {sorted(store)}; results of a GPU have 'environment' and 'rows': give the file that "
+            f"{path} has {found}; results of a GPU have 'environment' and 'rows': give the file that "
             "`python docs/results/gpu.py` writes."
         )
     return store

@@ -17,6 +17,7 @@ from tnlayers.bench.bars import own, plain
 from tnlayers.bench.cell_run import Result, best_peer
 from tnlayers.bench.cells import BATCHES, BONDS, LAYERS, MODES
 from tnlayers.bench.measure import DENSE, OURS
+from tnlayers.files.atomic import replacing
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#59636e"
 _SPAN = 8.0  # ratios beyond 1/8 and 8 have the last colours
@@ -138,5 +139,6 @@ def _curves(panels: Any, found: list[Result], mode: str, *, color: str, marker: 
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    with replacing(path) as file:
+        figure.savefig(file, format=path.suffix[1:], dpi=110, metadata={"Software": None})
     plt.close(figure)

@@ -15,6 +15,7 @@ from tnlayers.bench.measure import DENSE, OURS, mean
 from tnlayers.bench.method import METHOD, about
 from tnlayers.bench.run import current_runs
 from tnlayers.errors import TNLayersError
+from tnlayers.files.atomic import write_text
 
 _COLUMNS = (
     "dense ms",
@@ -58,7 +59,7 @@ def write_report(data: Mapping[str, Any], page: Path, gpu: Path | None = None) -
         ["## Two threads, bfloat16, jax, other network types", "", *_others(whole, old)],
         ["## What was not timed", "", *left_out(cells)],
     ]
-    page.write_text("\n".join("\n".join([*lines, ""]) for lines in sections).rstrip() + "\n", encoding="utf-8")
+    write_text(page, "\n".join("\n".join([*lines, ""]) for lines in sections).rstrip() + "\n")
 
 
 def _bars(found: Iterable[Bar]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from tnlayers.bench.provenance import provenance, same_origin
 from tnlayers.cores.layer_plan import plan
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.files.atomic import write_text
+from tnlayers.files.documents import read_json
 
 FORMAT = "tnlayers.bench/2"
 Item: TypeAlias = Cell | Point
@@ -115,11 +116,13 @@ def load(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {"format": FORMAT, "runs": [], "cells": {}, "growth": {}}
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        data: dict[str, Any] = read_json(path, "results")
         if data["format"] == FORMAT:
             return data
         reason = f"its format is {data['format']!r}"
-    except (ValueError, KeyError, TypeError) as error:
+    except TNLayersError as error:
+        reason = str(error)
+    except (LookupError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
     raise TNLayersError(
         f"{path} holds no results of `tnlayers bench` that this version reads ({reason}; wanted {FORMAT!r}). Give "

@@ -12,6 +12,7 @@ from rich.table import Table
 from tnlayers.cli import completion
 from tnlayers.cli.shared import JsonOption, out, print_json
 from tnlayers.errors import TNLayersError
+from tnlayers.files import stopping
 
 if TYPE_CHECKING:
     from tnlayers.reproduce.schedule import Job
@@ -93,6 +94,7 @@ def reproduce(
     if not wanted:
         there = dict.fromkeys(row.model for row in rows(what))
         raise TNLayersError(f"{what} has no row of model={model!r}; it has {', '.join(there)}.")
+    stopping.announce("Stopped. What is done is stored: the same command continues from the last checkpoint.")
     store = Store(folder=docs / "results")
     structure = complete(store, keep=not dry_run)
     taken = [] if dry_run else store.gather(sorted(folder for folder in runs.glob("*") if folder.is_dir()))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +9,7 @@ import typer
 
 from tnlayers.cli import completion
 from tnlayers.cli.shared import JsonOption, LoadOption, load_files, out, print_json
+from tnlayers.files import stopping
 
 if TYPE_CHECKING:
     from tnlayers.train.run_result import RunResult
@@ -157,12 +156,8 @@ def train(
     from tnlayers.train import train as run
 
     settings = TrainConfig.resolve(config, **given)
-    try:
-        result = run(settings)
-    except KeyboardInterrupt:
-        if os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes of a training would say it again
-            print("Stopped. The same command with --resume continues from the last checkpoint.", file=sys.stderr)
-        raise typer.Exit(130) from None
+    stopping.announce("Stopped. The same command with --resume continues from the last checkpoint.")
+    result = run(settings)
     if result.main_process:
         _print(result, as_json)
 

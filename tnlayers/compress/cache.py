@@ -1,14 +1,17 @@
 """The cache of a compression: sensitivities, curves and finished layers, in a folder, each whole or absent.
 
-An entry's name is the digest of all that decides it: the weight's bytes, the inputs' second moment, the network.
+An entry's name is the digest of all that decides it: the weight's bytes, the inputs' second moment, the network. One
+that cannot be read is as good as none: it is found anew, and written anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.storage import to_bytes
@@ -22,8 +25,12 @@ from tnlayers.decompose.decomposition import Decomposition
 from tnlayers.decompose.sizes import Scale
 from tnlayers.errors import TNLayersError
 from tnlayers.files.atomic import write_text
+from tnlayers.files.documents import load_json, read_json
 from tnlayers.files.version import __version__
 from tnlayers.io import header, load, save
+
+# What reading an entry raises that is damaged; a TNLayersError is a ValueError.
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 
 
 def digest(*parts: Tensor | str | None) -> str:
@@ -58,7 +65,10 @@ class Memory:
     def numbers(self, key: str) -> list[float] | None:
         """Numbers that were kept."""
         path = self._path(key, "json")
-        return None if path is None or not path.is_file() else json.loads(path.read_text(encoding="utf-8"))
+        with suppress(*_UNREADABLE):
+            if path is not None and path.is_file():
+                return [float(number) for number in read_json(path, "the cached numbers")]
+        return None
 
     def keep_numbers(self, key: str, numbers: list[float]) -> None:
         """Keep some numbers."""
@@ -69,14 +79,10 @@ class Memory:
     def curve(self, key: str, scale: Scale) -> Curve | None:
         """A curve that was kept."""
         path = self._path(key, "json")
-        if path is None or not path.is_file():
-            return None
-        data = json.loads(path.read_text(encoding="utf-8"))
-        options = []
-        for value, loss in data["options"]:
-            spec = scale.at(tuple(value) if isinstance(value, list) else value)
-            options.append(Option(spec=spec, parameters=spec.parameters, cost=spec.parameters, loss=loss))
-        return Curve(scale=scale, spectra=data["spectra"], options=tuple(options))
+        with suppress(*_UNREADABLE):
+            if path is not None and path.is_file():
+                return _curve(read_json(path, "the cached curve"), scale)
+        return None
 
     def keep_curve(self, key: str, curve: Curve) -> None:
         """Keep a curve."""
@@ -88,14 +94,10 @@ class Memory:
     def layer(self, key: str) -> TNModule | None:
         """A layer that was kept, on the CPU."""
         path = self._path(key, "safetensors")
-        if path is None or not path.is_file():
-            return None
-        layer = load(path)
-        assert isinstance(layer, TNModule)
-        told = json.loads(header(path).info["delivered"])
-        searched = None if told["searched"] is None else Searched(**told.pop("searched"))
-        layer.delivered = Decomposition(spec=layer.spec, cores={}, **told | {"searched": searched})
-        return layer
+        with suppress(*_UNREADABLE):
+            if path is not None and path.is_file():
+                return _layer(path)
+        return None
 
     def keep_layer(self, key: str, layer: TNModule) -> None:
         """Keep a layer."""
@@ -107,6 +109,24 @@ class Memory:
 
     def _path(self, key: str, ending: str) -> Path | None:
         return None if self.folder is None else self.folder / f"{key}.{ending}"
+
+
+def _curve(data: Any, scale: Scale) -> Curve:
+    options = []
+    for value, loss in data["options"]:
+        spec = scale.at(tuple(value) if isinstance(value, list) else value)
+        options.append(Option(spec=spec, parameters=spec.parameters, cost=spec.parameters, loss=float(loss)))
+    return Curve(scale=scale, spectra=data["spectra"], options=tuple(options))
+
+
+def _layer(path: Path) -> TNModule:
+    layer = load(path)
+    if not isinstance(layer, TNModule):
+        raise TypeError(f"{path} holds a {type(layer).__name__}")
+    told = load_json(header(path).info["delivered"])
+    searched = None if told["searched"] is None else Searched(**told.pop("searched"))
+    layer.delivered = Decomposition(spec=layer.spec, cores={}, **told | {"searched": searched})
+    return layer
 
 
 def _value(scale: Scale, spec: Spec) -> int | list[int]:

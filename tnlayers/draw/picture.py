@@ -14,6 +14,7 @@ from tnlayers.draw.scene import Group, Point, groups
 from tnlayers.draw.svg import to_svg
 from tnlayers.draw.theme import Theme
 from tnlayers.errors import TNLayersError
+from tnlayers.files.atomic import write_text
 
 SUFFIXES = (".svg", ".html", ".png", ".pdf")
 
@@ -66,7 +67,7 @@ class Picture:
             if file.suffix in (".png", ".pdf"):
                 save_raster(file, self.scene, self.size, self.theme)
             else:
-                file.write_text(self.svg if file.suffix == ".svg" else self.html, encoding="utf-8")
+                write_text(file, self.svg if file.suffix == ".svg" else self.html)
         except OSError as error:
             raise TNLayersError(f"The picture cannot be written to {path}: {error.strerror or error}.") from error
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tnlayers.draw.scene import Circle, Group, Line, Point, Rectangle, Shape, Text
 from tnlayers.draw.theme import Theme, colour
 from tnlayers.errors import TNLayersError
+from tnlayers.files.atomic import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +43,8 @@ def save_raster(path: FilePath, scene: Group, size: Point, theme: Theme) -> None
     _paint(axes, scene, theme)
     # Dates would make two pictures of one plan differ.
     metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
-    figure.savefig(path, dpi=2 * _DOTS, facecolor=figure.get_facecolor(), metadata=metadata)
+    with replacing(path) as file:
+        figure.savefig(file, format=path.suffix[1:], dpi=2 * _DOTS, facecolor=figure.get_facecolor(), metadata=metadata)
 
 
 def _paint(axes: Axes, shape: Shape, theme: Theme) -> None:

@@ -106,6 +106,27 @@ def load_json(text: str) -> Any:
         raise UnreadableText(f"{error}") from error
 
 
+def read_json(path: Path, what: str) -> Any:
+    """What a JSON file holds, such as stored results.
+
+    Args:
+        path: The file.
+        what: What it is, for messages.
+
+    Raises:
+        TNLayersError: It cannot be read, is longer than `JSON_LIMIT`, or is not JSON in UTF-8.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(JSON_LIMIT + 1)
+        if len(content) > JSON_LIMIT:
+            raise UnreadableText(f"it is longer than {JSON_LIMIT} bytes")
+        return load_json(content.decode())
+    except (OSError, ValueError) as error:  # UnreadableText is the latter
+        reason = getattr(error, "strerror", None) or error
+        raise TNLayersError(f"Cannot read {what} {path}: {reason}. Restore the file, or remove it.") from error
+
+
 def _check_length(text: object, limit: int) -> None:
     if not isinstance(text, str):
         raise UnreadableText(f"a text is needed, got {type(text).__name__}")

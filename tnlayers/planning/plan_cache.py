@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from contextlib import suppress
 from functools import cache
 from itertools import islice
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tnlayers.declare.graph import Contraction
+from tnlayers.files.atomic import replacing
 from tnlayers.files.cache import cache_folder, read_cached
 from tnlayers.planning.fingerprint import fingerprint
 from tnlayers.planning.paths import check_path
@@ -133,15 +133,10 @@ def write(file: Path, data: dict[str, Any]) -> None:
     Raises:
         OSError: If the folder cannot be written to.
     """
-    own = file.with_name(f"{file.stem}-{os.getpid()}-{threading.get_ident()}.partial")
     file.parent.mkdir(parents=True, exist_ok=True)
     _tidy(file.parent)
-    try:
-        own.write_text(json.dumps({"format": FORMAT} | data) + "\n", encoding="utf-8")
-        os.replace(own, file)
-    except BaseException:
-        own.unlink(missing_ok=True)  # on a full disk half a file is in the way of what would make room
-        raise
+    with replacing(file, durable=False) as opened:
+        opened.write((json.dumps({"format": FORMAT} | data) + "\n").encode())
 
 
 @cache

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tnlayers.errors import TNLayersError
+from tnlayers.files.child import child
 from tnlayers.reproduce.recipe_text import Run, recipes
 from tnlayers.reproduce.schedule import Job
 from tnlayers.reproduce.store import read_runs
@@ -61,14 +62,12 @@ def work(
 
 
 def _run(words: Sequence[str], seconds: float) -> int:
-    """Run a command for at most so long; its table goes to the error stream, as the results of this command go out."""
-    with subprocess.Popen(words, stdout=sys.stderr.fileno()) as process:
+    """Run a command for at most so long; its table goes to the error stream, as the results of this command go out.
+
+    It is ended by SIGTERM, not SIGINT, which what is started in the background ignores; checkpoints are whole.
+    """
+    with child(words, stdout=sys.stderr.fileno()) as process:
         try:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
-            process.terminate()  # not SIGINT, which what is started in the background ignores; checkpoints are whole
-            process.wait()
             return STOPPED
-        except KeyboardInterrupt:
-            process.wait()  # it has the same signal
-            raise

@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tnlayers.errors import TNLayersError
+from tnlayers.errors import TNLayersError, shortened
 from tnlayers.files.atomic import write_text
+from tnlayers.files.documents import read_json
 from tnlayers.reproduce.recipe_text import SELECTION, Run, accelerated, command, told
 from tnlayers.train.recipe import Recipe
 
 KEYS = {"model", "network", "seed", "recipe", "best_test_accuracy"}  # what tells a training run from other records
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("model", "data", "network", "command"), str),
+    **dict.fromkeys(("seed", "best_test_epoch", "replaced_weights", "trainable", "threads", "chosen_epoch"), int),
+    **dict.fromkeys(("best_test_accuracy", "final_test_accuracy", "final_train_loss", "rho"), (int, float)),
+    **dict.fromkeys(("median_seconds_per_epoch", "chosen_test_accuracy"), (int, float)),
+}
 SAME = {("fc2", "mpo"): "mpo(bond=16)"}  # two names of one network
 
 
@@ -45,7 +53,8 @@ class Store:
             content = _read(path)
             if isinstance(content.get("runs"), list):
                 records = [run for run in content["runs"] if isinstance(run, dict) and run.keys() >= KEYS]
-                found |= {identity(run): run for run in map(as_today, records)}
+                with _of(path):
+                    found |= {identity(run): run for run in map(as_today, records)}
         return [found[key] for key in sorted(found)]
 
     def gather(self, folders: Iterable[Path]) -> list[Run]:
@@ -63,11 +72,21 @@ class Store:
 
     def structure(self) -> dict[str, Any]:
         """Counts by model and network, as `measure` of `structure` makes them; empty where none are stored."""
-        return dict(_read(self.file).get("structure", {})) if self.file.exists() else {}
+        return self._table("structure")
 
     def steps(self) -> dict[str, Any]:
         """Times of a training step by model and network, as `time_step` of `steps` measures them."""
-        return dict(_read(self.file).get("steps", {})) if self.file.exists() else {}
+        return self._table("steps")
+
+    def _table(self, name: str) -> dict[str, Any]:
+        """One table of the file: by model, then by network."""
+        table = _read(self.file).get(name, {}) if self.file.exists() else {}
+        if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
+            raise TNLayersError(
+                f"The results in {self.file} are damaged: {name!r} is not a table by model and network. Restore the "
+                "file, or remove it."
+            )
+        return table
 
     def add(
         self,
@@ -77,13 +96,14 @@ class Store:
     ) -> None:
         """Put runs, counts and times into the file; those of the same identity are replaced."""
         content = _read(self.file) if self.file.exists() else {}
-        kept = {identity(run): run for run in map(as_today, content.get("runs", []))}
+        with _of(self.file):
+            kept = {identity(run): run for run in map(as_today, content.get("runs", []))}
         kept |= {identity(run): run for run in runs}
         data = {
             "what": "Runs of the paper's networks gathered by `tnlayers reproduce`, beside those of the other files "
             "here, the structure of its models, and the times of a training step.",
-            "structure": content.get("structure", {}) | (structure or {}),
-            "steps": content.get("steps", {}) | (steps or {}),
+            "structure": self.structure() | dict(structure or {}),
+            "steps": self.steps() | dict(steps or {}),
             "runs": [kept[key] for key in sorted(kept)],
         }
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -96,6 +116,11 @@ def read_runs(folder: Path) -> list[Run]:
     if not path.exists():
         return []
     results = _read(path)
+    with _of(path):
+        return _records(results)
+
+
+def _records(results: Run) -> list[Run]:
     recipe = _recipe(results["recipe"])
     return [
         {
@@ -173,7 +198,11 @@ def spread(values: list[float]) -> str:
 
 def as_today(run: Run) -> Run:
     """A record as written today: old ones of MNIST do not name the data, nor settings that recipes got after them."""
-    return {"data": "mnist"} | run | {"recipe": _recipe(run["recipe"])}
+    found = {"data": "mnist"} | run | {"recipe": _recipe(run["recipe"])}
+    for key, kinds in _KINDS.items():
+        if key in found and (not isinstance(found[key], kinds) or isinstance(found[key], bool)):
+            raise TypeError(f"{key} is {found[key]!r}")
+    return found
 
 
 def _recipe(recipe: Run) -> Run:
@@ -182,8 +211,20 @@ def _recipe(recipe: Run) -> Run:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TNLayersError(f"Cannot read the results in {path}: {error}. Restore the file, or remove it.") from error
+    content = read_json(path, "the results in")
     return content if isinstance(content, dict) else {}
+
+
+@contextmanager
+def _of(path: Path) -> Iterator[None]:
+    """Refuse a file by name where its records lack what records have, or have something else in its place."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # ValueError is also pydantic's
+        if isinstance(error, TNLayersError):
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise TNLayersError(
+            f"The results in {path} are damaged: a record of them cannot be read ({shortened(reason, 200)}). Restore "
+            "the file, or remove it."
+        ) from error

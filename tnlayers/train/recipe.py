@@ -41,7 +41,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=50_000)  # `archive.py` reads a history of so many
     batch: int = Field(ge=1)
     lr: float = Field(gt=0, allow_inf_nan=False)
     lr_decay_per_epoch: float = Field(default=1.0, gt=0, le=1)

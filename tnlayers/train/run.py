@@ -28,7 +28,7 @@ from tnlayers.train.launch import launch
 from tnlayers.train.lock import RunLock
 from tnlayers.train.loop import DivergedError, fit
 from tnlayers.train.plot import save_plot
-from tnlayers.train.processes import lost_connection, on_main_process
+from tnlayers.train.processes import first_process, lost_connection, lost_others, on_main_process, speak_for
 from tnlayers.train.progress import Progress, showing
 from tnlayers.train.recipe import Recipe
 from tnlayers.train.results import NetworkResult, Parameters, SeedResult
@@ -51,17 +51,17 @@ def run(config: TrainConfig, *, progress: bool = True) -> RunResult:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     fabric = launch(config)
+    first = first_process(fabric)
     lock = RunLock(config.directory)
     try:
         return _run(config, fabric, lock, progress)
     except RuntimeError as error:
         if fabric.world_size == 1 or isinstance(error, TNLayersError) or not lost_connection(error):
             raise
-        raise TNLayersError(
-            f"Process {fabric.global_rank} of {fabric.world_size} lost the others: one of them was stopped, killed, or "
-            f"ran out of memory ({str(error).splitlines()[0][:200]}). What was written before is whole: the same "
-            "command with --resume goes on from the last checkpoint."
-        ) from error
+        raise lost_others(fabric, error) from error
+    except KeyboardInterrupt:
+        speak_for(fabric, first)
+        raise
     finally:
         lock.release()
 
