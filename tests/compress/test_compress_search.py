@@ -9,6 +9,7 @@ from html import escape
 import numpy as np
 import pytest
 from planted import shuffled_clusters
+from processor_time import processor_time  # noqa: F401  # a fixture
 
 import tnlayers as tnl
 

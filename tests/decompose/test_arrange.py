@@ -8,6 +8,7 @@ import pytest
 import torch
 from oracle import assert_close, oracle_weight
 from planted import shuffled_clusters
+from processor_time import processor_time  # noqa: F401  # a fixture
 from torch import nn
 
 import tnlayers as tnl

@@ -57,7 +57,7 @@ def test_training_shows_what_is_kept_for_backward():
 
     def bars(plan):
         titles = [g.title for g in timeline(plan, highest([plan])).shapes if isinstance(g, Group)]
-        return sum("kept for backward" in title for title in titles)
+        return sum("saved for backward" in title for title in titles)
 
     assert bars(training) == len(training.steps)
     assert bars(tnl.plan(SPEC, 64)) == 0

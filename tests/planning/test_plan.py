@@ -127,13 +127,13 @@ def test_printed_plan():
     """
     plan = tnl.plan("mpo(in=2x3, out=3x2, bond=4)", 2, optimize=[(1, 2), (0, 1)])
     lines = str(plan).splitlines()
-    assert lines[0] == "mpo(in=2x3, out=3x2, bond=4), batch 2, float32; path by given for forward"
-    assert lines[1].split() == ["flops", "bytes", "copied", "result", "kept"]
+    assert lines[0] == "mpo(in=2x3, out=3x2, bond=4), batch 2, float32; order as given, minimising the forward pass"
+    assert lines[1].split() == ["flops", "bytes", "copied", "result", "saved"]
     assert lines[2].split()[-5:] == ["144", "528", "288", "48", "144"]
     assert lines[-1] == "All rows at once; at most 288 bytes in use beyond input, output and cores."
     assert lines[-4].split() == ["total", "432", "864", "288", "144", "144"]
     assert lines[-3].split() == ["dense", "layer", "144", "240", "0", "48", "0"]
-    assert lines[-2] == "3 of the dense layer's flops, 3.6 of its bytes."
+    assert lines[-2] == "3x the dense layer's flops, 3.6x its bytes."
     assert "x (2x2x3)" in str(plan)
     assert "core_0 (2x3x4)" in str(plan)
     assert "core_1 (4x3x2)" in str(plan)
@@ -150,7 +150,7 @@ def test_the_text_has_every_step_and_the_totals(name):
         assert f": {plan.contraction.equation(*parts)}" in text
     for operand in plan.contraction.names:
         assert f"{operand} (" in text
-    for line in ("total", "dense layer", "of the dense layer's flops", "a training step takes"):
+    for line in ("total", "dense layer", "x the dense layer's flops", "a training step takes"):
         assert line in text
     assert plan.cost.flops == sum(step.flops for step in plan.steps)
     products = sum(c.flops for s, c in zip(program.steps, plan.steps, strict=True) if isinstance(s, Multiply))

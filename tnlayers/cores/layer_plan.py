@@ -48,7 +48,7 @@ def plan(
         device: Whose rates rank plans: "cpu", or "cuda" and perhaps the name of the GPU as torch tells it.
 
     Returns:
-        A plan; printing it shows the tree, each step's equation, flops, bytes, result and what is kept for backward,
+        A plan; printing it shows the tree, each step's equation, flops, bytes, result and what is saved for backward,
         and totals beside the dense layer. A sum has one per term, in a `SumPlan`.
 
     Raises:

@@ -50,7 +50,7 @@ def plan_html(plan: AnyPlan) -> str:
     for name, told, field in (
         ("flops", amount, "flops"),
         ("bytes moved", byte_text, "bytes"),
-        ("kept for backward", byte_text, "kept"),
+        ("saved for backward", byte_text, "kept"),
     ):
         costs = (plan.cost, plan.dense) if plan.dense is not None else (plan.cost,)
         rows.append((name, *(told(getattr(cost, field)) for cost in costs)))

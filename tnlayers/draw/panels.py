@@ -23,7 +23,7 @@ from tnlayers.draw.theme import Theme, check_theme
 from tnlayers.draw.timeline import HEIGHT, highest, timeline
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.plan import AnyPlan, Plan, SumPlan
-from tnlayers.planning.text import amount
+from tnlayers.planning.text import amount, beside_dense, order_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +138,9 @@ def _plan_panel(plan: Plan, tops: Sequence[int], lengths: Sequence[int]) -> Pane
     chunk = "" if plan.chunk is None else f", {plan.chunk} rows at a time"
     cost, dense = plan.cost, plan.dense
     told = [
-        f"forward: {amount(cost.flops)} flops, {byte_text(cost.bytes)} moved, {byte_text(cost.kept)} kept for backward"
+        f"forward: {amount(cost.flops)} flops, {byte_text(cost.bytes)} moved, {byte_text(cost.kept)} saved for backward"
     ]
     if dense is not None:
-        told.append(
-            f"{cost.flops / dense.flops:.3g} of the dense layer's flops, {cost.bytes / dense.bytes:.3g} of its bytes"
-        )
+        told.append(beside_dense(cost, dense))
     first = f"{plan.title or 'einsum'}{batch}"
-    return Panel((first, f"{plan.dtype}, path by {plan.found_by} for {plan.objective}{chunk}", *told), drawing)
+    return Panel((first, f"{plan.dtype}, {order_text(plan)}{chunk}", *told), drawing)

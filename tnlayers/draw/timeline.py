@@ -45,7 +45,7 @@ STRIPS = (
     ),
     Strip("memory in use", byte_text, "memory", lambda step: step.memory),
 )
-KEPT = Strip("kept for backward", byte_text, "kept", lambda step: step.kept)  # drawn for training only
+KEPT = Strip("saved for backward", byte_text, "kept", lambda step: step.kept)  # drawn for training only
 
 
 def highest(plans: Sequence[Plan]) -> tuple[int, ...]:

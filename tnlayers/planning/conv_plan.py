@@ -24,7 +24,7 @@ from tnlayers.declare.window import Window
 from tnlayers.machine.saved_rates import machine
 from tnlayers.planning.lowered import ITEMSIZES, Objective
 from tnlayers.planning.plan import Plan
-from tnlayers.planning.text import amount
+from tnlayers.planning.text import amount, beside_dense
 from tnlayers.pricing.convolutions import contracted_seconds, convolved_seconds
 from tnlayers.pricing.counts import NOTHING, Cost
 
@@ -218,8 +218,7 @@ class ConvPlan:
         width = max(len(text) for text, _ in rows)
         lines.append(f"{'':{width}}  {'flops':>9} {'bytes':>9} {'copied':>9}")
         lines += [f"{t:{width}}  {amount(c.flops):>9} {amount(c.bytes):>9} {amount(c.copied):>9}" for t, c in rows]
-        ratio, moved = self.cost.flops / self.dense.flops, self.cost.bytes / self.dense.bytes
-        lines.append(f"{ratio:.3g} of the dense convolution's flops, {moved:.3g} of its bytes.")
+        lines.append(f"{beside_dense(self.cost, self.dense, 'convolution')}.")
         return "\n".join(lines)
 
     __repr__ = __str__

@@ -19,7 +19,7 @@ from tnlayers.files.documents import UnreadableText, load_json
 from tnlayers.planning.lowered import ITEMSIZES, Objective, dtype_name, objective_name
 from tnlayers.planning.paths import check_path
 from tnlayers.planning.priced import Priced
-from tnlayers.planning.text import amount, print_plan
+from tnlayers.planning.text import amount, beside_dense, print_plan
 from tnlayers.pricing.counts import NOTHING, Cost, dense_cost
 
 FORMAT = "tnlayers.sumplan/1"
@@ -233,10 +233,8 @@ class SumPlan:
 
     def __str__(self) -> str:
         total, dense = self.cost, self.dense
-        ratios = (
-            f"{total.flops / dense.flops:.3g} of the dense layer's flops, {total.bytes / dense.bytes:.3g} of its bytes"
-        )
-        end = f"sum of {len(self.terms)} terms: {amount(total.flops)} flops, {amount(total.bytes)} bytes; {ratios}."
+        beside = beside_dense(total, dense)
+        end = f"sum of {len(self.terms)} terms: {amount(total.flops)} flops, {amount(total.bytes)} bytes; {beside}."
         return "\n\n".join([*map(str, self.terms), end])
 
     __repr__ = __str__

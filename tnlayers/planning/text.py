@@ -10,14 +10,16 @@ from tnlayers.pricing.counts import Cost
 from tnlayers.pricing.limits import PREPARED_LIMIT
 from tnlayers.program.program import Arrange, Multiply
 
+_MINIMISED = {"forward": "the forward pass", "inference": "inference", "training": "a training step"}
+
 
 def print_plan(plan: Priced) -> str:
-    """The whole text. Flops and bytes are those of the forward pass; "kept" is what the backward pass needs."""
+    """The whole text. Flops and bytes are those of the forward pass; "saved" is what the backward pass needs."""
     batch = "" if plan.batch is None else f", batch {plan.batch}"
-    lines = [f"{plan.title or 'einsum'}{batch}, {plan.dtype}; path by {plan.found_by} for {plan.objective}"]
+    lines = [f"{plan.title or 'einsum'}{batch}, {plan.dtype}; {order_text(plan)}"]
     rows = list(_rows(plan))
     width = max(len(text) for text, _ in rows)
-    lines.append(f"{'':{width}}  {'flops':>9} {'bytes':>9} {'copied':>9} {'result':>9} {'kept':>9}")
+    lines.append(f"{'':{width}}  {'flops':>9} {'bytes':>9} {'copied':>9} {'result':>9} {'saved':>9}")
     lines += [f"{text:{width}}{_prices(cost)}" for text, cost in rows]
     lines.append(f"{'total':{width}}{_prices(plan.cost)}")
     if plan.dense is not None:
@@ -27,9 +29,19 @@ def print_plan(plan: Priced) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def order_text(plan: Priced) -> str:
+    """How the contraction order was found, and what it makes cheap."""
+    found = "order as given" if plan.found_by == "given" else f"order found by {plan.found_by!r}"
+    return f"{found}, minimising {_MINIMISED[plan.objective]}"
+
+
+def beside_dense(cost: Cost, dense: Cost, layer: str = "layer") -> str:
+    """A contraction's flops and bytes as multiples of the dense one's."""
+    return f"{cost.flops / dense.flops:.3g}x the dense {layer}'s flops, {cost.bytes / dense.bytes:.3g}x its bytes"
+
+
 def _verdict(plan: Priced, dense: Cost) -> str:
-    ratio = plan.cost.flops / dense.flops
-    text = f"{ratio:.3g} of the dense layer's flops, {plan.cost.bytes / dense.bytes:.3g} of its bytes"
+    text = beside_dense(plan.cost, dense)
     if plan.objective == "training":
         text += f"; a training step takes {amount(plan.flops)} flops ({amount(3 * dense.flops)} dense)"
     return text + "."

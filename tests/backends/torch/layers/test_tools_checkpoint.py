@@ -1,4 +1,4 @@
-"""Gradient checkpointing: the same gradients, and what is kept for backward is the input and the cores alone."""
+"""Gradient checkpointing: the same gradients, and what is saved for backward is the input and the cores alone."""
 
 import copy
 
