@@ -30,6 +30,7 @@ coverage: $(VENV)/.installed-dev  ## Run all tests, report branches, and list th
 	$(BIN)/python -m pytest -q --cov --cov-report=term-missing $(COVERAGE_ARGS)
 
 fuzz: $(VENV)/.installed-dev  ## Make inputs up for an hour and write docs/fuzz.md (FUZZ_SECONDS=60: for a minute)
+	TNLAYERS_GRAPHS=1000 $(BIN)/python -m pytest -q tests/planning/test_plan_bounds.py
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) --page docs/fuzz.md
 
 pages: $(VENV)/.installed-dev  ## Run the code blocks of README.md and docs/
