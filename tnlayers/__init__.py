@@ -38,6 +38,7 @@ _LAZY = {
     "from_einsum": "tnlayers.cores.einsum",
     "frozen": "tnlayers_backends.torch.modules.freezing",
     "io": "",
+    "jax": "",
     "load": "tnlayers.io",
     "load_dense": "tnlayers_backends.torch.modules.dense_checkpoint",
     "load_network": "tnlayers.networks.yaml_file",
@@ -70,6 +71,7 @@ __all__ = [
     "from_einsum",
     "frozen",
     "io",
+    "jax",
     "load",
     "load_dense",
     "load_network",
@@ -89,7 +91,7 @@ if TYPE_CHECKING:
     from tnlayers_backends.torch.modules.dense_checkpoint import load_dense
     from tnlayers_backends.torch.modules.freezing import freeze, frozen, thaw
 
-    from tnlayers import io, models, nn
+    from tnlayers import io, jax, models, nn
     from tnlayers.compress.repair.stages import repair
     from tnlayers.cores.convert import to_backend
     from tnlayers.cores.einsum import from_einsum

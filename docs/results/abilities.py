@@ -150,8 +150,17 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
     "inside models of others": (
         "numpy has none",
         "test_torch_hosts::test_transformer_encoder_layer",
-        "test_jax_models::test_equinox, test_jax_models::test_flax_linen, "
-        "test_jax_models::test_flax_nnx_with_a_layer_as_parameter",
+        "test_jax_models::test_equinox, test_jax_models::test_flax_linen, test_jax_modules::test_tools_of_flax",
+    ),
+    "training step by step as the torch twin, by Adam in float64": (
+        NO_GRADIENTS,
+        "test_jax_modules::test_training_follows_the_torch_twin",
+        "test_jax_modules::test_training_follows_the_torch_twin",
+    ),
+    "recurrent cells": (
+        "torch and jax alone so far",
+        "test_jax_modules::test_cells_are_those_of_torch",
+        "test_jax_modules::test_cells_are_those_of_torch",
     ),
     "copy and pickle": (
         "plain Python objects",

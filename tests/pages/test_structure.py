@@ -34,6 +34,7 @@ PUBLIC = {
     "from_einsum",
     "frozen",
     "io",
+    "jax",
     "load",
     "load_dense",
     "load_network",

@@ -1,10 +1,9 @@
 """`JaxLinear`: a frozen pytree whose leaves are its cores, and two pure functions `init` and `apply`.
 
-Nothing here needs Equinox or Flax, and both take it as it stands:
+Nothing here needs Equinox or Flax. `tnl.jax.eqx` and `tnl.jax.nnx` have modules for them; Flax linen takes the two
+functions:
 
-    Equinox:     a field of an `eqx.Module`, like any other pytree
-    Flax linen:  params = self.param("fc", layer.init);  y = layer.apply(params, x)
-    Flax nnx:    self.fc = nnx.Param(layer);  y = self.fc.get_value()(x)
+    params = self.param("fc", layer.init);  y = layer.apply(params, x)
 
 Programs are plain jax operations: jit, grad, jvp, vmap, `jax.checkpoint`, `jax.export` and sharding see through them.
 Where a plan walks the batch in chunks, the backward pass is planned too (`planned.py`), and forward mode is asked for:

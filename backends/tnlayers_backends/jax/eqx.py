@@ -1,0 +1,181 @@
+"""Layers of cores as Equinox modules: names and order of arguments are those of `equinox.nn`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from tnlayers.cores.linear_map import LinearMap
+from tnlayers.declare.arguments import checks_arguments
+from tnlayers.declare.spec import Spec
+from tnlayers.declare.spec import spec as make_spec
+from tnlayers_backends.jax import gates
+from tnlayers_backends.jax.linear import JaxLinear, checked_dtype
+
+
+def _drawn(spec: Spec, dtype: Any, key: jax.Array) -> JaxLinear:
+    """A layer by jax's generator; Equinox's default dtype is float32, or float64 in 64-bit mode."""
+    name = checked_dtype(jnp.zeros(0).dtype if dtype is None else dtype)
+    empty = JaxLinear({}, LinearMap(spec, name, buckets=()))
+    return JaxLinear(empty.init(key), empty.map)
+
+
+class TNLinear(eqx.Module):
+    """`eqx.nn.Linear` whose weight is a tensor network; vectors of any leading shape go through at once.
+
+    Args:
+        in_features: Size of each input vector.
+        out_features: Size of each output vector.
+        use_bias: Whether to add a learned vector.
+        dtype: Of the parameters; jax's default if None.
+        network: The network: a template, such as "mpo(bond=16)", or a spec.
+        key: Draws the parameters.
+        **keywords: Of the network type, such as `bond_dim=16`; and `in_modes`, `out_modes`.
+
+    Raises:
+        TNLayersError: If the network does not fit the sizes.
+
+    Example:
+        >>> import jax
+        >>> import tnlayers as tnl
+        >>> layer = tnl.jax.eqx.TNLinear(784, 256, network="mpo(bond=16)", key=jax.random.key(0))
+        >>> layer(jax.numpy.ones(784)).shape
+        (256,)
+        >>> jax.vmap(layer)(jax.numpy.ones((5, 784))).shape
+        (5, 256)
+    """
+
+    layer: JaxLinear
+    in_features: int = eqx.field(static=True)
+    out_features: int = eqx.field(static=True)
+    use_bias: bool = eqx.field(static=True)
+
+    @checks_arguments()
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        use_bias: bool = True,
+        dtype: Any = None,
+        *,
+        network: str | Spec = "mpo",
+        key: jax.Array,
+        **keywords: Any,
+    ) -> None:
+        asked = {name: value for name, value in keywords.items() if value is not None}
+        self.layer = _drawn(make_spec(network, in_features, out_features, bias=use_bias, **asked), dtype, key)
+        self.in_features, self.out_features, self.use_bias = in_features, out_features, use_bias
+
+    @property
+    def weight(self) -> jax.Array:
+        """The weight matrix, (out_features, in_features), rebuilt at each access."""
+        return self.layer.to_dense()
+
+    @property
+    def bias(self) -> jax.Array | None:
+        """A vector of out_features, or None."""
+        return self.layer.bias
+
+    def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
+        """Apply the layer to vectors of shape (..., in_features); `key` is ignored, as in Equinox."""
+        return self.layer(x)
+
+
+class MPOLinear(TNLinear):
+    """A `TNLinear` whose network is a matrix product operator (arXiv 1904.06194); drop-in for `eqx.nn.Linear`.
+
+    Args:
+        in_features: Size of each input vector.
+        out_features: Size of each output vector.
+        use_bias: Whether to add a learned vector.
+        dtype: Of the parameters; jax's default if None.
+        bond_dim: The bond dimension (TT-rank), one number or one per bond.
+        cores: How many cores; 4 if None and no modes are given.
+        in_modes: Factors of in_features, one per core; balanced ones if None.
+        out_modes: Factors of out_features, likewise.
+        key: Draws the parameters.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        use_bias: bool = True,
+        dtype: Any = None,
+        *,
+        bond_dim: int | tuple[int, ...] = 16,
+        cores: int | None = None,
+        in_modes: tuple[int, ...] | None = None,
+        out_modes: tuple[int, ...] | None = None,
+        key: jax.Array,
+    ) -> None:
+        own: dict[str, Any] = {"bond_dim": bond_dim, "cores": cores, "in_modes": in_modes, "out_modes": out_modes}
+        super().__init__(in_features, out_features, use_bias, dtype, network="mpo", key=key, **own)
+
+
+class _Cell(eqx.Module):
+    """What the cells share: `ih` maps the input to all gates, `hh` the hidden state; abstract.
+
+    Args:
+        input_size: Size of each input.
+        hidden_size: Size of the hidden state.
+        use_bias: Whether both projections add a bias.
+        dtype: Of the parameters; jax's default if None.
+        network: The network of both projections.
+        key: Draws the parameters.
+        **keywords: Of the network type.
+    """
+
+    ih: TNLinear
+    hh: TNLinear
+    input_size: int = eqx.field(static=True)
+    hidden_size: int = eqx.field(static=True)
+    use_bias: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        use_bias: bool = True,
+        dtype: Any = None,
+        *,
+        network: str | Spec = "mpo",
+        key: jax.Array,
+        **keywords: Any,
+    ) -> None:
+        first, second = jax.random.split(key)
+        rows = self._gates() * hidden_size
+        more: dict[str, Any] = {"network": network, **keywords}
+        self.ih = TNLinear(input_size, rows, use_bias, dtype, key=first, **more)
+        self.hh = TNLinear(hidden_size, rows, use_bias, dtype, key=second, **more)
+        self.input_size, self.hidden_size, self.use_bias = input_size, hidden_size, use_bias
+
+    def _gates(self) -> int:
+        raise NotImplementedError
+
+
+class TNLSTMCell(_Cell):
+    """`eqx.nn.LSTMCell` with tensor networks for its weights; see `TNLinear` for the arguments."""
+
+    def _gates(self) -> int:
+        return 4
+
+    def __call__(
+        self, input: jax.Array, hidden: tuple[jax.Array, jax.Array], *, key: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """One step: an input and (hidden, cell) to the new (hidden, cell)."""
+        return gates.lstm(self.ih(input), self.hh(hidden[0]), hidden[1])
+
+
+class TNGRUCell(_Cell):
+    """`eqx.nn.GRUCell` with tensor networks for its weights; see `TNLinear` for the arguments."""
+
+    def _gates(self) -> int:
+        return 3
+
+    def __call__(self, input: jax.Array, hidden: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
+        """One step: an input and the hidden state to the new hidden state."""
+        return gates.gru(self.ih(input), self.hh(hidden), hidden)

@@ -1,0 +1,14 @@
+"""Layers of cores as Equinox modules. Importing this module imports jax and equinox."""
+
+from importlib.util import find_spec
+
+from tnlayers.backends import backend
+from tnlayers.errors import TNLayersError
+
+backend("jax")  # without jax this refuses and names the extra to install, before the imports below fail
+if find_spec("equinox") is None:
+    raise TNLayersError("tnlayers.jax.eqx is for Equinox, which is not installed here: pip install equinox.")
+
+from tnlayers_backends.jax.eqx import MPOLinear, TNGRUCell, TNLinear, TNLSTMCell  # noqa: E402
+
+__all__ = ["MPOLinear", "TNGRUCell", "TNLSTMCell", "TNLinear"]
