@@ -125,7 +125,8 @@ class TNModule(Freezable):
             bond_dim: The new size of every bond, one number or one per bond (of a sum, over all its networks); clipped
                 as in any spec.
             optimizer: Whose groups get the new parameters, and whose averages of gradients are transferred.
-            seed: Of the small numbers that new values begin with on one side of each bond; the other side is zero.
+            seed: Of the random numbers that new values of a bond begin with, as large as those that are there; on the
+                last of the bond's cores they are zero, so that W is unchanged.
 
         Raises:
             TNLayersError: If a bond would become smaller, or another layer holds the same cores (`untie_`).
