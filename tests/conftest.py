@@ -1,7 +1,9 @@
 """Settings of all tests of the core: modest Hypothesis, and one torch thread."""
 
+import ctypes
 import gc
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +22,10 @@ settings.load_profile("ci")
 
 
 def pytest_configure(config):
+    # A shell that starts this in the background has it ignore signals, and its children with it.
+    for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     if absent.ABSENT:
         config.pluginmanager.register(absent)
 
@@ -55,6 +61,8 @@ def _forget():
     if "torch._dynamo" in sys.modules:
         sys.modules["torch._dynamo"].reset()
     gc.collect()
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)  # glibc keeps what is freed between what is not
     _after_last[0] = _resident()
 
 
