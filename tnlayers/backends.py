@@ -35,6 +35,12 @@ def installed() -> tuple[str, ...]:
     return tuple(name for name in sorted(needed) if importlib.util.find_spec(needed[name]) is not None)
 
 
+def first_installed() -> str:
+    """The backend that is taken where none is named: torch if it is there, else jax, else numpy."""
+    here = installed()
+    return next(name for name in ("torch", "jax", "numpy") if name in here)
+
+
 @cache
 def backend(name: str) -> Backend:
     """The backend of that name; its framework is imported now.

@@ -14,6 +14,7 @@ from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
 from tnlayers.backends import backend as get_backend
+from tnlayers.backends import first_installed
 from tnlayers.cores.layer_plan import plan_graphs
 from tnlayers.declare.arguments import LARGEST, checks_arguments, integer, shown
 from tnlayers.declare.graph import Graph, forward, weight
@@ -290,13 +291,14 @@ def _apply(ops: Primitives, x: Array, plan: Plan, ends: _Ends, cores: Sequence[A
 
 @checks_arguments()
 def build(
-    spec: str | Spec, backend: str = "torch", *, seed: int | None = 0, dtype: str = "float32", **options: Any
+    spec: str | Spec, backend: str | None = None, *, seed: int | None = 0, dtype: str = "float32", **options: Any
 ) -> Any:
     """Build a layer on a backend.
 
     Args:
         spec: A sized spec or its string.
-        backend: "torch" gives an `nn.Module`, "jax" a pytree, "numpy" a plain callable.
+        backend: "torch" gives an `nn.Module`, "jax" a pytree, "numpy" a plain callable; None takes the first of these
+            three that is installed.
         seed: Draws the cores; the same seed gives the same cores on every backend. None takes the framework's own
             generator.
         dtype: Name of the cores' dtype.
@@ -317,4 +319,4 @@ def build(
     """
     made = make_spec(spec)
     made.graphs  # noqa: B018  refuses a template here, before a framework is loaded
-    return get_backend(backend).build(made, seed=seed, dtype=dtype, **options)
+    return get_backend(backend or first_installed()).build(made, seed=seed, dtype=dtype, **options)

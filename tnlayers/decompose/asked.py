@@ -59,3 +59,18 @@ def check_size(key: str, value: Any, whole: str = "the dense weight", least: int
 def given(sizes: Mapping[Key, Any]) -> dict[Key, Any]:
     """Those of some sizes that were given."""
     return {key: value for key, value in sizes.items() if value is not None}
+
+
+def check_method(sweeps: object, restarts: object, search: object) -> None:
+    """Refuse numbers that say no way to look for cores.
+
+    Raises:
+        TNLayersError: If one is out of range.
+    """
+    for name, value, least in (("sweeps", sweeps, 0), ("restarts", restarts, 1)):
+        if value is None and name == "sweeps":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise TNLayersError(f"{name}={value!r} must be an integer of at least {least}.")
+    if isinstance(search, bool) or not isinstance(search, (int, float)) or not 0 <= search < inf:
+        raise TNLayersError(f"search={search!r} must be a finite number of seconds, 0 for no search.")

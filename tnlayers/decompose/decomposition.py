@@ -14,10 +14,11 @@ from typing import Any
 
 from tnlayers.backends import backend_of
 from tnlayers.cores.canonical import balanced_terms
+from tnlayers.cores.convert import to_backend
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.decompose.arrangement import Arranged, Searched, arranged
-from tnlayers.decompose.asked import check_size, given
+from tnlayers.decompose.asked import check_method, check_size, given
 from tnlayers.decompose.singular_vectors import Splitting
 from tnlayers.decompose.size_search import Bound, ErrorOf, Found, standing_out, within_budget
 from tnlayers.decompose.sizes import BondDim, Scale
@@ -70,6 +71,33 @@ class Decomposition:
     def order_bytes(self) -> int:
         """What the orders of features cost a layer that carries them, as 32-bit integers; they are no parameters."""
         return 4 * sum(len(order) for order in (self.in_order, self.out_order) if order is not None)
+
+    def layer(self, backend: str | None = None) -> Any:
+        """A linear layer of these cores, without a bias, on the weight's backend or another.
+
+        Args:
+            backend: "torch", "jax", "numpy" or any other that is installed; None for the backend of the cores.
+
+        Raises:
+            TNLayersError: If features are in an order of their own, which such a layer does not carry, the backend is
+                not installed, or it lacks the dtype.
+
+        Example:
+            >>> import numpy as np
+            >>> found = decompose(np.eye(16), "mpo(cores=2)", bond_dim=1)
+            >>> found.layer("numpy")(np.ones(16))[:3].round(6)
+            array([1., 1., 1.])
+        """
+        if self.order_bytes:
+            raise TNLayersError(
+                "This decomposition reads or writes features in an order of its own, which a layer of cores alone does "
+                "not carry. Decompose with orders=False, or take tnl.nn.TNLinear.from_linear(..., search=seconds)."
+            )
+        from tnlayers_backends.base import Parts
+
+        storage = backend_of(next(iter(self.cores.values()))).storage
+        made = storage.put_together(Parts("linear", {}, self.spec, self.cores))
+        return made if backend is None else to_backend(made, backend)
 
     def __str__(self) -> str:
         outputs = "" if self.output_error is None else f", of the outputs {self.output_error:.4g}"
@@ -176,8 +204,8 @@ def _target(weight: Array, covariance: Array | None, dtype: str, method: Method)
     ops = backend.ops
     if not isinstance(ops, Splitting):
         raise TNLayersError(
-            f"The backend {backend.name!r} offers no singular value decomposition; decompose numpy or torch arrays, "
-            "and bring the layer over with tnl.to_backend."
+            f"The backend {backend.name!r} offers no singular value decomposition; decompose numpy, torch or jax "
+            "arrays, and bring the layer over with tnl.to_backend."
         )
     _check_weight(weight)
     return Target(ops, ops.cast(weight, dtype), None if covariance is None else ops.cast(covariance, dtype), method)
@@ -250,21 +278,6 @@ def asked_size(
             "the template."
         )
     return None
-
-
-def check_method(sweeps: object, restarts: object, search: object) -> None:
-    """Refuse numbers that say no way to look for cores.
-
-    Raises:
-        TNLayersError: If one is out of range.
-    """
-    for name, value, least in (("sweeps", sweeps, 0), ("restarts", restarts, 1)):
-        if value is None and name == "sweeps":
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise TNLayersError(f"{name}={value!r} must be an integer of at least {least}.")
-    if isinstance(search, bool) or not isinstance(search, (int, float)) or not 0 <= search < float("inf"):
-        raise TNLayersError(f"search={search!r} must be a finite number of seconds, 0 for no search.")
 
 
 def _check_weight(weight: Array) -> None:

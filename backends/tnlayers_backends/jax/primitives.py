@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from tnlayers.errors import TNLayersError
 
 
 class JaxOps:
@@ -60,6 +63,38 @@ class JaxOps:
         """As `jax.numpy.linalg.qr`."""
         q, r = jnp.linalg.qr(matrix)
         return q, r
+
+    def svd(self, matrix: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """As `jax.numpy.linalg.svd`, reduced; of a stack, each matrix by itself."""
+        u, s, vh = jnp.linalg.svd(matrix, full_matrices=False)
+        return u, s, vh
+
+    def singular_values(self, matrix: jax.Array) -> jax.Array:
+        """As `jax.numpy.linalg.svdvals`."""
+        return jnp.linalg.svdvals(matrix)
+
+    def eigenvectors(self, matrix: jax.Array) -> jax.Array:
+        """As `jax.numpy.linalg.eigh`, without the eigenvalues."""
+        vectors: jax.Array = jnp.linalg.eigh(matrix)[1]
+        return vectors
+
+    def like(self, values: np.ndarray, array: jax.Array) -> jax.Array:
+        """A numpy array in the dtype of a jax array."""
+        return jnp.asarray(values, array.dtype)
+
+    def cast(self, array: jax.Array, dtype: str) -> jax.Array:
+        """As `astype`, by the dtype's name.
+
+        Raises:
+            TNLayersError: If jax is not in its 64-bit mode and would silently take a narrower dtype.
+        """
+        found = array.astype(dtype) if jax.dtypes.canonicalize_dtype(dtype) == jnp.dtype(dtype) else None
+        if found is None:
+            raise TNLayersError(
+                f"This needs {dtype}, which jax has in its 64-bit mode alone: set jax.config.update('jax_enable_x64', "
+                "True) first, or pass a numpy array."
+            )
+        return found
 
 
 OPS = JaxOps()
