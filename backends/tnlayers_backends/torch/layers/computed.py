@@ -14,7 +14,7 @@ it writes. Code that is compiled, exported or traced, and `torch.func` get plain
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -119,6 +119,14 @@ class ComputedWeights(nn.Module):
         if self._is_computed(name):
             raise _refusal(_owner(self, name), "del")
         super().__delattr__(name)
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Refuse `torch.jit.script`, which cannot read plans and would fail deep inside."""
+        raise TNLayersError(
+            f"torch.jit.script cannot compile a {type(self).__name__}: its plan is chosen by Python at each call. "
+            "Use torch.export.export(model, args) or torch.compile(model), or script its dense form, such as "
+            "layer.to_linear() gives."
+        )
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """As torch's; a computed weight cannot become a parameter."""

@@ -276,3 +276,12 @@ def test_compiled_and_transformed_code_reads_it():
     with torch.inference_mode():
         torch.testing.assert_close(inside(x), expected)
     torch.testing.assert_close(torch.autograd.grad(outside(x, w := layer.weight).sum(), w)[0], x.sum(0).expand(16, 16))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+@pytest.mark.parametrize("kind", [*LAYERS, *HOLDERS])
+def test_scripting_is_refused_in_words(kind):
+    layer = LAYERS[kind]() if kind in LAYERS else HOLDERS[kind][0]()
+    for module in (layer, nn.Sequential(nn.Identity(), layer)):
+        with pytest.raises(tnl.TNLayersError, match=r"torch\.jit\.script cannot compile .*torch\.export"):
+            torch.jit.script(module)
