@@ -13,7 +13,7 @@ from tnlayers.declare.arguments import checks_arguments, device, floating
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.computed import ComputedWeights, computed
 from tnlayers_backends.torch.layers.linear import TNLinear
-from tnlayers_backends.torch.layers.projections import Network, networks_of, projection
+from tnlayers_backends.torch.layers.projections import Network, networks_of, projection, redraw
 from tnlayers_backends.torch.run.inputs import check_tensors
 
 _PROJECTIONS = ("q", "k", "v", "out")
@@ -86,17 +86,31 @@ class TNMultiheadAttention(ComputedWeights):
         self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads
         self.kdim, self.vdim = embed_dim if kdim is None else kdim, embed_dim if vdim is None else vdim
         self.dropout, self.batch_first = dropout, batch_first
-        inputs = {"q": embed_dim, "k": self.kdim, "v": self.vdim, "out": embed_dim}
-        # Torch draws q, k and v by Glorot's rule: together where they have one size, one by one where they differ.
-        same = self.kdim == self.vdim == embed_dim
-        variances = {name: 2 / (size + (3 if same else 1) * embed_dim) for name, size in inputs.items()}
-        variances["out"] = 1 / (3 * embed_dim)
+        inputs, variances = self._inputs(), self._variances()
         for number, (name, own) in enumerate(networks_of(_PROJECTIONS, network, networks).items()):
             own_seed = None if seed is None else 4 * seed + number
             made = projection(inputs[name], embed_dim, bias, own, variances[name], device, dtype, own_seed)
             if made.bias is not None:
                 nn.init.zeros_(made.bias)
             setattr(self, f"{name}_proj", made)
+
+    def _inputs(self) -> dict[str, int]:
+        """What each projection reads."""
+        return {"q": self.embed_dim, "k": self.kdim, "v": self.vdim, "out": self.embed_dim}
+
+    def _variances(self) -> dict[str, float]:
+        """Torch draws q, k and v by Glorot's rule: together where they have one size, one by one where they differ."""
+        same = self.kdim == self.vdim == self.embed_dim
+        found = {name: 2 / (size + (3 if same else 1) * self.embed_dim) for name, size in self._inputs().items()}
+        return found | {"out": 1 / (3 * self.embed_dim)}
+
+    def reset_parameters(self, seed: int | None = None) -> None:
+        """Draw all parameters anew, as at construction with this seed; biases become zero."""
+        for number, (name, variance) in enumerate(self._variances().items()):
+            layer = getattr(self, f"{name}_proj")
+            redraw(layer, variance, None if seed is None else 4 * seed + number)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     @property
     def in_proj_bias(self) -> Tensor | None:

@@ -45,8 +45,16 @@ def projection(
     if network is not None:
         return TNLinear(in_features, out_features, bias, device, dtype, network=network, seed=seed, variance=variance)
     dense = nn.Linear(in_features, out_features, bias, device, dtype)
-    bound = (3 * variance) ** 0.5
-    generator = None if seed is None else torch.Generator(dense.weight.device).manual_seed(seed)
-    for parameter in dense.parameters():
-        nn.init.uniform_(parameter, -bound, bound, generator=generator)
+    redraw(dense, variance, seed)
     return dense
+
+
+def redraw(layer: TNLinear | nn.Linear, variance: float, seed: int | None) -> None:
+    """Draw a projection's parameters anew, as `projection` did; a network knows its variance itself."""
+    if isinstance(layer, TNLinear):
+        layer.reset_parameters(seed)
+        return
+    bound = (3 * variance) ** 0.5
+    generator = None if seed is None else torch.Generator(layer.weight.device).manual_seed(seed)
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -bound, bound, generator=generator)

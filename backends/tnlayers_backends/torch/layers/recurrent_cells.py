@@ -13,7 +13,7 @@ from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.computed import ComputedWeights
 from tnlayers_backends.torch.layers.gates import MODES, State, rnn_mode
 from tnlayers_backends.torch.layers.linear import TNLinear
-from tnlayers_backends.torch.layers.projections import Network, networks_of, projection
+from tnlayers_backends.torch.layers.projections import Network, networks_of, projection, redraw
 from tnlayers_backends.torch.run.inputs import check_tensors
 
 _Cell = TypeVar("_Cell", nn.LSTMCell, nn.GRUCell, nn.RNNCell)
@@ -61,6 +61,11 @@ class TNRecurrentCell(ComputedWeights):
             # Torch draws all weights and biases of a cell within 1 / sqrt(hidden_size).
             variance, out = 1 / (3 * hidden_size), MODES[self.mode].gates * hidden_size
             setattr(self, name, projection(sizes[name], out, bias, own, variance, device, dtype, own_seed))
+
+    def reset_parameters(self, seed: int | None = None) -> None:
+        """Draw all parameters anew, as at construction with this seed."""
+        for number, layer in enumerate((self.ih, self.hh)):
+            redraw(layer, 1 / (3 * self.hidden_size), None if seed is None else 2 * seed + number)
 
     @property
     def weight_ih(self) -> Tensor:

@@ -27,7 +27,7 @@ from tnlayers_backends.torch.layers.gates import MODES, State
 from tnlayers_backends.torch.layers.kind import rates_of
 from tnlayers_backends.torch.layers.linear import TNLinear
 from tnlayers_backends.torch.layers.module import is_recorded
-from tnlayers_backends.torch.layers.projections import Network, networks_of, projection
+from tnlayers_backends.torch.layers.projections import Network, networks_of, projection, redraw
 from tnlayers_backends.torch.run.inputs import check_tensors
 
 _KERNELS = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}
@@ -89,6 +89,13 @@ class TNRecurrent(ComputedWeights):
             # Torch draws all weights and biases within 1 / sqrt(hidden_size).
             made = projection(*sizes[name], with_bias, own, 1 / (3 * hidden_size), device, dtype, own_seed)
             self.add_module(name, made)
+
+    def reset_parameters(self, seed: int | None = None) -> None:
+        """Draw all parameters anew, as at construction with this seed."""
+        names = self.projections()
+        for number, name in enumerate(names):
+            own_seed = None if seed is None else len(names) * seed + number
+            redraw(getattr(self, name), 1 / (3 * self.hidden_size), own_seed)
 
     def projections(self) -> dict[str, tuple[int, int]]:
         """The sizes (in, out) of every projection by name, in torch's order of weights."""

@@ -54,9 +54,17 @@ class TNAdapter(ComputedWeights):
         super().__init__()
         self.delta = _delta(base, network, seed)
         self.base = base.requires_grad_(False)
+        self._begin()
+
+    @torch.no_grad()
+    def _begin(self) -> None:
         for graph in self.delta.spec.graphs:  # each term of a sum is zero by itself
-            with torch.no_grad():
-                self.delta.cores[graph.cores[-1].name].zero_()
+            self.delta.cores[graph.cores[-1].name].zero_()
+
+    def reset_parameters(self, seed: int | None = None) -> None:
+        """Forget what was learned: the delta is zero again, its other cores drawn anew; the base stays."""
+        self.delta.reset_parameters(seed)
+        self._begin()
 
     @property
     def weight(self) -> Tensor:
