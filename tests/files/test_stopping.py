@@ -23,6 +23,8 @@ def start(tmp_path):
 
     def begin(*words, ignored=None):
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+        # What is ignored here is ignored there as well; preexec_fn would fork, which jax warns of.
+        before = None if ignored is None else signal.signal(ignored, signal.SIG_IGN)
         process = subprocess.Popen(
             [sys.executable, "-m", "tnlayers", *words],
             cwd=tmp_path,
@@ -30,8 +32,9 @@ def start(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=None if ignored is None else lambda: signal.signal(ignored, signal.SIG_IGN),
         )
+        if ignored is not None:
+            signal.signal(ignored, before)
         started.append(process)
         while process.poll() is None and not caught(process.pid):
             time.sleep(0.001)

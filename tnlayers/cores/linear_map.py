@@ -319,4 +319,4 @@ def build(
     """
     made = make_spec(spec)
     made.graphs  # noqa: B018  refuses a template here, before a framework is loaded
-    return get_backend(backend or first_installed()).build(made, seed=seed, dtype=dtype, **options)
+    return get_backend(first_installed() if backend is None else backend).build(made, seed=seed, dtype=dtype, **options)
