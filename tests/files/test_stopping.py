@@ -112,6 +112,25 @@ def test_handlers_are_put_back():
     assert [signal.getsignal(number) for number in stopping.SIGNALS] == before
 
 
+def test_a_signal_of_one_block_does_not_end_the_next():
+    code = """
+import signal, time
+from tnlayers.files import stopping
+
+stopping.PATIENCE = 0.3
+try:
+    with stopping.at_work():
+        signal.raise_signal(signal.SIGTERM)
+except KeyboardInterrupt:
+    pass
+with stopping.at_work():
+    time.sleep(1)
+print("went on")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "went on\n", "")
+
+
 def test_importing_the_library_installs_nothing():
     code = "import signal, tnlayers; print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

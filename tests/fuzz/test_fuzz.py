@@ -1,9 +1,6 @@
 """The fuzzer's campaigns with few inputs, and every input that was once wrong."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,14 +19,6 @@ EXAMPLES = 60
 
 @pytest.mark.parametrize("name", campaigns())
 def test_inputs_of_chance(name):
-    if name == "words" and "PYTEST_XDIST_WORKER" in os.environ:
-        # Commands run in this process, with its signals and threads: in a worker of xdist one has ended with it.
-        alone = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", f"{__file__}::test_inputs_of_chance[words]"]
-        done = subprocess.run(command, env=alone, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stdout[-2000:]
-        assert "1 passed" in done.stdout
-        return
     campaign = campaigns()[name]
 
     @settings(

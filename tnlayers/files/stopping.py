@@ -100,7 +100,6 @@ def _watched() -> Iterator[None]:
     It does so in the main thread alone, when that comes back from a library: perhaps never, where others do not answer.
     """
     import threading
-    import time
 
     if os.name == "nt" or threading.current_thread() is not threading.main_thread():
         yield
@@ -108,20 +107,21 @@ def _watched() -> Iterator[None]:
     theirs, ours = os.pipe()
     os.set_blocking(ours, False)
     before = signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
+    ended = threading.Event()  # of this block: a signal in it says nothing of the next one in this process
 
     def watch() -> None:
         while number := os.read(theirs, 1):
-            if number[0] in SIGNALS:
-                time.sleep(PATIENCE)
-                if _State.at_work and _State.received is None and signal.getsignal(number[0]) is _handle:
-                    _State.received = number[0]
-                    _quit()
+            late = number[0] in SIGNALS and not ended.wait(PATIENCE)
+            if late and _State.received is None and signal.getsignal(number[0]) is _handle:
+                _State.received = number[0]
+                _quit()
         os.close(theirs)
 
     threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     finally:
+        ended.set()
         signal.set_wakeup_fd(before)
         os.close(ours)
 
