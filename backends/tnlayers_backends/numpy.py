@@ -189,10 +189,6 @@ class NumpyLinear(Facade[Array]):
         """Scale the cores of each network to equal norms; W is unchanged."""
         self._rewrite(self._balanced())
 
-    def _single(self) -> list[Array]:
-        """The cores in at least single precision, which LAPACK needs."""
-        return [core.astype(np.result_type(core, np.float32)) for core in self.cores.values()]
-
     def _rewrite(self, cores: list[Array]) -> None:
         self.cores = {name: new.astype(old.dtype) for (name, old), new in zip(self.cores.items(), cores, strict=True)}
 

@@ -138,7 +138,7 @@ def test_importing_the_library_installs_nothing():
 
 
 def test_a_signal_in_a_finaliser_is_not_lost(start, tmp_path):
-    """Python drops exceptions there; a process that went on would have to be told twice."""
+    """Python drops exceptions there; a process that continued would need a second signal."""
     code = """
 import os, signal, time
 from tnlayers.files import stopping

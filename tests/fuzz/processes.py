@@ -117,7 +117,7 @@ def torchrun(
     cases: str = "0 1 launcher INT TERM",
     goes_on: bool = True,
 ) -> Verdicts:
-    """Two processes by torchrun: a worker or the launcher is killed, or all are told to end; then the same goes on."""
+    """Two processes by torchrun: a worker or the launcher is killed, or a signal ends all; then the command continues."""
     for number in range(times):
         case = cases.split()[number % len(cases.split())]
         here = made(folder / f"{number}-{case}")
@@ -188,7 +188,7 @@ def calibrate(folder: Path, times: int, chance: random.Random) -> Verdicts:
 
 
 def reproduce(folder: Path, times: int, chance: random.Random) -> Verdicts:
-    """`tnlayers reproduce` or its training is killed twice, and then goes on; its store is that of an unbroken one."""
+    """`tnlayers reproduce` or its training is killed twice, and continues; its store is that of an unbroken one."""
     stored = json.loads((ROOT / "docs" / "results" / "paper.json").read_text())["structure"]
     words = [str(ROOT / "tests" / "fuzz" / "reproducing.py"), "reproduce", "types", "--budget", "10", "--seeds", "1"]
     words += ["--epochs", "4", "--threads", "1", "--docs", "docs", "--runs", "runs"]
@@ -246,7 +246,7 @@ print(plan, [tensor.tolist() for tensor in made.state_dict().values()])
 
 
 def clocks(folder: Path, times: int, chance: random.Random) -> Verdicts:
-    """A run is stopped, all files get times of 1970 or of the future, and the run goes on."""
+    """A run is stopped, all files get times of 1970 or of the future, and the run continues."""
     words = ("-m", "tnlayers", *TRAIN)
     for number in range(times):
         here = made(folder / str(number))

@@ -65,7 +65,7 @@ def test_another_process_speaks_where_the_first_is_gone(monkeypatch):
 
 
 def test_clocks_that_go_wrong_change_nothing(tmp_path, assert_same_run):
-    """Times of files decide nothing: a run goes on."""
+    """Times of files decide nothing: a run continues."""
 
     def run(name, **settings):
         config = TrainConfig.resolve(None, **SETTINGS, **settings, out=tmp_path, name=name, checkpoint_seconds=0)

@@ -123,9 +123,9 @@ def _layer(path: Path) -> TNModule:
     layer = load(path)
     if not isinstance(layer, TNModule):
         raise TypeError(f"{path} holds a {type(layer).__name__}")
-    told = load_json(header(path).info["delivered"])
-    searched = None if told["searched"] is None else Searched(**told.pop("searched"))
-    layer.delivered = Decomposition(spec=layer.spec, cores={}, **told | {"searched": searched})
+    delivered = load_json(header(path).info["delivered"])
+    searched = None if delivered["searched"] is None else Searched(**delivered.pop("searched"))
+    layer.delivered = Decomposition(spec=layer.spec, cores={}, **delivered | {"searched": searched})
     return layer
 
 

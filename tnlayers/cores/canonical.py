@@ -28,6 +28,9 @@ class Factoring(Primitives, Protocol):
     def qr(self, matrix: Array) -> tuple[Array, Array]:
         """Q with orthonormal columns, (rows, k), and R, (k, columns), k the lesser of the two: `numpy.linalg.qr`."""
 
+    def cast(self, array: Array, dtype: str) -> Array:
+        """The array in the dtype of this name; itself where it has it."""
+
 
 # A matrix (rows, columns) as an isometry (rows, k) and a remainder (k, columns) whose product it is.
 Split: TypeAlias = Callable[[Array], tuple[Array, Array]]

@@ -14,7 +14,7 @@ from tnlayers.cores.norm import norm2
 from tnlayers.declare.pictures import Picture, draw, html
 from tnlayers.declare.spec import Spec
 
-A = TypeVar("A")
+A = TypeVar("A", bound=Any)
 
 
 class Facade(Generic[A]):
@@ -78,4 +78,6 @@ class Facade(Generic[A]):
 
     def _single(self) -> list[A]:
         """The cores in at least single precision, which LAPACK needs."""
-        raise NotImplementedError
+        dtype = str(self._arrays()[0].dtype).removeprefix("torch.")
+        wide = "float32" if dtype in ("float16", "bfloat16") else dtype
+        return [self._primitives().cast(core, wide) for core in self._arrays()]

@@ -89,7 +89,7 @@ def fit(
         tolerance: Stop when a round lowers the relative error by less than this share of it.
         metric: M, positive and Hermitian, of shape (product of in modes, the same); None for the ordinary norm.
         goal: A relative error that is small enough: a fit that comes near it is polished until it is there; 0 for none.
-        patient: Whether a fit goes on to its last round that would need many times as many to reach the goal.
+        patient: Whether a fit continues to its last round although it would need many times as many to reach the goal.
 
     Returns:
         The cores, and ||W - W'|| / ||W|| in the metric (0 where both are zero).
@@ -121,7 +121,7 @@ def fit(
 
 
 def _far(error: float, before: float, goal: float, done: int, sweeps: int) -> bool:
-    """Whether a fit that must reach a goal goes on at a rate that would take many times the rounds it has."""
+    """Whether a fit that must reach a goal improves at a rate that would take many times the rounds it has."""
     if not goal or done < _TRIED or error < _NEARLY:
         return False
     return log(error / goal) > _HOPELESS * sweeps * log(before / error)

@@ -38,9 +38,6 @@ class Splitting(Factoring, Protocol):
     def like(self, values: Any, array: Array) -> Array:
         """A numpy array in the kind, dtype and place of another array."""
 
-    def cast(self, array: Array, dtype: str) -> Array:
-        """The array in the dtype of this name; itself where it has it."""
-
 
 def leading(ops: Splitting, matrix: Array, count: int) -> tuple[Array, Array, float]:
     """U and U^H A for the largest singular values, and the squared norm of what they leave out.

@@ -49,15 +49,22 @@ def read_file(path: Path, what: str) -> str:
         TNLayersError: It cannot be read, is longer than `YAML_LIMIT`, or is not text in UTF-8.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read(4 * YAML_LIMIT + 1)
-        text = content.decode()
+        text = _content(path, 4 * YAML_LIMIT)
+        if len(text) > YAML_LIMIT:
+            raise UnreadableText(f"it is longer than {YAML_LIMIT} characters")
     except (OSError, ValueError) as error:  # the latter for paths with a null byte, and for what is not UTF-8
         reason = getattr(error, "strerror", None) or error
         raise TNLayersError(f"Cannot read {what} {path}: {reason}.") from error
-    if len(text) > YAML_LIMIT or len(content) > 4 * YAML_LIMIT:
-        raise TNLayersError(f"Cannot read {what} {path}: it is longer than {YAML_LIMIT} characters.")
     return text
+
+
+def _content(path: Path, limit: int) -> str:
+    """The text of a file of so many bytes at most."""
+    with open(path, "rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise UnreadableText(f"it is longer than {limit} bytes")
+    return content.decode()
 
 
 def load_yaml(text: str) -> Any:
@@ -117,11 +124,7 @@ def read_json(path: Path, what: str) -> Any:
         TNLayersError: It cannot be read, is longer than `JSON_LIMIT`, or is not JSON in UTF-8.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read(JSON_LIMIT + 1)
-        if len(content) > JSON_LIMIT:
-            raise UnreadableText(f"it is longer than {JSON_LIMIT} bytes")
-        return load_json(content.decode())
+        return load_json(_content(path, JSON_LIMIT))
     except (OSError, ValueError) as error:  # UnreadableText is the latter
         reason = getattr(error, "strerror", None) or error
         raise TNLayersError(f"Cannot read {what} {path}: {reason}. Restore the file, or remove it.") from error

@@ -1,4 +1,4 @@
-"""Ending when told to: Ctrl-C, SIGTERM and SIGHUP end the command line with one line at most, whatever it is doing.
+"""Ending on a signal: Ctrl-C, SIGTERM and SIGHUP end the command line with one line at most, whatever it is doing.
 
 Importing this module installs handlers of these signals if the process is the command line, and does nothing in any
 other. `tnlayers/__init__.py` imports it before everything else, since numpy and torch load for seconds, and an
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-_USUAL = (signal.default_int_handler, signal.SIG_DFL)  # whoever ignores a signal, as nohup does, goes on doing so
+_USUAL = (signal.default_int_handler, signal.SIG_DFL)  # whoever ignores a signal, as nohup does, still does
 PARENT = "TNLAYERS_PARENT"  # in the environment of a process of `child.py`: the process that started it
 PATIENCE = 10.0  # seconds that a process has to see a signal, or the end of its parent
 _SHOW_CURSOR = b"\x1b[?25h"  # which bars of progress hide

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from tnlayers.cores.linear_map import LinearMap
 from tnlayers.declare.arguments import checks_arguments
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers_backends.jax import gates
-from tnlayers_backends.jax.linear import JaxLinear, checked_dtype
-
-
-def _drawn(spec: Spec, dtype: Any, key: jax.Array) -> JaxLinear:
-    """A layer by jax's generator; Equinox's default dtype is float32, or float64 in 64-bit mode."""
-    name = checked_dtype(jnp.zeros(0).dtype if dtype is None else dtype)
-    empty = JaxLinear({}, LinearMap(spec, name, buckets=()))
-    return JaxLinear(empty.init(key), empty.map)
+from tnlayers_backends.jax.linear import JaxLinear, drawn
 
 
 class TNLinear(eqx.Module):
@@ -66,7 +58,8 @@ class TNLinear(eqx.Module):
         **keywords: Any,
     ) -> None:
         asked = {name: value for name, value in keywords.items() if value is not None}
-        self.layer = _drawn(make_spec(network, in_features, out_features, bias=use_bias, **asked), dtype, key)
+        spec = make_spec(network, in_features, out_features, bias=use_bias, **asked)
+        self.layer = drawn(spec, jnp.zeros(0).dtype if dtype is None else dtype, key)  # as Equinox chooses
         self.in_features, self.out_features, self.use_bias = in_features, out_features, use_bias
 
     @property
@@ -124,16 +117,15 @@ class _Cell(eqx.Module):
         hidden_size: Size of the hidden state.
         use_bias: Whether both projections add a bias.
         dtype: Of the parameters; jax's default if None.
-        network: The network of both projections.
         key: Draws the parameters.
-        **keywords: Of the network type.
+        **keywords: Of both projections, as `TNLinear` takes them.
     """
 
+    _gates: ClassVar[int]
     ih: TNLinear
     hh: TNLinear
     input_size: int = eqx.field(static=True)
     hidden_size: int = eqx.field(static=True)
-    use_bias: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -142,26 +134,19 @@ class _Cell(eqx.Module):
         use_bias: bool = True,
         dtype: Any = None,
         *,
-        network: str | Spec = "mpo",
         key: jax.Array,
         **keywords: Any,
     ) -> None:
         first, second = jax.random.split(key)
-        rows = self._gates() * hidden_size
-        more: dict[str, Any] = {"network": network, **keywords}
-        self.ih = TNLinear(input_size, rows, use_bias, dtype, key=first, **more)
-        self.hh = TNLinear(hidden_size, rows, use_bias, dtype, key=second, **more)
-        self.input_size, self.hidden_size, self.use_bias = input_size, hidden_size, use_bias
-
-    def _gates(self) -> int:
-        raise NotImplementedError
+        self.ih = TNLinear(input_size, self._gates * hidden_size, use_bias, dtype, key=first, **keywords)
+        self.hh = TNLinear(hidden_size, self._gates * hidden_size, use_bias, dtype, key=second, **keywords)
+        self.input_size, self.hidden_size = input_size, hidden_size
 
 
 class TNLSTMCell(_Cell):
     """`eqx.nn.LSTMCell` with tensor networks for its weights; see `TNLinear` for the arguments."""
 
-    def _gates(self) -> int:
-        return 4
+    _gates = 4
 
     def __call__(
         self, input: jax.Array, hidden: tuple[jax.Array, jax.Array], *, key: jax.Array | None = None
@@ -173,8 +158,7 @@ class TNLSTMCell(_Cell):
 class TNGRUCell(_Cell):
     """`eqx.nn.GRUCell` with tensor networks for its weights; see `TNLinear` for the arguments."""
 
-    def _gates(self) -> int:
-        return 3
+    _gates = 3
 
     def __call__(self, input: jax.Array, hidden: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """One step: an input and the hidden state to the new hidden state."""

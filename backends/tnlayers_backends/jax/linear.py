@@ -166,10 +166,6 @@ class JaxLinear(Facade[jax.Array]):
         """The layer with the cores of each network scaled to equal norms, and the same W; not under a trace."""
         return self._with_cores(self._balanced())
 
-    def _single(self) -> list[jax.Array]:
-        """The cores in at least single precision, which LAPACK needs."""
-        return [core.astype(jnp.promote_types(core.dtype, jnp.float32)) for core in self.cores.values()]
-
     def _with_cores(self, cores: list[jax.Array]) -> JaxLinear:
         new = {name: core.astype(self.params[name].dtype) for name, core in zip(self.map.shapes, cores, strict=True)}
         return replace(self, params=self.params | new)
@@ -242,6 +238,21 @@ def build(spec: Spec, *, seed: int | None = 0, dtype: Any = "float32", device: A
     # Rounded by numpy: jax would compile a conversion for every shape.
     arrays = {key: jnp.asarray(array.astype(jnp.dtype(name))) for key, array in params.items()}
     return JaxLinear(jax.device_put(arrays, device), linear)
+
+
+def drawn(spec: Spec, dtype: Any, key: jax.Array) -> JaxLinear:
+    """A layer from a sized spec by jax's own generator.
+
+    Args:
+        spec: The declaration.
+        dtype: The cores' dtype, by name or as jax has it.
+        key: As `jax.random.key(0)` makes it.
+
+    Raises:
+        TNLayersError: As for `build`.
+    """
+    empty = JaxLinear({}, LinearMap(spec, checked_dtype(dtype), buckets=()))
+    return replace(empty, params=empty.init(key))
 
 
 @jax.jit

@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from tnlayers.cores.linear_map import LinearMap
 from tnlayers.declare.arguments import checks_arguments
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.jax import gates
-from tnlayers_backends.jax.linear import JaxLinear, checked_dtype
+from tnlayers_backends.jax.linear import JaxLinear, drawn
 
 
 class TNLinear(nnx.Module):
@@ -62,16 +61,15 @@ class TNLinear(nnx.Module):
         **keywords: Any,
     ) -> None:
         if isinstance(network, JaxLinear):
-            layer, params = network, network.params
+            layer = network
         else:
             asked = {key: value for key, value in keywords.items() if value is not None}
             spec = make_spec(network, in_features, out_features, bias=use_bias, **asked)
-            layer = JaxLinear({}, LinearMap(spec, checked_dtype(param_dtype), buckets=()))
-            params = layer.init(rngs.params())
+            layer = drawn(spec, param_dtype, rngs.params())
         self.network_map = layer.map
         self.in_features, self.out_features = layer.spec.in_features, layer.spec.out_features
         self.use_bias, self.dtype = layer.spec.bias, dtype
-        for name, array in params.items():
+        for name, array in layer.params.items():
             if hasattr(self, name):
                 raise TNLayersError(
                     f"A core of {layer.spec} is named {name!r}, which this module uses itself; rename it in its "
@@ -149,31 +147,16 @@ class _Cell(nnx.RNNCellBase):
     Args:
         in_features: Size of each input.
         hidden_features: Size of the hidden state.
-        network: The network of both projections.
-        dtype: Of the computation; None for what inputs and parameters promote to.
-        param_dtype: Of the parameters.
-        rngs: Draws them, by its stream "params".
-        **keywords: Of the network type.
+        rngs: Draws the parameters, by its stream "params".
+        **keywords: Of both projections, as `TNLinear` takes them.
     """
 
     _gates: int
 
-    def __init__(
-        self,
-        in_features: int,
-        hidden_features: int,
-        *,
-        network: str | Spec = "mpo",
-        dtype: Any = None,
-        param_dtype: Any = jnp.float32,
-        rngs: nnx.Rngs,
-        **keywords: Any,
-    ) -> None:
-        more: dict[str, Any] = {"network": network, "dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+    def __init__(self, in_features: int, hidden_features: int, *, rngs: nnx.Rngs, **keywords: Any) -> None:
         self.in_features, self.hidden_features = in_features, hidden_features
-        self.param_dtype = checked_dtype(param_dtype)
-        self.ih = TNLinear(in_features, self._gates * hidden_features, **more, **keywords)
-        self.hh = TNLinear(hidden_features, self._gates * hidden_features, **more, **keywords)
+        self.ih = TNLinear(in_features, self._gates * hidden_features, rngs=rngs, **keywords)
+        self.hh = TNLinear(hidden_features, self._gates * hidden_features, rngs=rngs, **keywords)
 
     @property
     def num_feature_axes(self) -> int:
@@ -181,7 +164,7 @@ class _Cell(nnx.RNNCellBase):
         return 1
 
     def _zeros(self, input_shape: tuple[int, ...]) -> jax.Array:
-        return jnp.zeros((*input_shape[:-1], self.hidden_features), self.param_dtype)
+        return jnp.zeros((*input_shape[:-1], self.hidden_features), self.ih.network_map.dtype)
 
 
 class TNLSTMCell(_Cell):

@@ -194,10 +194,6 @@ class HeldCores(ComputedWeights, Facade[Tensor]):
         own = self._parameters  # asked by name, not by attribute: at batch 1 attributes take a tenth of the call
         return [own[name] if name in own else getattr(self, name) for name in self._names]  # type: ignore[misc]
 
-    def _single(self) -> list[Tensor]:
-        """The cores in at least single precision, which factorisations need."""
-        return [core.to(torch.promote_types(core.dtype, torch.float32)) for core in self.cores.values()]
-
     def _rewrite(self, cores: list[Tensor]) -> None:
         for core, new in zip(self.cores.values(), cores, strict=True):
             core.copy_(new)
