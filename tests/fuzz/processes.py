@@ -117,7 +117,7 @@ def torchrun(
     cases: str = "0 1 launcher INT TERM",
     goes_on: bool = True,
 ) -> Verdicts:
-    """Two processes by torchrun: a worker or the launcher is killed, or a signal ends all; then the command continues."""
+    """Two processes by torchrun: a worker or the launcher is killed, or stopped; then the command continues."""
     for number in range(times):
         case = cases.split()[number % len(cases.split())]
         here = made(folder / f"{number}-{case}")
