@@ -70,7 +70,7 @@ class TNLinear(nnx.Module):
         self.in_features, self.out_features = layer.spec.in_features, layer.spec.out_features
         self.use_bias, self.dtype = layer.spec.bias, dtype
         for name, array in layer.params.items():
-            if hasattr(self, name):
+            if hasattr(type(self), name) or name in vars(self):  # not `hasattr(self, ...)`, which runs properties
                 raise TNLayersError(
                     f"A core of {layer.spec} is named {name!r}, which this module uses itself; rename it in its "
                     "network function."

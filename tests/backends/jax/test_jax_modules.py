@@ -1,5 +1,7 @@
 """Modules for Flax NNX and Equinox: trained by optax they follow their torch twins, and every tool of theirs works."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -213,6 +215,17 @@ def test_a_saved_torch_layer_becomes_a_module(tmp_path):
     x = np.random.default_rng(0).standard_normal((5, 12)).astype(np.float32)
     np.testing.assert_allclose(module(x), twin(torch.from_numpy(x)).detach().numpy(), rtol=1e-5, atol=1e-6)
     assert nnx.state(module, nnx.Param)["core_0"].shape == twin.core_0.shape
+
+
+@pytest.mark.parametrize("name", ["layer", "spec", "dtype", "in_features"])
+def test_a_core_with_a_name_of_the_modules_own_is_refused(name):
+    made = tnl.build("mpo(in=2x2, out=2x3, bond=2)", backend="jax")
+    (graph,) = made.map.graphs
+    graph = replace(graph, cores=(replace(graph.cores[0], name=name), graph.cores[1]))
+    params = {name: made.params["core_0"], "core_1": made.params["core_1"]}
+    layer = replace(made, params=params, map=replace(made.map, graphs=(graph,), buckets=()))
+    with pytest.raises(tnl.TNLayersError, match=f"named '{name}', which this module uses itself"):
+        tnl.jax.nnx.TNLinear.of(layer)
 
 
 def test_refusals():
