@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import tnlayers as tnl
-from tnlayers.models.differences import DIFFERENCES
+from tnlayers.models.differences import DIFFERENCES, PICOGPT
 from tnlayers.models.sites import glorot_shape
 
 # Whole networks, (weights, all trainables with biases and normalisation) of dense and mpo; replaced weights; the
@@ -229,7 +229,7 @@ def test_every_point_is_told_of_the_models_that_it_touches():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", tnl.TNLayersWarning)
         told = {name: {p.key for p in tnl.models.describe(name).differences} for name in tnl.models.names()}
-    assert set().union(*told.values()) == {point.key for point in DIFFERENCES}
+    assert set().union(*told.values()) == {point.key for point in (*DIFFERENCES, *PICOGPT)}
     assert "vgg19_bias" in told["vgg19"]
     assert "vgg19_bias" not in told["resnet20"]
 

@@ -15,14 +15,14 @@ from tnlayers.train.recipes import CIFAR_FAST, CIFAR_PAPER, MODELS, RECIPES, fin
 PAPER_RATES = {0: 0.1, 50: 0.0316228, 100: 0.01, 150: 0.00316228, 200: 0.001, 250: 0.000316228, 300: 0.0001}
 
 
-@pytest.mark.parametrize("model", [name for name in MODELS if name not in ("fc2", "lenet5")])
+@pytest.mark.parametrize("model", [name for name in MODELS if name.startswith(("vgg", "resnet", "densenet"))])
 def test_every_cifar_model_has_both_recipes(model):
     assert find_recipe(model, "cifar10") == CIFAR_PAPER
     assert find_recipe(model, "cifar10", "fast") == CIFAR_FAST
 
 
 def test_the_models_that_can_be_trained_are_those_that_can_be_built():
-    assert models.names() == MODELS
+    assert tuple(name for name in models.names() if models.find(name).language is None) == MODELS
 
 
 def test_the_papers_cifar_recipe():

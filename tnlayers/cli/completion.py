@@ -40,8 +40,8 @@ def several_of(names: Callable[[], Iterable[str]]) -> Completer:
 
 
 def _models() -> Iterable[str]:
-    """The paper's models, in its order; the catalogue itself would load torch."""
-    return dict.fromkeys(row.model for row in rows())
+    """The paper's models, in its order, and the language model; the catalogue itself would load torch."""
+    return dict.fromkeys([*(row.model for row in rows()), "gpt-pico"])
 
 
 def _types() -> Iterable[str]:

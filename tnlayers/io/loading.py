@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tnlayers.backends import backend as get_backend
-from tnlayers.errors import TNLayersError
+from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.io.arrays import match, unpack
 from tnlayers.io.container import Stored, read
 from tnlayers.io.header import Header, LayerRecord, check_names, header_from_data
-from tnlayers.io.model_registry import model_maker
+from tnlayers.io.model_registry import model_layers, model_maker
 from tnlayers.io.upgrade import current
 
 
@@ -129,7 +129,7 @@ def _check_depth(found: Header, stored: Mapping[str, Stored]) -> None:
     Raises:
         TNLayersError: It has fewer.
     """
-    deepest = max(map(int, re.findall(r"\d{1,9}", str(found.model))), default=0)
+    deepest = model_layers(str(found.model))
     if deepest > len(stored) + len(found.tied):
         raise TNLayersError(
             f"A file of {len(stored)} arrays holds no {str(found.model)[:60]!r}: its model has {deepest} layers."
@@ -149,7 +149,9 @@ def _skeleton(found: Header, stored: Mapping[str, Stored]) -> Any:
     inside = tuple(f"{place}." for record in found.layers for place in record.paths)
     around = {name: array.shape for name, array in stored.items() if not name.startswith(inside)}
     around |= {alias: stored[name].shape for alias, name in found.tied.items() if name in stored}
-    with torch.device("meta"):  # nothing is drawn, and torch's random state stays as it is
+    # Nothing is drawn, torch's random state stays as it is, and bonds of layers that are not kept are nobody's concern.
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", TNLayersWarning)
         forms = [make("dense"), *([make("mpo")] if found.layers else [])]
     for form in forms:
         state = form.state_dict()

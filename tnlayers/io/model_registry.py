@@ -27,6 +27,18 @@ def model_maker(name: str) -> Callable[..., Any]:
     Raises:
         TNLayersError: If no model has it.
     """
-    models: Any = importlib.import_module("tnlayers.models")  # it needs torch, as whoever asks does
-    maker: Callable[..., Any] = models.find(name).make
+    maker: Callable[..., Any] = _models().find(name).make
     return maker
+
+
+def model_layers(name: str) -> int:
+    """How many layers the model of that name has at least: none of fewer arrays is it.
+
+    Raises:
+        TNLayersError: If no model has the name.
+    """
+    return int(_models().find(name).layers)
+
+
+def _models() -> Any:
+    return importlib.import_module("tnlayers.models")  # it needs torch, as whoever asks does

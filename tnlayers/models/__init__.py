@@ -1,4 +1,4 @@
-"""The paper's networks as model builders: `build`, `describe`, and the classes. Importing this module imports torch.
+"""The paper's networks and GPTs: `build`, `describe`, `gpt`, `generate`, and the classes. Importing it imports torch.
 
 Example:
     >>> import tnlayers as tnl
@@ -7,6 +7,8 @@ Example:
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from tnlayers.backends import backend
 from tnlayers.declare.arguments import checks_arguments, text
@@ -17,10 +19,13 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 from tnlayers.models.catalogue import Entry, find, names  # noqa: E402
+from tnlayers.models.decoder import GPT  # noqa: E402
 from tnlayers.models.densenet import DenseNet  # noqa: E402
 from tnlayers.models.differences import Difference, differences  # noqa: E402
 from tnlayers.models.fc2 import FC2  # noqa: E402
-from tnlayers.models.initial import reset  # noqa: E402
+from tnlayers.models.generating import generate  # noqa: E402
+from tnlayers.models.gpt_shape import Shape  # noqa: E402
+from tnlayers.models.initial import reset_language  # noqa: E402
 from tnlayers.models.lenet5 import LeNet5  # noqa: E402
 from tnlayers.models.report import LayerReport, ModelReport, count  # noqa: E402
 from tnlayers.models.resnet import ResNet  # noqa: E402
@@ -29,6 +34,7 @@ from tnlayers.models.vgg import VGG  # noqa: E402
 
 __all__ = [
     "FC2",
+    "GPT",
     "VGG",
     "DenseNet",
     "Difference",
@@ -37,20 +43,23 @@ __all__ = [
     "LeNet5",
     "ModelReport",
     "ResNet",
+    "Shape",
     "Site",
     "build",
     "describe",
     "find",
+    "generate",
+    "gpt",
     "names",
 ]
 
 
 @checks_arguments(network=text)
 def build(name: str, *, network: str = "mpo", seed: int | None = None) -> nn.Module:
-    """Build one of the paper's models with its initial weights.
+    """Build one of the models by name, with its initial weights.
 
     Args:
-        name: One of `names()`, or a ResNet of another depth 6n + 2.
+        name: One of `names()`, a ResNet of another depth 6n + 2, or a GPT of other sizes, as `Shape.name` says them.
         network: "dense"; "mpo" for the paper's factors and bonds; a template such as "mpo(bond=8)"; or a type's name
             and "(equal)", such as "cp(equal)", for the size of the type with about as many parameters in each place as
             the paper's MPO has.
@@ -66,7 +75,48 @@ def build(name: str, *, network: str = "mpo", seed: int | None = None) -> nn.Mod
     """
     entry = find(name)
     model = entry.make(network)
-    reset(model, seed, dense_std=entry.dense_std)
+    entry.reset(model, seed)
+    return model
+
+
+def gpt(
+    network: str | Mapping[str, str] = "dense",
+    *,
+    width: int = 128,
+    depth: int = 4,
+    heads: int = 4,
+    context: int = 256,
+    vocabulary: int = 65,
+    hidden: int | None = None,
+    tied: bool = False,
+    seed: int | None = None,
+) -> GPT:
+    """Build a language model with its initial weights; the defaults are those of `gpt-pico`.
+
+    Args:
+        network: For all linear layers, or a mapping from patterns of places to networks; see `GPT`.
+        width: Features of every token.
+        depth: Blocks.
+        heads: Of the attention.
+        context: Tokens that it reads at most.
+        vocabulary: Different tokens.
+        hidden: Features inside the feed-forward part; None is four times the width.
+        tied: Whether the head's weight is the table of embeddings; the head then stays dense.
+        seed: Decides the initial weights; None takes torch's global generator.
+
+    Raises:
+        TNLayersError: If a size is out of range, or the network is unknown or does not fit.
+
+    Example:
+        >>> model = gpt({"*.attention.*": "mpo(bond=4)"}, width=32, depth=2, heads=2, context=16, seed=0)
+        >>> model(torch.zeros(1, 16, dtype=torch.int64)).shape, model.name
+        (torch.Size([1, 16, 65]), 'gpt-w32-d2-h2-c16-v65')
+    """
+    shape = Shape(
+        width=width, depth=depth, heads=heads, context=context, vocabulary=vocabulary, hidden=hidden, tied=tied
+    )
+    model = GPT(network, shape)
+    reset_language(model, seed)
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 from torch import nn
@@ -80,6 +81,9 @@ class Site:
         return self._sized(template, **bond)
 
     def _sized(self, template: Spec, **bond: Any) -> Spec:
+        if template.terms or template.cores is not None:  # these have modes of their own
+            sizes = prod(self.in_modes) - self.pad_in, prod(self.out_modes)
+            return make_spec(template, *sizes, bias=self.bias)
         return make_spec(
             template, in_modes=self.in_modes, out_modes=self.out_modes, bias=self.bias, pad_in=self.pad_in, **bond
         )
@@ -114,8 +118,7 @@ class Site:
     def _dense(self) -> nn.Module:
         if self.map is not None:
             return nn.Conv2d(self.map.in_channels, self.map.out_channels, 3, padding=1, bias=self.dense_bias)
-        spec = self.spec("mpo")
-        return nn.Linear(spec.in_features, spec.out_features, bias=self.dense_bias)
+        return nn.Linear(prod(self.in_modes) - self.pad_in, prod(self.out_modes), bias=self.dense_bias)
 
     def uniform_parameters(self, network: str) -> int:
         """Parameters of an mpo with the asked bond everywhere, by the formula (arXiv 1904.06194, Eq. 6).
