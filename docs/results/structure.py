@@ -29,10 +29,10 @@ ORDER = (
     *("tnlayers.backends", "tnlayers.cores", "tnlayers.draw", "tnlayers.decompose"),
     *("tnlayers_backends.numpy", "tnlayers_backends.jax", "tnlayers_backends.torch.run"),
     *("tnlayers_backends.torch.layers", "tnlayers_backends.torch.modules", "tnlayers_backends.torch.measure"),
-    *("tnlayers_backends.torch", "tnlayers.nn", "tnlayers.jax", "tnlayers.io", "tnlayers.verify"),
-    *("tnlayers.compress.modules", "tnlayers.compress", "tnlayers.compress.repair", "tnlayers.models"),
-    *("tnlayers.train", "tnlayers.bench", "tnlayers.explore", "tnlayers.reproduce", "tnlayers", "tnlayers.cli"),
-    "tnlayers.__main__",
+    *("tnlayers_backends.torch", "tnlayers.nn", "tnlayers.jax", "tnlayers.io", "tnlayers.hf"),
+    *("tnlayers.verify", "tnlayers.compress.modules", "tnlayers.compress", "tnlayers.compress.repair"),
+    *("tnlayers.models", "tnlayers.train", "tnlayers.bench", "tnlayers.explore", "tnlayers.reproduce", "tnlayers"),
+    *("tnlayers.cli", "tnlayers.__main__"),
 )
 
 Edges = dict[tuple[str, str], str]  # (who, whom) -> the kind of import, "load" before "deferred" before "typing"

@@ -55,6 +55,8 @@ def commands() -> list[tuple[str, str]]:
 )
 def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="the pages show torch")
+    if page.name == "hf.md":
+        pytest.importorskip("transformers")
     if page.name == "onnx.md":
         pytest.importorskip("onnxscript")
         pytest.importorskip("onnxruntime")

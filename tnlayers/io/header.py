@@ -79,7 +79,7 @@ class Header:
             "library": self.library,
             "object": self.object,
             "backend": self.backend,
-            "layers": [_layer_to_data(layer) for layer in self.layers],
+            "layers": [layer_to_data(layer) for layer in self.layers],
             "tied": dict(self.tied),
             "complex": list(self.complex),
             "info": dict(self.info),
@@ -89,7 +89,8 @@ class Header:
         return json.dumps(data, sort_keys=True)
 
 
-def _layer_to_data(layer: LayerRecord) -> dict[str, Any]:
+def layer_to_data(layer: LayerRecord) -> dict[str, Any]:
+    """A layer's entry in "layers", as plain data."""
     return {
         "paths": list(layer.paths),
         "kind": layer.kind,
@@ -116,7 +117,7 @@ def header_from_data(path: Path, data: Mapping[str, Any]) -> Header:
     header = Header(
         object=data["object"],
         backend=data["backend"],
-        layers=tuple(_layer(path, layer) for layer in _list(path, data["layers"])),
+        layers=tuple(layer_from_data(path, layer) for layer in _list(path, data["layers"])),
         library=data["library"],
         model=data.get("model"),
         tied=data["tied"],
@@ -172,8 +173,16 @@ def _plain(value: object) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-def _layer(path: Path, data: Any) -> LayerRecord:
-    """One entry of "layers"."""
+def layer_from_data(path: Path, data: Any) -> LayerRecord:
+    """Read what `layer_to_data` wrote: one entry of "layers".
+
+    Args:
+        path: For messages.
+        data: The entry.
+
+    Raises:
+        TNLayersError: Something in it is not as a header of format 1 has it.
+    """
     if not isinstance(data, dict) or set(data) != {"paths", "kind", "keywords", "spec", "graphs", "dtype"}:
         refuse(path, "a layer in its header does not have paths, kind, keywords, spec, graphs and dtype")
     places = _list(path, data["paths"])

@@ -85,15 +85,20 @@ def _take_apart(
 
     if isinstance(obj, TNModule):
         return _one_layer(framework.storage.take_apart(obj))
-    records = tuple(_record(placed.parts, placed.paths) for placed in layers_of(obj))
+    records = tuple(record_of(placed.parts, placed.paths) for placed in layers_of(obj))
     return "model" if model_name(obj) else "module", records, *state_of(obj)
 
 
 def _one_layer(parts: Parts) -> tuple[str, tuple[LayerRecord, ...], Mapping[str, Any], Mapping[str, str]]:
-    return "layer", (_record(parts, ("",)),), parts.arrays, {}
+    return "layer", (record_of(parts, ("",)),), parts.arrays, {}
 
 
-def _record(parts: Parts, paths: tuple[str, ...]) -> LayerRecord:
+def record_of(parts: Parts, paths: tuple[str, ...]) -> LayerRecord:
+    """What a header says about a layer.
+
+    Raises:
+        TNLayersError: If its cores have different dtypes.
+    """
     dtypes = {_dtype(parts.arrays[name]) for name in parts.spec.shapes}
     if len(dtypes) > 1:
         raise TNLayersError(

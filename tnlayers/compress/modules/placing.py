@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any
 
@@ -10,7 +11,7 @@ from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.layers.ordinary import computes
 from tnlayers_backends.torch.modules.hosts import assembled, extra_attributes, own_copy, parts_of
 from tnlayers_backends.torch.modules.hugging_face import declare_ties
-from tnlayers_backends.torch.modules.marked import mark
+from tnlayers_backends.torch.modules.marked import mark, pretrained
 from torch import Tensor, nn
 
 from tnlayers.errors import TNLayersError
@@ -46,9 +47,7 @@ def placed(model: nn.Module, made: Mapping[nn.Module, Mapping[str, nn.Module]], 
             for name, child in list(parent._modules.items()):
                 if child in fresh:
                     parent._modules[name] = fresh[child]
-        declare_ties(model)
-        mark(model)
-        return model
+        return _told(model)
     memo: dict[int, Any] = {id(host): new for host, new in fresh.items()} | biases | _computed(model)
     try:
         copied = deepcopy(model, memo)
@@ -60,9 +59,17 @@ def placed(model: nn.Module, made: Mapping[nn.Module, Mapping[str, nn.Module]], 
             f"This {type(model).__name__} cannot be copied: {type(error).__name__}: {error}. Pass inplace=True to "
             "change it itself."
         ) from error
-    declare_ties(copied)
-    mark(copied)
-    return copied
+    return _told(copied)
+
+
+def _told(model: nn.Module) -> nn.Module:
+    """The model; one of transformers has said in its own words which weights are networks, and that they are tied."""
+    declare_ties(model)
+    if pretrained(model):
+        with suppress(TNLayersError):  # without transformers, or with an old one, the mark alone is set
+            import tnlayers.hf  # noqa: F401  # its save_pretrained is to write a table
+    mark(model)
+    return model
 
 
 def _computed(model: nn.Module) -> dict[int, Tensor]:

@@ -24,6 +24,8 @@ from tnlayers.errors import TNLayersError
 
 _BASE = vars(torch._C.TensorBase)["_base"].__get__  # what a view is of: the compiler walks along it
 _SETTERS = {vars(torch._C.TensorBase)[name].__set__: name for name in ("data", "real", "imag")}
+# Set by transformers on modules that have their numbers; its own initialisation passes by tensors that have it too.
+_INITIALISED = "_is_hf_initialized"
 _NO_WRITES = frozenset({"requires_grad_", "share_memory_", "detach_", "rename_"})
 
 
@@ -160,7 +162,12 @@ def computed(value: Tensor, layer: nn.Module, name: str) -> Tensor:
         ...     print(str(error)[:75])
         weight of this MPOLinear is computed from its cores at each access, so what
     """
-    return value if _is_traced(value) else _with_guard(value, _owner(layer, name))
+    if _is_traced(value):
+        return value
+    guarded = _with_guard(value, _owner(layer, name))
+    if _INITIALISED in vars(layer):
+        setattr(guarded, _INITIALISED, True)
+    return guarded
 
 
 def _is_traced(value: Tensor) -> bool:

@@ -100,6 +100,27 @@ def fill(
     mark(module)
 
 
+def place(module: nn.Module, layers: Sequence[Placed]) -> None:
+    """Replace dense modules by layers whose numbers come later; either all of it happens or nothing.
+
+    Args:
+        module: Changed in place.
+        layers: What to put where, as in `fill`; arrays are on the meta device.
+
+    Raises:
+        TNLayersError: If a place is missing or taken by something else.
+    """
+    undone = _taken_apart(module, layers)
+    try:
+        places = dict(module.named_modules(remove_duplicate=False))
+        _put(places, layers, _made(module, places, layers, anything=False), moved=False)
+    except TNLayersError:
+        for parent, name, host in undone:
+            parent._modules[name] = host
+        raise
+    declare_ties(module)
+
+
 def _check_fillable(module: nn.Module, rest: Mapping[str, Tensor], layers: Sequence[Placed]) -> None:
     """Refuse a skeleton with tensors on the meta device that no file holds, such as buffers that are not saved."""
     inside = tuple(f"{path}." for placed in layers for path in placed.paths)
@@ -136,22 +157,35 @@ def _taken_apart(module: nn.Module, layers: Sequence[Placed]) -> list[tuple[nn.M
 
 def _filled(module: nn.Module, layers: Sequence[Placed], rest: Mapping[str, Tensor], adopt: bool) -> None:
     places = dict(module.named_modules(remove_duplicate=False))
+    made = _made(module, places, layers, anything=adopt)
+    inside = tuple(f"{path}." for placed in layers for path in placed.paths)
+    own = {name: value for name, value in module.state_dict().items() if not name.startswith(inside)}
+    _check_rest(own, rest, adopt)
+    _put(places, layers, made, moved=not adopt)
+    if not adopt:
+        _give_memory(module, rest)
+    module.load_state_dict(dict(rest), strict=False, assign=adopt)  # all names were checked
+
+
+def _made(
+    module: nn.Module, places: Mapping[str, nn.Module], layers: Sequence[Placed], *, anything: bool
+) -> list[TNModule]:
+    """The layers, each of which fits its places."""
     made = []
     for placed in layers:
         layer = put_together(placed.parts)
         for path in placed.paths:
-            _check_place(module, places, path, layer, anything=adopt)
+            _check_place(module, places, path, layer, anything=anything)
         made.append(layer)
-    inside = tuple(f"{path}." for placed in layers for path in placed.paths)
-    own = {name: value for name, value in module.state_dict().items() if not name.startswith(inside)}
-    _check_rest(own, rest, adopt)
+    return made
+
+
+def _put(places: Mapping[str, nn.Module], layers: Sequence[Placed], made: Sequence[TNModule], *, moved: bool) -> None:
+    """Set the layers in their places; they go to where the dense modules are if they are to be moved."""
     for placed, layer in zip(layers, made, strict=True):
         old = places[placed.paths[0]]
-        if (
-            not adopt
-            and (device := next((p.device for p in old.parameters()), None)) is not None
-            and (device.type != "meta")
-        ):
+        device = next((p.device for p in old.parameters()), None)
+        if moved and device is not None and device.type != "meta":
             layer.to(device)
         layer.train(old.training)
         if "" in parts_of(old):
@@ -160,9 +194,6 @@ def _filled(module: nn.Module, layers: Sequence[Placed], rest: Mapping[str, Tens
         for path in placed.paths:
             parent, _, name = path.rpartition(".")
             setattr(places[parent], name, layer)
-    if not adopt:
-        _give_memory(module, rest)
-    module.load_state_dict(dict(rest), strict=False, assign=adopt)  # all names were checked
 
 
 def _give_memory(module: nn.Module, rest: Mapping[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Hugging Face's `from_pretrained` refuses a compressed checkpoint instead of drawing its weights at random."""
+"""Without tnlayers.hf, `from_pretrained` refuses a compressed checkpoint instead of drawing its weights at random."""
 
 from __future__ import annotations
 
@@ -34,12 +34,16 @@ def bert():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("inplace", [False, True])
 @pytest.mark.parametrize("make", [small, bert])
-def test_from_pretrained_refuses(tmp_path, make, inplace):
+def test_from_pretrained_refuses_without_the_import(tmp_path, monkeypatch, make, inplace):
     model = make()
     made = tnl.compress(model, ratio=0.6, inplace=inplace).model
     assert hasattr(model.config, "quantization_config") is inplace
     made.save_pretrained(tmp_path)
     assert "tnlayers" in json.loads((tmp_path / "config.json").read_text())["quantization_config"]
+    # transformers asks its own function, as in a process that did not import tnlayers.hf (compress did it here)
+    quantizers = transformers.quantizers.auto.AutoHfQuantizer
+    own = quantizers.supports_quant_method.__closure__[0].cell_contents
+    monkeypatch.setattr(quantizers, "supports_quant_method", staticmethod(own))
     for load in (type(model).from_pretrained, transformers.AutoModel.from_pretrained):
         for more in ({}, {"dtype": torch.bfloat16}, {"ignore_mismatched_sizes": True}):
             with pytest.raises(ValueError, match="quantization config"):
