@@ -24,6 +24,7 @@ from tnlayers.cli.compress import compress
 from tnlayers.cli.describe import describe
 from tnlayers.cli.draw import draw
 from tnlayers.cli.explore import explore
+from tnlayers.cli.generate import generate
 from tnlayers.cli.plan import plan
 from tnlayers.cli.reproduce import reproduce
 from tnlayers.cli.spectra import spectra
@@ -60,6 +61,7 @@ for _command in (describe, plan, draw, explore, spectra):
     app.command(no_args_is_help=True, rich_help_panel=_LOOK)(_command)
 app.command(no_args_is_help=True, rich_help_panel=_RUN)(train)
 app.command(no_args_is_help=True, rich_help_panel=_RUN)(compress)
+app.command(no_args_is_help=True, rich_help_panel=_RUN)(generate)
 app.command(rich_help_panel=_RUN)(reproduce)
 app.command(no_args_is_help=True, rich_help_panel=_HERE)(check)
 app.command(rich_help_panel=_HERE)(bench)

@@ -157,4 +157,5 @@ def test_every_option_of_train_is_a_setting_and_the_other_way_around():
     options = set(inspect.signature(train).parameters) - {"config", "load", "as_json"}
     options = {SYNONYMS.get(name, name) for name in options} - {"out_dir"} | {"out"}
     in_files_alone = {"staircase", "warmup", "cooldown", "l2_on", "augment", "normalise"}
+    in_files_alone |= {"optimizer", "beta2", "cooldown_shape"}
     assert options == set(TrainConfig.model_fields) - in_files_alone

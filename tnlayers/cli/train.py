@@ -34,7 +34,7 @@ def train(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="fc2, lenet5, vgg16, ...; may be in --config.",
+            help="fc2, lenet5, vgg16, gpt-pico, ...; may be in --config.",
             show_default=False,
             autocompletion=completion.model,
         ),
@@ -54,7 +54,13 @@ def train(
             "--data",  # typer 0.27 would call it --DATA, after the metavar
             metavar="DATA",
             show_default=False,
-            help="digits (default; no download), mnist, cifar10, ...",
+            help="digits (default; no download), mnist, cifar10, shakespeare, ..., a text file.",
+        ),
+    ] = None,
+    tokens: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORM", show_default=False, help="Of a text: characters (default), or bpe-512: byte pairs."
         ),
     ] = None,
     config: Annotated[
@@ -74,17 +80,23 @@ def train(
         str | None,
         _option(_RECIPE, "--recipe", "NAME", "paper, or fast for few epochs; options below change it."),
     ] = None,
-    epochs: Annotated[int | None, _option(_RECIPE, "--epochs", "N", "Passes over the training images.", min=1)] = None,
-    batch: Annotated[int | None, _option(_RECIPE, "--batch", "N", "Images per step.", min=1)] = None,
+    epochs: Annotated[int | None, _option(_RECIPE, "--epochs", "N", "Passes over the training part.", min=1)] = None,
+    batch: Annotated[int | None, _option(_RECIPE, "--batch", "N", "Images or texts per step.", min=1)] = None,
+    steps: Annotated[
+        int | None, _option(_RECIPE, "--steps", "N", "Steps of an epoch; 0: one pass over the training part.", min=0)
+    ] = None,
     lr: Annotated[float | None, _option(_RECIPE, "--lr", "X", "Learning rate of the first step.")] = None,
     lr_decay: Annotated[
         float | None, _option(_RECIPE, "--lr-decay", "X", "Factor on the learning rate per epoch, such as 0.99.")
     ] = None,
-    momentum: Annotated[float | None, _option(_RECIPE, "--momentum", "X", "Momentum of SGD, 0 to 1.")] = None,
+    momentum: Annotated[
+        float | None, _option(_RECIPE, "--momentum", "X", "Momentum of SGD, beta1 of AdamW, 0 to 1.")
+    ] = None,
     nesterov: Annotated[bool | None, _option(_RECIPE, "--nesterov/--no-nesterov", None, "Nesterov's momentum.")] = None,
     l2: Annotated[
         float | None, _option(_RECIPE, "--l2", "X", "Weight of 0.5 * sum of squares of all trainables.")
     ] = None,
+    weight_decay: Annotated[float | None, _option(_RECIPE, "--weight-decay", "X", "AdamW's weight decay.")] = None,
     clip_norm: Annotated[
         float | None, _option(_RECIPE, "--clip-norm", "X", "Largest norm of the gradient; 0 leaves it as it is.")
     ] = None,
@@ -99,7 +111,7 @@ def train(
         _option(_RECIPE, "--flip-test/--no-flip-test", None, "Classify test images with their mirror images."),
     ] = None,
     validation: Annotated[
-        int | None, _option(_RECIPE, "--validation", "N", "Training images for validation, to choose the best epoch.")
+        int | None, _option(_RECIPE, "--validation", "N", "Images or tokens held out, to choose the epoch.")
     ] = None,
     paper_selection: Annotated[
         bool | None, _option(_RECIPE, "--paper-selection", None, "No validation set: best test epoch, as in the paper.")
@@ -149,6 +161,8 @@ def train(
     tnlayers train fc2 --network "mpo(bond=4),dense" --data mnist --seeds 3
 
     tnlayers train vgg16 --data cifar10 --recipe fast --epochs 10
+
+    tnlayers train gpt-pico --network "mpo(bond=16),dense" --data shakespeare
     """
     given = settings_of(**locals())
     load_files(load)

@@ -17,10 +17,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from tnlayers.errors import TNLayersError
 from tnlayers.files.documents import UnreadableText, load_yaml, read_file
-from tnlayers.train.data import LOADERS
+from tnlayers.train.data_names import DATA, is_path
 from tnlayers.train.overrides import RECIPE_FIELDS, RecipeOverrides
 from tnlayers.train.recipe import Recipe
-from tnlayers.train.recipes import MODELS, find_recipe
+from tnlayers.train.recipes import LANGUAGE, MODELS, TEXT, find_recipe
+from tnlayers.train.tokens import FORM
 
 MOST_SEEDS = 10_000
 PRECISIONS = ("32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed")
@@ -103,6 +104,22 @@ def one_of(*names: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def model_name(value: str) -> str:
+    """Accept the models of `MODELS`, and language models of any size."""
+    if value not in MODELS and not re.fullmatch(LANGUAGE, value):
+        raise ValueError(f"must be one of {', '.join(MODELS)}{nearest(value, MODELS)}, or a GPT of other sizes")
+    return value
+
+
+def data_name(value: str) -> str:
+    """Accept a data set by name, or the path of a text file."""
+    if value not in DATA and not is_path(value):
+        raise ValueError(
+            f"must be one of {', '.join(DATA)}{nearest(value, DATA)}, or the path of a text file, such as ./{value}.txt"
+        )
+    return value
+
+
 def nearest(value: str, names: tuple[str, ...]) -> str:
     """Return " (perhaps ...)" for a slip of the pen, else nothing."""
     near = get_close_matches(value, names, n=1)
@@ -122,7 +139,9 @@ class TrainConfig(RecipeOverrides):
     Attributes:
         model: Name of a model of `tnlayers.models`.
         networks: One model is trained for each: "dense", "mpo", or a template such as "mpo(bond=8)".
-        data: "digits", "mnist", "fashion-mnist" or "cifar10".
+        data: "digits", "mnist", "fashion-mnist" or "cifar10"; for language models "shakespeare", "sonnets", or the path
+            of a text file, which has a dot or a slash in it.
+        tokens: What texts are cut into: "characters", or "bpe-N" for N byte pairs.
         data_root: Folder with the files of the data set; None means TNLAYERS_DATA, else a download into the cache.
         seeds: One model is trained for each; it decides the initial weights and the order of the data.
         recipe_name: "paper", "fast" or "short", `recipe` in files; None means the default of the model on the data.
@@ -134,17 +153,18 @@ class TrainConfig(RecipeOverrides):
         threads: Threads of torch on the CPU; None leaves torch's choice.
         checkpoint_seconds: Least time between two checkpoints of one model; 0 writes one after every epoch.
         keep: Checkpoints kept of each model, the newest and those before it.
-        name: Folder of the run in `out`; None means "<model>-<data>".
+        name: Folder of the run in `out`; None means "<model>-<data>", of a file the name without its ending.
         out: Folder of all runs.
         resume: Go on with a run that is there.
         overwrite: Delete a run that is there and start anew.
     """
 
-    model: Annotated[str, one_of(*MODELS)]
+    model: Annotated[str, AfterValidator(model_name)]
     networks: Annotated[
         tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_networks), AfterValidator(without_repeats)
     ] = Field(default=("mpo", "dense"), min_length=1)
-    data: Annotated[str, one_of(*LOADERS)] = "digits"
+    data: Annotated[str, AfterValidator(data_name)] = "digits"
+    tokens: Annotated[str, Field(pattern=f"^({FORM.pattern})$")] = "characters"
     data_root: Path | None = None
     seeds: Annotated[
         tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(as_seeds), AfterValidator(without_repeats)
@@ -193,12 +213,13 @@ class TrainConfig(RecipeOverrides):
     @property
     def recipe(self) -> Recipe:
         """The recipe of this model on this data, with the overrides put in."""
-        return self.changed(find_recipe(self.model, self.data, self.recipe_name))
+        return self.changed(find_recipe(self.model, TEXT if is_path(self.data) else self.data, self.recipe_name))
 
     @property
     def directory(self) -> Path:
         """The folder of this run."""
-        return self.out / (self.name or f"{self.model}-{self.data}")
+        data = slug(Path(self.data).stem) or TEXT if is_path(self.data) else self.data
+        return self.out / (self.name or f"{self.model}-{data}")
 
     def to_yaml(self) -> str:
         """Return the configuration as YAML that gives the same run again, the recipe written out.

@@ -1,9 +1,11 @@
 """The training loop: gradient steps on data that live on the device, whole, as tensors.
 
-The order of the data is a function of (seed, epoch) and of nothing before it. With P processes, each takes every P-th
-image of every batch, and losses are weighted so that the gradient is the mean over the whole batch: one process and
+The order of the data is a function of (seed, epoch) and of nothing before it. What an example is, an image with its
+label or a stretch of text with the token after each, is the data's concern (`feed.Examples`): the loss is the mean
+cross-entropy of all answers. With P processes, each takes every P-th
+example of every batch, and losses are weighted so that the gradient is the mean over the whole batch: one process and
 several follow the same curve up to rounding. (Batch normalisation is the exception: it takes its statistics over the
-images of one process.)
+examples of one process.)
 """
 
 from __future__ import annotations
@@ -18,23 +20,22 @@ from typing import Any, cast
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from tnlayers.errors import TNLayersError
-from tnlayers.train.augment import draw
 from tnlayers.train.average import WeightAverage
 from tnlayers.train.checkpoint import Checkpoint
-from tnlayers.train.feed import DeviceData, DevicePart
+from tnlayers.train.feed import DeviceData, Examples
 from tnlayers.train.history import EpochRecord
 from tnlayers.train.memory_format import channels_last
 from tnlayers.train.processes import mean_over_processes, share_buffers
 from tnlayers.train.progress import Progress
-from tnlayers.train.randomness import epoch_order, mixed_seed
+from tnlayers.train.randomness import mixed_seed
 from tnlayers.train.recipe import Recipe
 from tnlayers.train.state import State
 
-TEST_CHUNK = 1000
+TEST_CHUNK = 1000  # answers that are tested at once
 
 
 class DivergedError(TNLayersError):
@@ -57,8 +58,8 @@ def fit(
 
     Args:
         fabric: Launched; decides device, precision and processes.
-        model: Images (B, C, H, W) -> logits (B, 10), its weights already initialised; trained in place, and left with
-            the moving averages of its weights where the recipe wants them.
+        model: What a batch gives -> logits (B, classes) or (B, T, classes), its weights initialised; trained in place,
+            and left with the moving averages of its weights where the recipe wants them.
         data: Where it learns and is tested.
         recipe: How it learns.
         seed: Of the order of the data and of any randomness inside the model.
@@ -74,7 +75,7 @@ def fit(
         TNLayersError: The batch does not fit the data, the checkpoint is not of this run, or the loss is not
             finite any more.
     """
-    steps = steps_per_epoch(len(data.train.labels), recipe, processes=fabric.world_size)
+    steps = steps_per_epoch(data.train.one_pass, recipe, processes=fabric.world_size)
     is_sharded = isinstance(fabric.strategy, ModelParallelStrategy)
     if not is_sharded:  # weights are shared out only if they lie in the order of their axes
         channels_last(model)
@@ -108,15 +109,27 @@ def fit(
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return SGD on every trainable; its weight decay is the gradient of 0.5 * l2 * sum(v**2) of those it is on."""
+    """Return the recipe's optimizer of all trainables, its decay on those that the recipe says.
+
+    The decay of SGD is the gradient of 0.5 * l2 * sum(v**2), that of AdamW its own, decoupled one.
+    """
     groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
     if recipe.l2_on == "matrices":
         groups = [
             {"params": [weight for weight in model.parameters() if weight.ndim >= 2]},
             {"params": [weight for weight in model.parameters() if weight.ndim < 2], "weight_decay": 0.0},
         ]
+    groups = [group for group in groups if group["params"]]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(
+            groups,
+            lr=recipe.lr,
+            betas=(recipe.momentum, recipe.beta2),
+            weight_decay=recipe.weight_decay,
+            foreach=True,
+        )
     return torch.optim.SGD(
-        [group for group in groups if group["params"]],
+        groups,
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
@@ -125,18 +138,18 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-def steps_per_epoch(images: int, recipe: Recipe, *, processes: int) -> int:
-    """Return the whole batches in one pass; images left over wait for another permutation.
+def steps_per_epoch(examples: int, recipe: Recipe, *, processes: int) -> int:
+    """Return the recipe's steps, else the whole batches in one pass; examples left over wait for another permutation.
 
     Raises:
-        TNLayersError: Not even one batch, or less than one image per process.
+        TNLayersError: Not even one batch, or less than one example per process.
     """
-    if not processes <= recipe.batch <= images:
+    if not processes <= recipe.batch <= examples:
         raise TNLayersError(
-            f"batch={recipe.batch} with {images} training images and {processes} process(es): a batch must have at "
-            f"least one image per process and at most all images. Use --batch between {processes} and {images}."
+            f"batch={recipe.batch} with {examples} training examples and {processes} process(es): a batch must have at "
+            f"least one example per process and at most all. Use --batch between {processes} and {examples}."
         )
-    return images // recipe.batch
+    return recipe.steps or examples // recipe.batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -145,7 +158,7 @@ class Loop:
 
     Attributes:
         fabric: Device, precision and processes.
-        model: Images (B, C, H, W) -> logits (B, 10).
+        model: What a batch gives -> logits (B, classes) or (B, T, classes).
         optimizer: Of the model.
         average: Of the model's weights; None tests the last ones.
         data: Training and test part.
@@ -199,23 +212,22 @@ class Loop:
     def train(self, epoch: int) -> float:
         """Do the steps of one epoch and return the mean loss over its images."""
         self.model.train()
-        part, labels, batch = self.data.train, self.data.train.labels, self.recipe.batch
-        order = epoch_order(len(part), seed=self.seed, epoch=epoch).to(labels.device)
-        draws = draw(len(part), seed=self.seed, epoch=epoch, device=labels.device) if self.recipe.augment else None
+        part, batch = self.data.train, self.recipe.batch
+        order = part.order(self.steps * batch, seed=self.seed, epoch=epoch)
+        draws = part.draws(seed=self.seed, epoch=epoch) if self.recipe.augment else None
         rank, processes = self.fabric.global_rank, self.fabric.world_size
-        total = torch.zeros((), device=labels.device)
+        total = torch.zeros((), device=part.device)
         for step in range(self.steps):
             done = (epoch - 1) * self.steps + step
             lr = self.recipe.lr_at(done, steps_per_epoch=self.steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             mine = order[step * batch + rank : (step + 1) * batch : processes]
-            # Processes may hold one image more or less, and their gradients are averaged: a sum over the images here,
-            # times processes / batch, makes that average the mean over the batch.
+            # Processes may hold one example more or less, and their gradients are averaged: a sum over the answers
+            # here, times processes / those of the batch, makes that average the mean over the batch.
             logits = self.model(part.batch(mine, draws))
-            loss = functional.cross_entropy(
-                logits, labels[mine], reduction="sum", label_smoothing=self.recipe.label_smoothing
-            ) * (processes / batch)
+            loss = total_loss(logits, part.answers(mine), self.recipe.label_smoothing)
+            loss = loss * (processes / (batch * part.per_example))
             self.optimizer.zero_grad(set_to_none=True)
             self.fabric.backward(loss)
             if self.recipe.clip_norm:
@@ -230,20 +242,34 @@ class Loop:
         return float(mean_over_processes(self.fabric, total)) / self.steps
 
     @torch.inference_mode()
-    def test(self, part: DevicePart) -> tuple[float, float]:
+    def test(self, part: Examples) -> tuple[float, float]:
         """Return the mean loss and the accuracy on a whole part, the same on every process."""
         self.model.eval()
-        labels = part.labels
         rank, processes = self.fabric.global_rank, self.fabric.world_size
-        totals = torch.zeros(2, device=labels.device)  # loss, right answers
-        everything = torch.arange(len(labels), device=labels.device)
-        for start in range(0, len(labels), TEST_CHUNK):  # as many forward passes on every process
-            mine = everything[start : start + TEST_CHUNK][rank::processes]
-            images = part.batch(mine)
-            logits = self.model(images)
+        # Loss and right answers; in double precision, as a text has more answers than single precision counts.
+        totals = torch.zeros(2, device=part.device, dtype=torch.float32 if part.device.type == "mps" else torch.float64)
+        everything = torch.arange(len(part), device=part.device)
+        chunk = max(processes, TEST_CHUNK // part.per_example)
+        for start in range(0, len(part), chunk):  # as many forward passes on every process
+            mine = everything[start : start + chunk][rank::processes]
+            given, answers = part.batch(mine), part.answers(mine)
+            logits = self.model(given)
             if self.recipe.flip_test:
-                logits = (logits + self.model(images.flip(3))) / 2
-            totals[0] += functional.cross_entropy(logits, labels[mine], reduction="sum")
-            totals[1] += (logits.argmax(1) == labels[mine]).sum()
+                logits = (logits + self.model(given.flip(3))) / 2
+            totals[0] += total_loss(logits, answers)
+            totals[1] += (logits.argmax(-1) == answers).sum()
         loss, right = mean_over_processes(self.fabric, totals).tolist()
-        return loss * processes / len(labels), round(right * processes) / len(labels)
+        return loss * processes / part.count, round(right * processes) / part.count
+
+
+def total_loss(logits: Tensor, answers: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """The cross-entropy of all answers together, in nats; those of -100 count for nothing.
+
+    Args:
+        logits: (B, classes) or (B, T, classes).
+        answers: (B,) or (B, T) int64.
+        label_smoothing: Share of each answer that is spread evenly over all classes.
+    """
+    return functional.cross_entropy(
+        logits.flatten(0, -2), answers.flatten(), reduction="sum", label_smoothing=label_smoothing
+    )

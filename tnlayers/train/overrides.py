@@ -22,12 +22,17 @@ class RecipeOverrides(BaseModel):
 
     epochs: int | None = None
     batch: int | None = None
+    steps: int | None = None
     lr: float | None = None
     lr_decay: float | None = None
     staircase: int | None = None
     warmup: float | None = None
     cooldown: float | None = None
+    cooldown_shape: str | None = None
+    optimizer: str | None = None
     momentum: float | None = None
+    beta2: float | None = None
+    weight_decay: float | None = None
     nesterov: bool | None = None
     l2: float | None = None
     l2_on: str | None = None

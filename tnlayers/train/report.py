@@ -9,14 +9,17 @@ from rich import box
 from rich.table import Table
 
 from tnlayers.train.config import TrainConfig
-from tnlayers.train.results import NetworkResult
+from tnlayers.train.results import NetworkResult, TextFacts
 
 
-def make_table(config: TrainConfig, networks: Sequence[NetworkResult], directory: Path) -> Table:
-    """Return one row per network: size, compression, accuracy, time."""
+def make_table(
+    config: TrainConfig, networks: Sequence[NetworkResult], directory: Path, text: TextFacts | None = None
+) -> Table:
+    """Return one row per network: size, compression, accuracy, time; of a language model bits per character too."""
     held_out = config.recipe.validation
+    what = "images" if text is None else "tokens"
     # An epoch taken for its test accuracy flatters the model, and is called otherwise than one that others chose.
-    word, by = ("chosen", f"{held_out:,} images held out of training") if held_out else ("best", "looking at it")
+    word, by = ("chosen", f"{held_out:,} {what} held out of training") if held_out else ("best", "looking at it")
     seeds = f"{len(config.seeds)} seed{'s' if len(config.seeds) > 1 else ''}"
     epochs = f"{config.recipe.epochs} epoch{'s' if config.recipe.epochs > 1 else ''}"
     table = Table(
@@ -36,15 +39,16 @@ def make_table(config: TrainConfig, networks: Sequence[NetworkResult], directory
         "rho",
         "final\naccuracy %",
         f"{word}\naccuracy %",
+        *(() if text is None else ("bits\n/char",)),
         "seconds\n/epoch",
     ):
         table.add_column(heading, justify="right", no_wrap=True)
     for network in networks:
-        table.add_row(*row(network))
+        table.add_row(*row(network, text))
     return table
 
 
-def row(network: NetworkResult) -> tuple[str, ...]:
+def row(network: NetworkResult, text: TextFacts | None = None) -> tuple[str, ...]:
     """Return the cells of one network."""
     epochs = sorted((seed.chosen or seed.best).epoch for seed in network.seeds)
     at = f"{epochs[0]}" if epochs[0] == epochs[-1] else f"{epochs[0]}-{epochs[-1]}"
@@ -55,6 +59,7 @@ def row(network: NetworkResult) -> tuple[str, ...]:
         f"{network.parameters.rho:.4f}",
         percent(*network.final_accuracy),
         f"{percent(*(network.chosen_accuracy or network.best_accuracy))}\nat {at}",
+        *(() if text is None else (f"{text.bits_per_character(network.final_loss[0]):.3f}",)),
         f"{network.seconds_per_epoch:.3g}",
     )
 

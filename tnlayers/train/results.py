@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tnlayers.train.history import EpochRecord, best, chosen, mean_and_std, median_seconds
 
-if TYPE_CHECKING:
-    pass
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextFacts:
+    """What a text brings to the results of a language model.
+
+    Attributes:
+        vocabulary: Different tokens.
+        characters: Of the whole text.
+        test_characters: Of the part held out for test.
+        test_tokens: Of the same part.
+        sha256: Of the whole text in UTF-8.
+    """
+
+    vocabulary: int
+    characters: int
+    test_characters: int
+    test_tokens: int
+    sha256: str
+
+    def bits_per_character(self, loss: float) -> float:
+        """The loss on the test part in bits per character.
+
+        Args:
+            loss: In nats per token.
+
+        Example:
+            >>> facts = TextFacts(vocabulary=300, characters=90, test_characters=8, test_tokens=4, sha256="")
+            >>> facts.bits_per_character(2 * math.log(2))
+            1.0
+        """
+        return loss / math.log(2) * self.test_tokens / self.test_characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +103,11 @@ class NetworkResult:
     def final_accuracy(self) -> tuple[float, float | None]:
         """Mean and sample standard deviation of the final test accuracy, over seeds."""
         return mean_and_std([seed.final.test_accuracy for seed in self.seeds])
+
+    @property
+    def final_loss(self) -> tuple[float, float | None]:
+        """The same of the final test loss, in nats."""
+        return mean_and_std([seed.final.test_loss for seed in self.seeds])
 
     @property
     def best_accuracy(self) -> tuple[float, float | None]:

@@ -9,6 +9,7 @@ import errno
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -19,7 +20,6 @@ from tnlayers.files.atomic import write_text
 from tnlayers.io import header, save
 from tnlayers.train.checkpoint import Checkpoint
 from tnlayers.train.config import TrainConfig
-from tnlayers.train.data import load
 from tnlayers.train.directory import Job, RunDirectory
 from tnlayers.train.environment import describe_environment
 from tnlayers.train.feed import DeviceData
@@ -33,6 +33,7 @@ from tnlayers.train.progress import Progress, showing
 from tnlayers.train.recipe import Recipe
 from tnlayers.train.results import NetworkResult, Parameters, SeedResult
 from tnlayers.train.run_result import RunResult
+from tnlayers.train.tasks import Task, task_of
 
 
 def run(config: TrainConfig, *, progress: bool = True) -> RunResult:
@@ -68,11 +69,22 @@ def run(config: TrainConfig, *, progress: bool = True) -> RunResult:
 
 def _run(config: TrainConfig, fabric: Fabric, lock: RunLock, progress: bool) -> RunResult:
     """The run, on every process."""
-    parameters = {network: count_parameters(config.model, network) for network in config.networks}
+    task = task_of(config)
+    dataset = load_data(task, config, fabric) if task.needs_data_first else None
+    model = task.model(config, dataset)
+    parameters = {network: count_parameters(model, network) for network in config.networks}
     directory = RunDirectory(root=config.directory, model=config.model)
     on_main_process(fabric, lock.acquire)
     on_main_process(fabric, lambda: directory.prepare(config))
-    runner = Runner(fabric=fabric, config=config, directory=directory, parameters=parameters)
+    runner = Runner(
+        fabric=fabric,
+        config=config,
+        task=task,
+        dataset=dataset,
+        model=model,
+        directory=directory,
+        parameters=parameters,
+    )
     try:
         with showing(progress and fabric.is_global_zero) as shown:
             return runner.run(shown)
@@ -83,6 +95,12 @@ def _run(config: TrainConfig, fabric: Fabric, lock: RunLock, progress: bool) -> 
             f"No room for the run in {directory.root}: {error}. What was written before is whole. Make room and go on "
             "with --resume."
         ) from error
+
+
+def load_data(task: Task, config: TrainConfig, fabric: Fabric) -> Any:
+    """Load the data set; process 0 goes first, as it may have to download."""
+    with fabric.rank_zero_first():
+        return task.load(config)
 
 
 def count_parameters(model: str, network: str) -> Parameters:
@@ -105,12 +123,18 @@ class Runner:
     Attributes:
         fabric: Launched.
         config: What to do.
+        task: For what.
+        dataset: The data set, where the task needs it first.
+        model: Name of the model, whose size may depend on the data.
         directory: Ready to be written to.
         parameters: Sizes by network.
     """
 
     fabric: Fabric
     config: TrainConfig
+    task: Task
+    dataset: Any
+    model: str
     directory: RunDirectory
     parameters: Mapping[str, Parameters]
 
@@ -138,10 +162,9 @@ class Runner:
         return result
 
     def load_data(self) -> DeviceData:
-        """Load the data set; process 0 goes first, as it may have to download."""
-        with self.fabric.rank_zero_first():
-            dataset = load(self.config.data, root=self.config.data_root)
-        return DeviceData.put(dataset, self.fabric.device, self.config.recipe)
+        """Bring the data set onto the device."""
+        dataset = load_data(self.task, self.config, self.fabric) if self.dataset is None else self.dataset
+        return self.task.put(dataset, self.fabric.device, self.config.recipe, self.model)
 
     def checkpoint(self, job: Job) -> Checkpoint:
         """Return the checkpoint of a job, with the settings that decide its numbers."""
@@ -156,6 +179,7 @@ class Runner:
             "data": self.config.data,
             "processes": self.fabric.world_size,
             "sharded": self.config.strategy == "fsdp",
+            **self.task.fingerprint(self.config, self.dataset),
         }
         defaults = {key: field.default for key, field in Recipe.model_fields.items() if not field.is_required()}
         return Checkpoint(
@@ -189,7 +213,7 @@ class Runner:
     def train(self, job: Job, data: DeviceData, checkpoint: Checkpoint, progress: Progress) -> list[EpochRecord]:
         """Train one model from its checkpoint or from the start, and write its weights."""
         network, seed = job
-        model = models.build(self.config.model, network=network, seed=seed)
+        model = models.build(self.model, network=network, seed=seed)
         main = self.fabric.is_global_zero
         history = fit(
             self.fabric,
@@ -206,11 +230,12 @@ class Runner:
             from tnlayers.train.sharded import whole_weights
 
             weights = whole_weights(model)
-            model = models.build(self.config.model, network=network, seed=seed)
+            model = models.build(self.model, network=network, seed=seed)
             if main:
                 model.load_state_dict(weights, assign=True)
         if main:
             info = {"network": network, "seed": str(seed), "epochs": str(len(history))}
+            info |= self.task.info(self.dataset)
             save(model, self.directory.weights(job), info=info)
         return history
 
@@ -222,6 +247,7 @@ class Runner:
             networks=self.results(histories),
             environment=describe_environment(self.fabric.device, processes=self.fabric.world_size),
             main_process=self.fabric.is_global_zero,
+            text=self.task.facts(self.dataset),
         )
         if self.fabric.is_global_zero:
             self.directory.write_metrics(histories)
