@@ -8,6 +8,7 @@ docs/backends.md). One that is broken says so when it is asked for, and hurts no
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,25 @@ def backend_of(array: Any) -> Backend:
     """
     kind = type(array)
     return _owner(kind.__module__.partition(".")[0], f"{kind.__module__}.{kind.__qualname__}")
+
+
+def backend_holding(module: Any) -> Backend:
+    """The backend of a layer or a module, judged by its class or its arrays; none is imported that is not in use.
+
+    Raises:
+        TNLayersError: If it is neither.
+    """
+    for kind in type(module).__mro__:
+        if (kind.__module__, kind.__name__) == ("torch.nn.modules.module", "Module"):
+            return backend("torch")
+    for name in ("cores", "params", "arrays"):
+        arrays = getattr(module, name, None)
+        if isinstance(arrays, Mapping) and arrays:
+            return backend_of(next(iter(arrays.values())))
+    raise TNLayersError(
+        f"A {type(module).__module__}.{type(module).__qualname__} is neither a layer nor a module of a backend. Give a "
+        "layer of tnl.build or tnl.nn, one of tnl.models, or another torch module."
+    )
 
 
 @cache

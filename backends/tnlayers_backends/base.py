@@ -44,12 +44,17 @@ class Storage:
         to_bytes: The entries of an array, row-major and little-endian.
         from_bytes: An array from its entries, the name of its dtype ("float32", "bfloat16") and its shape; raises
             TNLayersError if the framework lacks the dtype.
+        describe: A module, of one layer or of many, as a form (`tnlayers.forms`) and its arrays by name; raises
+            TNLayersError with the reason where it cannot. None where the backend has single layers alone.
+        make: The module of such a form and arrays. None where the backend has none.
     """
 
     take_apart: Callable[[Any], Parts]
     put_together: Callable[[Parts], Any]
     to_bytes: Callable[[Array], bytes]
     from_bytes: Callable[[bytes | bytearray, str, tuple[int, ...]], Array]
+    describe: Callable[[Any], tuple[Any, Mapping[str, Array]]] | None = None
+    make: Callable[[Any, Mapping[str, Array]], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

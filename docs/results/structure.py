@@ -26,7 +26,7 @@ FACES = {"tnlayers": "", "tnlayers_backends": ""} | {
 ORDER = (
     *("tnlayers.errors", "tnlayers.files", "tnlayers.declare", "tnlayers.networks", "tnlayers.machine"),
     *("tnlayers.program", "tnlayers.pricing", "tnlayers.planning", "tnlayers_backends", "tnlayers_backends.base"),
-    *("tnlayers.backends", "tnlayers.cores", "tnlayers.draw", "tnlayers.decompose"),
+    *("tnlayers.backends", "tnlayers.cores", "tnlayers.draw", "tnlayers.decompose", "tnlayers.forms"),
     *("tnlayers_backends.numpy", "tnlayers_backends.jax", "tnlayers_backends.torch.run"),
     *("tnlayers_backends.torch.layers", "tnlayers_backends.torch.modules", "tnlayers_backends.torch.measure"),
     *("tnlayers_backends.torch", "tnlayers.nn", "tnlayers.jax", "tnlayers.io", "tnlayers.hf"),

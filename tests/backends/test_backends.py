@@ -102,15 +102,10 @@ def test_to_backend_shares_no_memory(name):
         assert np.array_equal(plain(layer.cores["core_0"]), before)
 
 
-@pytest.mark.parametrize("thing", [torch.nn.Linear(2, 3), np.ones(3), "mpo", None])
+@pytest.mark.parametrize("thing", [torch.Tensor, np.ones(3), "mpo", None])
 def test_to_backend_refuses_what_is_no_layer(thing):
-    with pytest.raises(tnl.TNLayersError, match="to_backend takes a layer"):
+    with pytest.raises(tnl.TNLayersError, match="is neither a layer nor a module"):
         tnl.to_backend(thing, "numpy")
-
-
-def test_to_backend_refuses_kinds_of_layer_that_only_torch_has():
-    with pytest.raises(tnl.TNLayersError):
-        tnl.to_backend(tnl.nn.TNConv2d(4, 4, 3, network="mpo(cores=2, bond=2)"), "jax")
 
 
 def test_the_known_backends():

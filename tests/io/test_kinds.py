@@ -3,8 +3,10 @@
 import json
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
+from jax_cases import x64
 from layer_rows import ROWS
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.storage import KINDS
@@ -46,8 +48,28 @@ def test_layers_come_back_bit_for_bit(tmp_path, name):
     assert torch.equal(twin(*given), layer(*given))
     tnl.save(twin, tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "layer").read_bytes()
-    with pytest.raises(tnl.TNLayersError, match=r"numpy has only 'linear'"):
-        tnl.load(tmp_path / "layer", backend="numpy")
+
+
+@pytest.mark.filterwarnings("ignore::tnlayers.TNLayersWarning")
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_saved_torch_layer_gives_the_same_on_numpy_and_jax(tmp_path, name):
+    layer = LAYERS[name]().double()
+    tnl.save(layer, tmp_path / "layer")
+    x = torch.randn(2, *SIZES[name]).double() if name in SIZES else torch.tensor([[3, 11], [0, 3]])
+    given = [one.double() if one.is_floating_point() else one for one in (ROWS[name].inputs if name in ROWS else (x,))]
+    expected, dense = layer(*given).detach().numpy(), layer.to_dense().detach().numpy()
+    with x64(True):
+        for backend in ("numpy", "jax"):
+            twin = tnl.load(tmp_path / "layer", backend=backend)
+            np.testing.assert_allclose(twin(*(one.numpy() for one in given)), expected, rtol=1e-10, atol=1e-10)
+            np.testing.assert_allclose(twin.to_dense(), dense, rtol=1e-10, atol=1e-12)
+            np.testing.assert_allclose(twin.norm2(), (dense**2).sum(), rtol=1e-10)
+            tnl.save(twin, tmp_path / "again")
+            assert torch.equal(tnl.load(tmp_path / "again", backend="torch")(*given), layer(*given))
+    spoilt = tnl.load(tmp_path / "layer", backend="numpy")
+    spoilt.cores[next(iter(spoilt.cores))] *= 1 + 1e-9
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(spoilt(*(one.numpy() for one in given)), expected, rtol=1e-10, atol=1e-11)
 
 
 def test_every_layer_of_torch_is_of_some_kind():

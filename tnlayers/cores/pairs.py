@@ -8,6 +8,7 @@ modes. Where a mode spans both, there is no such contraction, and the outer prod
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import accumulate
@@ -24,6 +25,7 @@ from tnlayers.declare.spec import spec as make_spec
 from tnlayers.planning.choosing import plan_contraction
 from tnlayers.planning.lowered import Objective
 from tnlayers.planning.plan import Plan
+from tnlayers.program.program import Array, Primitives
 
 
 def pair_spec(network: str | Spec, first: int, second: int, out: int, **keywords: Any) -> Spec:
@@ -139,3 +141,33 @@ class PairMap:
                 for graph, at, part in zip(self.matrix.graphs, self.borders, self.matrix.spec.parts, strict=True)
             )
         return self._plans[key]
+
+    def apply(
+        self,
+        ops: Primitives,
+        first: Array,
+        second: Array,
+        cores: Sequence[Array],
+        plans: Sequence[Plan],
+        linear: Callable[[Array, Sequence[Array]], Array],
+    ) -> Array:
+        """The outputs of some pairs, (pairs, out_features).
+
+        Args:
+            ops: The primitives of the arrays' backend.
+            first: (pairs, first size).
+            second: (pairs, second size).
+            cores: The cores, in order of declaration.
+            plans: One per network, of `plans_for`.
+            linear: Applies the map to outer products, where an input mode spans both vectors.
+        """
+        pairs = first.shape[0]
+        if self.borders is None:
+            return linear(ops.reshape(first[:, :, None] * second[:, None, :], (pairs, self.first * self.second)), cores)
+        parts = []
+        for plan, graph, at, own in zip(plans, self.matrix.graphs, self.borders, self.matrix.split(cores), strict=True):
+            a = ops.reshape(first, (pairs, *graph.in_modes[:at]))
+            b = ops.reshape(second, (pairs, *graph.in_modes[at:]))
+            rows = ops.reshape(plan.program.run(ops, [*own, a, b]), (pairs, prod(graph.out_modes)))
+            parts.append(rows[:, : self.matrix.spec.out_features])
+        return reduce(add, parts)

@@ -61,6 +61,8 @@ class Header:
         tied: Names that are the same array as another: it is stored once.
         complex: Names of arrays that are complex: they are stored with a last axis (real part, imaginary part).
         info: Texts of the one who saved it.
+        form: What a module of several weights does, for backends without its framework (`tnlayers.forms`), as JSON
+            holds it; None for a layer, and where it is not known. `no_form` says why.
     """
 
     object: str
@@ -71,6 +73,8 @@ class Header:
     tied: Mapping[str, str] = field(default_factory=dict)
     complex: tuple[str, ...] = ()
     info: Mapping[str, str] = field(default_factory=dict)
+    form: Any = None
+    no_form: str = ""
 
     def to_json(self) -> str:
         """The header as text; equal headers give equal texts."""
@@ -86,6 +90,10 @@ class Header:
         }
         if self.model is not None:
             data["model"] = self.model
+        if self.form is not None:
+            data["form"] = self.form
+        if self.no_form:
+            data["no_form"] = self.no_form
         return json.dumps(data, sort_keys=True)
 
 
@@ -108,9 +116,15 @@ def header_from_data(path: Path, data: Mapping[str, Any]) -> Header:
         TNLayersError: Something in it is not as a header of format 1 has it.
     """
     extra = {"model"} if data.get("object") == "model" else set()
-    if set(data) != _KEYS | extra or data["object"] not in OBJECTS:
+    if set(data) - {"form", "no_form"} != _KEYS | extra or data["object"] not in OBJECTS:
         refuse(path, f"its header has the keys {sorted(data)}, not those of {FORMAT}")
-    texts = [data["library"], data["backend"], *([data["model"]] if extra else []), *_texts(path, data["info"])]
+    texts = [
+        data["library"],
+        data["backend"],
+        *([data["model"]] if extra else []),
+        data.get("no_form", ""),
+        *_texts(path, data["info"]),
+    ]
     names = [*_texts(path, data["tied"]), *_list(path, data["complex"])]
     if not all(isinstance(text, str) for text in texts) or not all(_usable_key(name) for name in names):
         refuse(path, "its header has a name or a text that is none")
@@ -123,6 +137,8 @@ def header_from_data(path: Path, data: Mapping[str, Any]) -> Header:
         tied=data["tied"],
         complex=tuple(data["complex"]),
         info=data["info"],
+        form=data.get("form"),
+        no_form=data.get("no_form", ""),
     )
     places = [place for layer in header.layers for place in layer.paths]
     if len(set(places)) < len(places) or (places != [""] if header.object == "layer" else "" in places):

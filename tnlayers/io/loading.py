@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tnlayers.backends import backend as get_backend
+from tnlayers.cores.linear_map import LinearMap
 from tnlayers.errors import TNLayersError, TNLayersWarning
+from tnlayers.forms.kinds import form_from_data, networked
+from tnlayers.forms.networked import ORDERS, Networked
 from tnlayers.io.arrays import match, unpack
 from tnlayers.io.container import Stored, read
 from tnlayers.io.header import Header, LayerRecord, check_names, header_from_data
@@ -21,7 +25,9 @@ def load(path: str | Path, backend: str | None = None, into: Any = None) -> Any:
 
     Args:
         path: The file.
-        backend: For a layer: the backend that it shall live on; the one that saved it if None.
+        backend: The backend that it shall live on; the one that saved it if None. A model of `tnl.models`, a module of
+            several weights and a sequence of ordinary ones are a callable on numpy and a pytree on jax, which run it as
+            it evaluates; torch is not needed for that.
         into: For a torch module other than those of `tnl.models`: the same module with dense layers, such as it was
             before they were replaced. It is changed in place and returned; if anything does not fit, it stays as it is.
 
@@ -50,11 +56,12 @@ def load(path: str | Path, backend: str | None = None, into: Any = None) -> Any:
         if into is not None:
             raise TNLayersError(f"{file} holds one layer, not a module to load into another. Leave out into=.")
         return _layer(found.layers[0], arrays, backend or found.backend)
-    if backend not in (None, "torch"):
-        raise TNLayersError(
-            f"{file} holds a torch {found.model or 'module'}; backend={backend!r} is for single layers."
-        )
-    return _module(file, found, arrays, into)
+    name = backend or found.backend
+    if name == "torch" and found.backend == "torch":
+        return _module(file, found, arrays, into)
+    if into is not None:
+        raise TNLayersError(f"{file} is loaded on {name}, which makes its own module. Leave out into=.")
+    return _formed(file, found, arrays, name)
 
 
 def header(path: str | Path) -> Header:
@@ -91,6 +98,45 @@ def _layer(record: LayerRecord, stored: Mapping[str, Stored], backend: str) -> A
     storage = get_backend(backend).storage
     arrays = {name: storage.from_bytes(array.data, array.dtype, array.shape) for name, array in stored.items()}
     return storage.put_together(Parts(record.kind, record.keywords, record.spec, arrays))
+
+
+def _formed(path: Path, found: Header, stored: Mapping[str, Stored], backend: str) -> Any:
+    """A module of the form that a header describes, on a backend without the framework that saved it."""
+    storage = get_backend(backend).storage
+    if storage.make is None:
+        raise TNLayersError(f"{path} holds a {found.model or 'module'}, and {backend} has single layers alone.")
+    if found.form is None:
+        raise TNLayersError(
+            f"{path} holds a {found.backend} {found.model or 'module'} of which it is not known what it does: "
+            f"{found.no_form or 'it was saved by a version of tnlayers that did not write it down'}. Load it with "
+            f"backend={found.backend!r}, or save it again."
+        )
+    records = {place: record for record in found.layers for place in record.paths}
+
+    def layer(place: str) -> Networked:
+        if place not in records:
+            raise TNLayersError(f"{path} describes a layer at {place[:60]!r}, of which it has no network.")
+        record = records[place]
+        inside = {name: stored[f"{place}.{name}"] for name in ORDERS if f"{place}.{name}" in stored}
+        orders = {name: _integers(path, name, array) for name, array in inside.items()}
+        return networked(record.kind, LinearMap(record.spec, record.dtype, buckets=()), record.keywords, orders)
+
+    try:
+        form = form_from_data(found.form, layer)
+    except TNLayersError as error:
+        raise TNLayersError(f"Cannot load {path}: {error}") from error
+    if missing := sorted(form.shapes.keys() - stored.keys()):
+        raise TNLayersError(f"Cannot load {path}: it describes {missing[0]!r}, which it does not hold.")
+    own = {name: stored[name] for name in form.shapes}
+    arrays = {name: storage.from_bytes(array.data, array.dtype, array.shape) for name, array in own.items()}
+    return storage.make(form, arrays)
+
+
+def _integers(path: Path, name: str, array: Stored) -> list[int]:
+    """The entries of an order of features."""
+    if array.dtype != "int32" or len(array.shape) != 1:
+        raise TNLayersError(f"Cannot load {path}: {name!r} is no order of features.")
+    return [number for (number,) in struct.iter_unpack("<i", array.data)]
 
 
 def _module(path: Path, found: Header, stored: Mapping[str, Stored], into: Any) -> Any:

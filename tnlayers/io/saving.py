@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tnlayers.backends import backend as get_backend
-from tnlayers.backends import backend_of
+from tnlayers.backends import backend_holding
 from tnlayers.errors import TNLayersError
 from tnlayers.files.version import __version__
+from tnlayers.forms.form import tree
+from tnlayers.forms.kinds import form_to_data, order_arrays
+from tnlayers.forms.networked import Networked
 from tnlayers.io.arrays import pack
 from tnlayers.io.container import Stored, write
 from tnlayers.io.header import Header, LayerRecord, check_names
@@ -45,6 +48,7 @@ def save(obj: Any, path: str | Path, *, info: Mapping[str, str] | None = None) -
     obj = getattr(obj, "_orig_mod", obj)  # what torch.compile wraps
     framework = _backend_of(obj)
     kind, records, arrays, tied = _take_apart(obj, framework)
+    form, no_form = (None, "") if kind == "layer" else _form(obj, framework)
     stored = {name: _store(name, array, framework) for name, array in arrays.items()}
     check_names(file, [*stored, *tied])
     packed, complex_names = pack(stored)
@@ -57,21 +61,39 @@ def save(obj: Any, path: str | Path, *, info: Mapping[str, str] | None = None) -
         tied=tied,
         complex=complex_names,
         info=texts,
+        form=form,
+        no_form=no_form,
     )
     write(file, header.to_json(), packed)
 
 
 def _backend_of(obj: Any) -> Backend:
-    """The backend of a layer or a torch module; none is imported that is not in use."""
-    if any((kind.__module__, kind.__name__) == ("torch.nn.modules.module", "Module") for kind in type(obj).__mro__):
-        return get_backend("torch")
-    cores = getattr(obj, "cores", None)
-    if not isinstance(cores, Mapping) or not cores:
-        raise TNLayersError(
-            f"Cannot save a {type(obj).__module__}.{type(obj).__qualname__}. Give a layer of tnl.build or tnl.nn, one "
-            "of tnl.models, or a torch module."
-        )
-    return backend_of(next(iter(cores.values())))
+    """The backend of a layer or a module."""
+    try:
+        return backend_holding(obj)
+    except TNLayersError as error:
+        raise TNLayersError(f"Cannot save it: {error}") from error
+
+
+def _form(obj: Any, framework: Backend) -> tuple[Any, str]:
+    """What a module does, as a file holds it, or why that is not known.
+
+    A torch module is described where that runs no code of others: one of `tnl.models`, of tnlayers' own classes, or a
+    sequence of such and ordinary modules. Others are described when they are moved (`tnl.to_backend`).
+    """
+    if framework.name == "torch":
+        from tnlayers_backends.torch.modules.described import is_known
+
+        if not (model_name(obj) or is_known(obj)):
+            return None, (
+                f"a {type(obj).__name__} is a class of its own: save tnl.to_backend(model, 'numpy'), which follows its "
+                "forward pass"
+            )
+    assert framework.storage.describe is not None
+    try:
+        return form_to_data(framework.storage.describe(obj)[0]), ""
+    except TNLayersError as error:
+        return None, str(error)[:1000]
 
 
 def _take_apart(
@@ -79,7 +101,7 @@ def _take_apart(
 ) -> tuple[str, tuple[LayerRecord, ...], Mapping[str, Any], Mapping[str, str]]:
     """What it is, its layers, its arrays, and the names that are the same array as another."""
     if framework.name != "torch":
-        return _one_layer(framework.storage.take_apart(obj))
+        return _one_layer(framework.storage.take_apart(obj)) if hasattr(obj, "cores") else _module(obj, framework)
     from tnlayers_backends.torch.layers.module import TNModule
     from tnlayers_backends.torch.modules.saved import layers_of, state_of
 
@@ -87,6 +109,26 @@ def _take_apart(
         return _one_layer(framework.storage.take_apart(obj))
     records = tuple(record_of(placed.parts, placed.paths) for placed in layers_of(obj))
     return "model" if model_name(obj) else "module", records, *state_of(obj)
+
+
+def _module(obj: Any, framework: Backend) -> tuple[str, tuple[LayerRecord, ...], Mapping[str, Any], Mapping[str, str]]:
+    """A module of a form, with a record of each layer of one network in it."""
+    from tnlayers_backends.base import Parts
+
+    if framework.storage.describe is None:
+        raise TNLayersError(f"{framework.name} has single layers alone, and this is a {type(obj).__qualname__}.")
+    form, arrays = framework.storage.describe(obj)
+    tied = dict(getattr(form, "tied", ()))
+    full = dict(arrays) | {alias: arrays[name] for alias, name in tied.items()}
+    records, orders = [], {}
+    for path, one in tree(form):
+        if isinstance(one, Networked):
+            own = {name: full[f"{path}.{name}"] for name in one.shapes}
+            records.append(_record(Parts(one.kind, one.keywords, one.spec, own), (path,)))
+            for name, order in order_arrays(one).items():
+                data = struct.pack(f"<{len(order)}i", *order)
+                orders[f"{path}.{name}"] = framework.storage.from_bytes(data, "int32", (len(order),))
+    return "module", tuple(records), {**arrays, **orders}, tied
 
 
 def _one_layer(parts: Parts) -> tuple[str, tuple[LayerRecord, ...], Mapping[str, Any], Mapping[str, str]]:

@@ -12,20 +12,21 @@ Where a plan walks the batch in chunks, the backward pass is planned too (`plann
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 from math import prod
-from typing import Any
+from typing import Any, Self, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from tnlayers.cores.facade import Facade
-from tnlayers.cores.initialise import bias_bound, default_variance, draw_bias, draw_layer, is_complex, layer_norms
+from tnlayers.cores.initialise import default_variance, draw_bias, draw_layer, is_complex, layer_norms
 from tnlayers.cores.linear_map import LinearMap
+from tnlayers.declare.graph import Graph
 from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.lowered import Objective
@@ -39,9 +40,70 @@ DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128"
 _TRACED_BATCH = 128
 
 
+class Params(Facade[jax.Array]):
+    """A layer of one network with its arrays in a dict, which never changes: a frozen dataclass; abstract."""
+
+    params: dict[str, jax.Array]
+
+    @property
+    def cores(self) -> dict[str, jax.Array]:
+        """The cores by name, in order of declaration."""
+        return {name: self.params[name] for name in self._network().shapes}
+
+    @property
+    def bias(self) -> jax.Array | None:
+        """A vector of out_features, or None."""
+        return self.params.get("bias")
+
+    def _primitives(self) -> JaxOps:
+        return OPS
+
+    def _arrays(self) -> list[jax.Array]:
+        return list(self.cores.values())
+
+    def canonicalise(self, centre: str | None = None) -> Self:
+        """The layer with every core but `centre` (the first if None) an isometry towards it, and the same W.
+
+        Raises:
+            TNLayersError: If the network has a loop, a hyperedge or a trace, or no core of that name.
+        """
+        return self._with_cores(self._canonical(centre))
+
+    def balance(self) -> Self:
+        """The layer with the cores of each network scaled to equal norms, and the same W; not under a trace."""
+        return self._with_cores(self._balanced())
+
+    def _with_cores(self, cores: list[jax.Array]) -> Self:
+        names = self._network().shapes
+        new = {name: core.astype(self.params[name].dtype) for name, core in zip(names, cores, strict=True)}
+        return self._replaced(params=self.params | new)
+
+    def forward_mode(self) -> Self:
+        """The same layer for `jax.jvp`, `linearize` and `jacfwd`; this one stays as it is.
+
+        Where the plan walks the batch in chunks, a layer has a planned backward pass, a `jax.custom_vjp`, through which
+        jax refuses forward mode. This one walks the same chunks in the same memory and leaves all derivatives to jax.
+        `hessian` and products with it, forward over reverse, need none of it.
+
+        Example:
+            >>> import jax
+            >>> import tnlayers as tnl
+            >>> layer = tnl.build("mpo(in=4x7, out=2x5, bond=3)", backend="jax", seed=0)
+            >>> x = jax.numpy.ones((8, 28))
+            >>> y, along = jax.jvp(lambda layer: layer.forward_mode()(x), (layer,), (layer,))
+            >>> bool(jax.numpy.allclose(along, 2 * y, atol=1e-5))  # W is quadratic in its two cores
+            True
+        """
+        return self._replaced(by_jax=True)
+
+    def _replaced(self, **changed: Any) -> Self:
+        this: Any = self
+        return cast("Self", replace(this, **changed))
+
+
 @partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["map", "by_jax"])
 @dataclass(frozen=True, eq=False, repr=False)
-class JaxLinear(Facade[jax.Array]):
+class JaxLinear(Params):
     """A linear layer on jax: `layer(x)`, (..., in_features) -> (..., out_features).
 
     It is a pytree: its leaves are the cores (and the bias), its structure holds the declaration, compared by value. So
@@ -70,16 +132,6 @@ class JaxLinear(Facade[jax.Array]):
     map: LinearMap
     by_jax: bool = False
 
-    @property
-    def cores(self) -> dict[str, jax.Array]:
-        """The cores by name, in order of declaration."""
-        return {name: self.params[name] for name in self.map.shapes}
-
-    @property
-    def bias(self) -> jax.Array | None:
-        """A vector of out_features, or None."""
-        return self.params.get("bias")
-
     def __call__(self, x: Any) -> jax.Array:
         """Apply the layer to vectors of shape (..., in_features)."""
         return self.apply(self.params, x)
@@ -93,18 +145,12 @@ class JaxLinear(Facade[jax.Array]):
         Returns:
             Cores by name, and "bias" where the spec has one, in the dtype that the layer was built with.
         """
-        names, shapes = list(self.map.shapes), list(self.map.shapes.values())
-        norms = layer_norms(self.map.graphs, default_variance(self.spec.in_features))
-        wide = jnp.promote_types(self.map.dtype, jnp.float32)  # half precision is rounded once, at the end
         for_cores, for_bias = jax.random.split(key)
-        # One draw for all cores: each draw adds seconds to compilation.
-        entries = jax.random.normal(for_cores, (sum(map(prod, shapes)),), wide)
-        parts = jnp.split(entries, list(accumulate(map(prod, shapes)))[:-1])
-        params = {name: norms[name] / jnp.linalg.norm(part) * part for name, part in zip(names, parts, strict=True)}
-        params = {name: params[name].reshape(shape) for name, shape in zip(names, shapes, strict=True)}
+        params = draw_cores(self.map.graphs, default_variance(self.spec.in_features), for_cores, self.map.dtype)
         if self.spec.bias:
-            params["bias"] = _draw_bias(for_bias, self.spec, wide)
-        return {name: array.astype(self.map.dtype) for name, array in params.items()}
+            bound = self.spec.in_features**-0.5
+            params["bias"] = draw_vector(for_bias, (self.spec.out_features,), bound, self.map.dtype)
+        return params
 
     def apply(self, params: Mapping[str, Any], x: Any) -> jax.Array:
         """Apply the layer with these parameters in place of its own: a pure function of both.
@@ -121,54 +167,11 @@ class JaxLinear(Facade[jax.Array]):
                 mode meets the planned backward pass (see `forward_mode`).
         """
         cores, bias = self._take(params)
-        x = jnp.asarray(x)
-        in_chunks = self.map.pinned is not None or planned.walks()  # a plan that was given is followed everywhere
-        run = partial(planned.run, forward_mode=self.by_jax) if in_chunks else None
-        y: jax.Array = self.map.apply(OPS, x, cores, self.plan_for(_batch(x)), run)
+        y = multiply(self.map, jnp.asarray(x), cores, by_jax=self.by_jax)
         return y if bias is None else y + bias
-
-    def forward_mode(self) -> JaxLinear:
-        """The same layer for `jax.jvp`, `linearize` and `jacfwd`; this one stays as it is.
-
-        Where the plan walks the batch in chunks, a layer has a planned backward pass, a `jax.custom_vjp`, through which
-        jax refuses forward mode. This one walks the same chunks in the same memory and leaves all derivatives to jax.
-        `hessian` and products with it, forward over reverse, need none of it.
-
-        Example:
-            >>> import jax
-            >>> import tnlayers as tnl
-            >>> layer = tnl.build("mpo(in=4x7, out=2x5, bond=3)", backend="jax", seed=0)
-            >>> x = jax.numpy.ones((8, 28))
-            >>> y, along = jax.jvp(lambda layer: layer.forward_mode()(x), (layer,), (layer,))
-            >>> bool(jax.numpy.allclose(along, 2 * y, atol=1e-5))  # W is quadratic in its two cores
-            True
-        """
-        return replace(self, by_jax=True)
 
     def _network(self) -> LinearMap:
         return self.map
-
-    def _primitives(self) -> JaxOps:
-        return OPS
-
-    def _arrays(self) -> list[jax.Array]:
-        return list(self.cores.values())
-
-    def canonicalise(self, centre: str | None = None) -> JaxLinear:
-        """The layer with every core but `centre` (the first if None) an isometry towards it, and the same W.
-
-        Raises:
-            TNLayersError: If the network has a loop, a hyperedge or a trace, or no core of that name.
-        """
-        return self._with_cores(self._canonical(centre))
-
-    def balance(self) -> JaxLinear:
-        """The layer with the cores of each network scaled to equal norms, and the same W; not under a trace."""
-        return self._with_cores(self._balanced())
-
-    def _with_cores(self, cores: list[jax.Array]) -> JaxLinear:
-        new = {name: core.astype(self.params[name].dtype) for name, core in zip(self.map.shapes, cores, strict=True)}
-        return replace(self, params=self.params | new)
 
     def plan_for(self, batch: int, objective: Objective = "training") -> AnyPlan:
         """The plan that a batch of this size runs.
@@ -201,19 +204,47 @@ class JaxLinear(Facade[jax.Array]):
         return f"JaxLinear({str(self.spec)!r})"
 
 
-def _batch(x: jax.Array) -> int:
+def multiply(linear: LinearMap, x: jax.Array, cores: Sequence[jax.Array], *, by_jax: bool) -> jax.Array:
+    """Vectors (..., in) through a map, by the plan for their number.
+
+    Args:
+        linear: The map.
+        x: The vectors.
+        cores: The cores, in order of declaration.
+        by_jax: Whether jax differentiates everything by itself.
+    """
+    in_chunks = linear.pinned is not None or planned.walks()  # a plan that was given is followed everywhere
+    run = partial(planned.run, forward_mode=by_jax) if in_chunks else None
+    y: jax.Array = linear.apply(OPS, x, cores, linear.plan_for(batch_of(x.shape[:-1]), "training"), run)
+    return y
+
+
+def batch_of(leading: Sequence[Any]) -> int:
     """How many vectors, or what is planned for where that is a symbol."""
-    leading = x.shape[:-1]
     return prod(leading) if all(isinstance(size, int) for size in leading) else _TRACED_BATCH
 
 
-def _draw_bias(key: jax.Array, spec: Spec, dtype: jnp.dtype[Any]) -> jax.Array:
-    """As `tnlayers.cores.initialise.draw_bias` draws it."""
-    bound = bias_bound(spec.in_features, dtype.name)
-    if not is_complex(dtype.name):
-        return jax.random.uniform(key, (spec.out_features,), dtype, -bound, bound)
-    real, imaginary = jax.random.uniform(key, (2, spec.out_features), jnp.empty(0, dtype).real.dtype, -bound, bound)
-    return jax.lax.complex(real, imaginary)
+def draw_cores(graphs: Sequence[Graph], variance: float, key: jax.Array, dtype: str) -> dict[str, jax.Array]:
+    """Cores such that the mean of E[|W|^2] is `variance`, as `tnlayers.cores.initialise.draw_layer` draws them."""
+    shapes = {name: shape for graph in graphs for name, shape in graph.shapes.items()}
+    norms = layer_norms(graphs, variance)
+    wide = jnp.promote_types(dtype, jnp.float32)  # half precision is rounded once, at the end
+    sizes = [prod(shape) for shape in shapes.values()]
+    # One draw for all cores: each draw adds seconds to compilation.
+    entries = jax.random.normal(key, (sum(sizes),), wide)
+    parts = jnp.split(entries, list(accumulate(sizes))[:-1])
+    made = {name: norms[name] / jnp.linalg.norm(part) * part for name, part in zip(shapes, parts, strict=True)}
+    return {name: made[name].reshape(shape).astype(dtype) for name, shape in shapes.items()}
+
+
+def draw_vector(key: jax.Array, shape: tuple[int, ...], bound: float, dtype: str) -> jax.Array:
+    """Entries uniform within a bound, of half its square in each part where they are complex."""
+    wide = jnp.promote_types(dtype, jnp.float32)
+    if not is_complex(dtype):
+        return jax.random.uniform(key, shape, wide, -bound, bound).astype(dtype)
+    bound /= 2**0.5
+    real, imaginary = jax.random.uniform(key, (2, *shape), jnp.empty(0, wide).real.dtype, -bound, bound)
+    return jax.lax.complex(real, imaginary).astype(dtype)
 
 
 def build(spec: Spec, *, seed: int | None = 0, dtype: Any = "float32", device: Any = None) -> JaxLinear:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import sqrt
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tnlayers.cores.attention import attend, check_heads, mask_of, merge_heads, split_heads
 from tnlayers.declare.arguments import checks_arguments, device, floating
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.computed import ComputedWeights, computed
 from tnlayers_backends.torch.layers.linear import TNLinear
 from tnlayers_backends.torch.layers.projections import Network, networks_of, projection, redraw
 from tnlayers_backends.torch.run.inputs import check_tensors
+from tnlayers_backends.torch.run.primitives import OPS
 
 _PROJECTIONS = ("q", "k", "v", "out")
 
@@ -191,12 +192,14 @@ class TNMultiheadAttention(ComputedWeights):
         q = self._heads(self.q_proj(query))  # (batch, heads, length, head_dim)
         k, v = self._heads(self.k_proj(key)), self._heads(self.v_proj(value))
         dropout = self.dropout if self.training else 0.0
+        masks = attn_mask, key_padding_mask
         if is_causal and key_padding_mask is None and not need_weights:
             y, weights = functional.scaled_dot_product_attention(q, k, v, None, dropout, is_causal=True), None
         else:
-            mask = _mask(q, attn_mask, key_padding_mask)
+            numbers = (mask if mask is None or mask.dtype is torch.bool else mask.to(q.dtype) for mask in masks)
+            mask = mask_of(OPS, q, *numbers)
             y, weights = _attend(q, k, v, mask, dropout, need_weights)
-        y = self.out_proj(y.transpose(1, 2).flatten(2))  # (batch, length, embed_dim)
+        y = self.out_proj(merge_heads(OPS, y))  # (batch, length, embed_dim)
         if weights is not None and average_attn_weights:
             weights = weights.mean(1)
         if not batched:
@@ -204,32 +207,12 @@ class TNMultiheadAttention(ComputedWeights):
         return y if self.batch_first else y.transpose(0, 1), weights
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.reshape(*x.shape[:-1], self.num_heads, self.head_dim).transpose(1, 2)
+        heads: Tensor = split_heads(OPS, x, self.num_heads)
+        return heads
 
     def extra_repr(self) -> str:
         """Sizes, shown when the module is printed."""
         return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, batch_first={self.batch_first}"
-
-
-def _mask(q: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None) -> Tensor | None:
-    """What is added to the scores (batch, heads, length, source), or None."""
-    batch, heads = q.shape[:2]
-    total: Tensor | None = None
-    if attn_mask is not None:
-        if attn_mask.ndim == 3:  # (batch * heads, length, source)
-            attn_mask = attn_mask.reshape(batch, heads, *attn_mask.shape[1:])
-        total = _added(attn_mask, q)
-    if key_padding_mask is not None:
-        padding = _added(key_padding_mask, q)[:, None, None, :]
-        total = padding if total is None else total + padding
-    return total
-
-
-def _added(mask: Tensor, like: Tensor) -> Tensor:
-    """A mask as numbers to add: minus infinity where a boolean one is True."""
-    if mask.dtype is not torch.bool:
-        return mask.to(like.dtype)
-    return torch.zeros_like(mask, dtype=like.dtype).masked_fill(mask, float("-inf"))
 
 
 def _attend(
@@ -237,14 +220,12 @@ def _attend(
 ) -> tuple[Tensor, Tensor | None]:
     if not need_weights:
         return functional.scaled_dot_product_attention(q, k, v, mask, dropout), None
-    scores = (q / sqrt(q.shape[-1])) @ k.mT
-    weights = functional.dropout(torch.softmax(scores if mask is None else scores + mask, -1), dropout)
-    return weights @ v, weights
+    y, weights = attend(OPS, q, k, v, mask, lambda weights: functional.dropout(weights, dropout))
+    return y, weights
 
 
 def _check(embed_dim: int, num_heads: int, add_bias_kv: bool, add_zero_attn: bool) -> None:
-    if num_heads < 1 or embed_dim % num_heads:
-        raise TNLayersError(f"num_heads={num_heads} must divide embed_dim={embed_dim}: every head has equally many.")
+    check_heads(embed_dim, num_heads)
     if add_bias_kv or add_zero_attn:
         raise TNLayersError(
             f"add_bias_kv={add_bias_kv}, add_zero_attn={add_zero_attn}: neither is offered here. Append the "

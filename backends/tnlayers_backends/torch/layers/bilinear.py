@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from math import prod
 from typing import Any, Self
 
 import torch
@@ -19,7 +18,6 @@ from tnlayers.decompose.decomposition import asked_size
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.lowered import Objective
 from tnlayers.planning.plan import Plan
-from tnlayers.program.program import Array
 from tnlayers_backends.torch.layers.cores import TRACED_BATCH
 from tnlayers_backends.torch.layers.exported import ExportedCores
 from tnlayers_backends.torch.layers.from_dense import converted
@@ -192,20 +190,13 @@ class TNBilinear(ExportedCores):
         return y if self.bias is None else y + like(y, self.bias)
 
     def _paired(self, first: Tensor, second: Tensor, cores: Sequence[Tensor], plans: Sequence[Plan]) -> Tensor:
-        if self._pairs.borders is None:
-            products = (first[:, :, None] * second[:, None, :]).flatten(1)
+        def linear(products: Tensor, cores: Sequence[Tensor]) -> Tensor:
             plan = self._map.plan_for(plans[0].batch or 1, plans[0].objective)
             y: Tensor = self._map.apply(OPS, products, cores, plan)
             return y
-        total: Tensor | None = None
-        parts = zip(plans, self._map.graphs, self._pairs.borders, self._map.split(cores), strict=True)
-        for term, graph, at, own in parts:
-            a, b = first.reshape(-1, *graph.in_modes[:at]), second.reshape(-1, *graph.in_modes[at:])
-            rows: Array = term.program.run(OPS, [*own, a, b])
-            rows = rows.reshape(first.shape[0], prod(graph.out_modes))[:, : self.out_features]
-            total = rows if total is None else total + rows
-        assert total is not None
-        return total
+
+        paired: Tensor = self._pairs.apply(OPS, first, second, cores, plans, linear)
+        return paired
 
     def _frozen_weight(self, x: Tensor, recorded: bool) -> Tensor | None:
         """The dense weight, where the layer is frozen and may keep it."""

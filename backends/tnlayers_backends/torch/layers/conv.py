@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from tnlayers.cores.conv_map import ConvMap
+from tnlayers.cores.convolve import convolve, flattened, kernels, pad_ahead, run_routes, unflattened
 from tnlayers.cores.linear_map import LinearMap
 from tnlayers.declare.arguments import checks_arguments, device, floating
 from tnlayers.declare.kernel import check_channels, flat_size, kernel_spec
@@ -30,7 +31,6 @@ from tnlayers.planning.lowered import Objective
 from tnlayers.planning.plan import AnyPlan
 from tnlayers_backends.torch.layers.conv_dense import DenseConv, Sizes, View
 from tnlayers_backends.torch.layers.module import is_recorded
-from tnlayers_backends.torch.run.convolution import convolve, kernels, pad_ahead, run_routes
 from tnlayers_backends.torch.run.frozen import Frozen
 from tnlayers_backends.torch.run.inputs import check_tensors
 from tnlayers_backends.torch.run.primitives import OPS
@@ -170,7 +170,7 @@ class TNConv(DenseConv):
             frozen = self._serving(x)
             if frozen is not None:
                 ready = frozen.once(_key(plan), lambda: self._kernels(plan, frozen.cores()))
-        x = pad_ahead(x, self._window)
+        x = pad_ahead(OPS, x, self._window)
         if ready is not None:
             y = self._convolved(plan, x, ready)
         else:
@@ -180,14 +180,16 @@ class TNConv(DenseConv):
     def _kernels(self, plan: ConvPlan, cores: Sequence[Tensor]) -> Iterable[Tensor]:
         """What a plan makes of the cores: the kernels of its steps, or the whole one."""
         if plan.routes:
-            return kernels(plan, list(self._map.split(cores)))
+            return kernels(OPS, plan, list(self._map.split(cores)))
         return [self._shaped(self._map.weight(OPS, cores))]
 
     def _convolved(self, plan: ConvPlan, x: Tensor, made: Iterable[Tensor]) -> Tensor:
         if plan.routes:
-            return run_routes(plan, x, made)
+            y: Tensor = run_routes(OPS, plan, x, made)
+            return y
         (kernel,) = made
-        return convolve(x, kernel, self.bias, self._window, self.groups)
+        y = convolve(OPS, x, kernel, self.bias, self._window, self.groups)
+        return y
 
     def _prepare_frozen(self, frozen: Frozen) -> None:
         if self._conv is None:
@@ -198,11 +200,9 @@ class TNConv(DenseConv):
         frozen.compiled = made if frozen.has(_key(plan)) else None
 
     def _forward_flat(self, x: Tensor) -> Tensor:
-        out_size = self._window.out_sizes(self.in_size or ())
-        n = x.ndim  # axes are not counted from the end: ONNX has no such axes
-        vectors = x.permute(0, *range(2, n), 1).reshape(x.shape[0], -1)  # (batch, *positions, channels) as one vector
-        y = self._apply_map(vectors, self.bias)
-        return y.reshape(x.shape[0], *out_size, self.out_channels).permute(0, n - 1, *range(1, n - 1))
+        vectors = self._apply_map(flattened(OPS, x), self.bias)
+        y: Tensor = unflattened(OPS, vectors, self._window.out_sizes(self.in_size or ()), self.out_channels)
+        return y
 
     def _check_input(self, shape: Sequence[int]) -> None:
         fits = len(shape) == self.dims + 2 and shape[1] == self.in_channels

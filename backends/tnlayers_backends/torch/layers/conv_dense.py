@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from tnlayers.cores.convolve import convolve, pad_ahead, shaped
 from tnlayers.declare.kernel import flat_size, kernel_spec
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
@@ -19,7 +20,7 @@ from tnlayers_backends.torch.layers.exported import ExportedCores
 from tnlayers_backends.torch.layers.from_dense import decomposed, divided, filled
 from tnlayers_backends.torch.layers.moments import Sample, conv_moment, linear_moment
 from tnlayers_backends.torch.layers.ordinary import expect
-from tnlayers_backends.torch.run.convolution import convolve, pad_ahead
+from tnlayers_backends.torch.run.primitives import OPS
 
 View: TypeAlias = Literal["kernel", "flat"]
 Sizes: TypeAlias = "int | tuple[int, ...]"
@@ -54,9 +55,8 @@ class DenseConv(ExportedCores):
         return self._shaped(matrix) if self.in_size is None else matrix
 
     def _shaped(self, matrix: Tensor) -> Tensor:
-        kernel = matrix.reshape(self.out_channels, *self.kernel_size, self.in_channels // self.groups)
-        axes = (0, kernel.ndim - 1, *range(1, kernel.ndim - 1))  # none counted from the end: ONNX has no such axes
-        return kernel.permute(axes).contiguous()  # else torch takes it for channels_last, and reorders the input
+        kernel: Tensor = shaped(OPS, matrix, self.kernel_size)
+        return kernel.contiguous()  # else torch takes it for channels_last, and reorders the input
 
     @classmethod
     @torch.no_grad()
@@ -209,5 +209,5 @@ def _flat_matrix(dense: Dense, in_size: Any) -> tuple[Tensor, int]:
     features = prod(spatial) * dense.in_channels
     single = torch.eye(features, dtype=dense.weight.dtype, device=dense.weight.device)
     images = single.reshape(features, *spatial, dense.in_channels).movedim(-1, 1)
-    responses = convolve(pad_ahead(images, moves), dense.weight, None, moves, 1)
+    responses: Tensor = convolve(OPS, pad_ahead(OPS, images, moves), dense.weight, None, moves, 1)
     return responses.movedim(1, -1).reshape(features, -1).mT, prod(responses.shape[2:])

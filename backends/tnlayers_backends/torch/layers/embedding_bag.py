@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tnlayers.cores.bags import BagMode, check_bags
 from tnlayers.declare.arguments import checks_arguments, device, flag, floating, shown
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
@@ -22,7 +23,6 @@ from tnlayers_backends.torch.layers.ordinary import expect
 from tnlayers_backends.torch.layers.table import TNTable, check_options
 from tnlayers_backends.torch.run.inputs import check_tensors
 
-Mode = Literal["sum", "mean", "max"]
 Bags = tuple[Tensor, Tensor | None, Tensor | None]  # ids, offsets, weights of ids
 _LARGEST_FIT = 4096  # rows of a table: least squares needs their second moment, of so many rows and columns
 
@@ -68,7 +68,7 @@ class TNEmbeddingBag(TNTable):
         torch.Size([2, 512])
     """
 
-    mode: Mode = "mean"
+    mode: BagMode = "mean"
     include_last_offset: bool = False
 
     @checks_arguments(device=device, dtype=floating, include_last_offset=flag)
@@ -79,7 +79,7 @@ class TNEmbeddingBag(TNTable):
         max_norm: float | None = None,
         norm_type: float = 2.0,
         scale_grad_by_freq: bool = False,
-        mode: Mode = "mean",
+        mode: BagMode = "mean",
         sparse: bool = False,
         include_last_offset: bool = False,
         padding_idx: int | None = None,
@@ -119,21 +119,7 @@ class TNEmbeddingBag(TNTable):
     def _check(self, ids: Tensor, offsets: Tensor | None, weights: Tensor | None) -> None:
         given = {"offsets": offsets, "per_sample_weights": weights}
         check_tensors(self, input=ids, **{name: value for name, value in given.items() if value is not None})
-        what = f"{type(self).__name__} got ids of shape {tuple(ids.shape)}"
-        if ids.ndim not in (1, 2) or (ids.ndim == 1) != (offsets is not None):
-            raise TNLayersError(
-                f"{what} {'without' if offsets is None else 'with'} offsets: ids (bags, ids of each) take none, and "
-                "ids (n,) take the offsets at which bags begin."
-            )
-        if weights is not None and (self.mode != "sum" or weights.shape != ids.shape):
-            raise TNLayersError(
-                f"{what} with per_sample_weights of shape {tuple(weights.shape)} in mode {self.mode!r}: weights are a "
-                "factor for each id, of the ids' shape, and only mode='sum' has them."
-            )
-        if offsets is not None and (offsets.ndim != 1 or offsets.dtype not in (torch.int64, torch.int32)):
-            raise TNLayersError(
-                f"{what} with offsets {offsets.dtype} of shape {tuple(offsets.shape)}, not int64 (bags,)."
-            )
+        check_bags(type(self).__name__, ids, offsets, weights, self.mode)
 
     @classmethod
     @torch.no_grad()

@@ -14,9 +14,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from tnlayers.cores.convolve import pad_ahead
 from tnlayers.declare.window import Window
 from tnlayers.errors import TNLayersError
-from tnlayers_backends.torch.run.convolution import pad_ahead
+from tnlayers_backends.torch.run.primitives import OPS
 
 Sample: TypeAlias = "Tensor | Iterable[Tensor]"
 _ENTRIES = 2**22  # of one chunk in double precision: 32 MB
@@ -113,7 +114,8 @@ def images_at_once(images: Tensor, moves: Window) -> int:
 
 def _padded(images: Tensor, moves: Window) -> Tensor:
     if moves.ahead:
-        return pad_ahead(images, moves)
+        padded: Tensor = pad_ahead(OPS, images, moves)
+        return padded
     return torch.nn.functional.pad(images, [n for pair in reversed(moves.padding) for n in pair])
 
 

@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from tnlayers.cores.gates import MODES, State, rnn_mode
 from tnlayers.declare.arguments import checks_arguments, device, floating
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.computed import ComputedWeights
-from tnlayers_backends.torch.layers.gates import MODES, State, rnn_mode
 from tnlayers_backends.torch.layers.linear import TNLinear
 from tnlayers_backends.torch.layers.projections import Network, networks_of, projection, redraw
 from tnlayers_backends.torch.run.inputs import check_tensors
+from tnlayers_backends.torch.run.primitives import OPS
 
 _Cell = TypeVar("_Cell", nn.LSTMCell, nn.GRUCell, nn.RNNCell)
 
@@ -99,7 +100,7 @@ class TNRecurrentCell(ComputedWeights):
         return dense
 
     def _step(self, x: Tensor, state: State) -> State:
-        return MODES[self.mode].step(self.ih(x), self.hh(state[0]), state)
+        return MODES[self.mode].step(OPS, self.ih(x), self.hh(state[0]), state)
 
     def _zeros(self, x: Tensor) -> Tensor:
         """A hidden state to begin with."""
@@ -159,7 +160,8 @@ class _HiddenState(TNRecurrentCell):
             hidden: Hidden state; zeros if None.
         """
         zeros = self._zeros(x)
-        return self._step(x, (zeros if hidden is None else hidden,))[0]
+        new: Tensor = self._step(x, (zeros if hidden is None else hidden,))[0]
+        return new
 
 
 class TNGRUCell(_HiddenState):

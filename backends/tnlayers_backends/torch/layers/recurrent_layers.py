@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from tnlayers.cores.gates import rnn_mode
 from tnlayers.declare.arguments import checks_arguments, device, floating
 from tnlayers.errors import TNLayersError
-from tnlayers_backends.torch.layers.gates import rnn_mode
 from tnlayers_backends.torch.layers.projections import Network
 from tnlayers_backends.torch.layers.sequence import TNRecurrent
 

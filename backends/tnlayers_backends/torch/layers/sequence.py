@@ -20,15 +20,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from tnlayers.errors import TNLayersError
+from tnlayers.cores.gates import State
+from tnlayers.cores.recurrent import Recurrence, check_sequence
 from tnlayers.machine.rates import Machine
 from tnlayers_backends.torch.layers.computed import ComputedWeights, plain
-from tnlayers_backends.torch.layers.gates import MODES, State
 from tnlayers_backends.torch.layers.kind import rates_of
 from tnlayers_backends.torch.layers.linear import TNLinear
 from tnlayers_backends.torch.layers.module import is_recorded
 from tnlayers_backends.torch.layers.projections import Network, networks_of, projection, redraw
 from tnlayers_backends.torch.run.inputs import check_tensors
+from tnlayers_backends.torch.run.primitives import OPS
 
 _KERNELS = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}
 _CALLS_PER_STEP = 12  # operations of torch for the gates of one step
@@ -81,13 +82,15 @@ class TNRecurrent(ComputedWeights):
         self.mode, self.input_size, self.hidden_size, self.num_layers = mode, input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
         self.bidirectional, self.proj_size = bidirectional, proj_size
+        sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
+        self._recurrence = Recurrence(mode=mode, bidirectional=bidirectional, proj_size=proj_size, **sizes)
         self._known: dict[tuple[Machine, int, int], bool] = {}
-        sizes = self.projections()
-        for number, (name, own) in enumerate(networks_of(tuple(sizes), network, networks).items()):
-            own_seed = None if seed is None else len(sizes) * seed + number
+        wanted = self.projections()
+        for number, (name, own) in enumerate(networks_of(tuple(wanted), network, networks).items()):
+            own_seed = None if seed is None else len(wanted) * seed + number
             with_bias = bias and not name.startswith("hr")
             # Torch draws all weights and biases within 1 / sqrt(hidden_size).
-            made = projection(*sizes[name], with_bias, own, 1 / (3 * hidden_size), device, dtype, own_seed)
+            made = projection(*wanted[name], with_bias, own, 1 / (3 * hidden_size), device, dtype, own_seed)
             self.add_module(name, made)
 
     def reset_parameters(self, seed: int | None = None) -> None:
@@ -99,18 +102,10 @@ class TNRecurrent(ComputedWeights):
 
     def projections(self) -> dict[str, tuple[int, int]]:
         """The sizes (in, out) of every projection by name, in torch's order of weights."""
-        inputs, states = self.input_size, self.proj_size or self.hidden_size
-        gates = MODES[self.mode].gates * self.hidden_size
-        found: dict[str, tuple[int, int]] = {}
-        for layer in range(self.num_layers):
-            for suffix in self._directions(layer):
-                found |= {f"ih_{suffix}": (inputs, gates), f"hh_{suffix}": (states, gates)}
-                found |= {f"hr_{suffix}": (self.hidden_size, self.proj_size)} if self.proj_size else {}
-            inputs = states * (2 if self.bidirectional else 1)
-        return found
+        return self._recurrence.projections()
 
     def _directions(self, layer: int) -> list[str]:
-        return [f"l{layer}", f"l{layer}_reverse"] if self.bidirectional else [f"l{layer}"]
+        return self._recurrence.directions(layer)
 
     def __getattr__(self, name: str) -> Any:
         """Also `weight_ih_l0`, `bias_hh_l0` and the like as torch names them; weights are rebuilt at each access."""
@@ -154,12 +149,7 @@ class TNRecurrent(ComputedWeights):
         if isinstance(x, PackedSequence):
             return self._packed(x, hx)
         check_tensors(self, x=x)
-        if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
-            raise TNLayersError(
-                f"The input has shape {tuple(x.shape)}, but this {type(self).__name__} takes sequences of "
-                f"{self.input_size} features: {'(batch, steps' if self.batch_first else '(steps, batch'}, "
-                f"{self.input_size}), or (steps, {self.input_size}) without a batch."
-            )
+        check_sequence(x, self._recurrence, self.batch_first, type(self).__name__)
         single = x.ndim == 2
         if single:
             x, hx = x.unsqueeze(1), _mapped(hx, lambda part: part.unsqueeze(1))
@@ -185,19 +175,7 @@ class TNRecurrent(ComputedWeights):
         return PackedSequence(y, x.batch_sizes, order, back), ends
 
     def _begin(self, x: Tensor, batch: int, hx: Any) -> State:
-        """The state to begin with, each part (layers * directions, batch, size); zeros where none is given."""
-        rows = self.num_layers * (2 if self.bidirectional else 1)
-        sizes = [self.proj_size or self.hidden_size, self.hidden_size][: MODES[self.mode].states]
-        if hx is None:
-            return tuple(x.new_zeros(rows, batch, size) for size in sizes)
-        given = tuple(hx) if isinstance(hx, (tuple, list)) else (hx,)
-        expected = [(rows, batch, size) for size in sizes]
-        if [tuple(part.shape) for part in given] != expected:
-            raise TNLayersError(
-                f"The state has shapes {[tuple(part.shape) for part in given]}, but this {type(self).__name__} begins "
-                f"a batch of {batch} with {expected}: (layers * directions, batch, size)."
-            )
-        return given
+        return self._recurrence.begin(OPS, x, batch, hx)
 
     def _kernel(self, x: Tensor, state: State, batch_sizes: Tensor | None = None) -> tuple[Tensor, State]:
         """Torch's own kernel on weights rebuilt from the cores: outputs, and the last states."""
@@ -219,31 +197,15 @@ class TNRecurrent(ComputedWeights):
 
     def _stepwise(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """The cores at every step: outputs (steps, batch, directions * size), and the last states."""
-        ends: list[State] = []
-        for layer in range(self.num_layers):
-            outputs = []
-            for suffix in self._directions(layer):
-                begin = tuple(part[len(ends)] for part in state)
-                back = suffix.endswith("_reverse")
-                y, end = self._carried(suffix, x.flip(0) if back else x, begin)
-                outputs.append(y.flip(0) if back else y)
-                ends.append(end)
-            x = torch.cat(outputs, -1)
-            if layer < self.num_layers - 1:
-                x = functional.dropout(x, self.dropout, self.training)
-        return x, tuple(torch.stack(parts) for parts in zip(*ends, strict=True))
 
-    def _carried(self, suffix: str, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """One layer in one direction."""
-        ih, hh = self.get_submodule(f"ih_{suffix}"), self.get_submodule(f"hh_{suffix}")
-        hr = self.get_submodule(f"hr_{suffix}") if self.proj_size else None
-        step, outputs = MODES[self.mode].step, []
-        for from_x in ih(x).unbind(0):  # the input's projection of all steps is one call
-            state = step(from_x, hh(state[0]), state)
-            if hr is not None:
-                state = (hr(state[0]), *state[1:])
-            outputs.append(state[0])
-        return torch.stack(outputs) if outputs else x.new_zeros(0, *state[0].shape), state
+        def project(name: str, x: Tensor) -> Tensor:
+            y: Tensor = self.get_submodule(name)(x)
+            return y
+
+        def between(x: Tensor) -> Tensor:
+            return functional.dropout(x, self.dropout, self.training)
+
+        return self._recurrence.run(OPS, project, x, state, between)
 
     @torch.no_grad()
     def _copied_to(self, dense: nn.RNNBase) -> None:

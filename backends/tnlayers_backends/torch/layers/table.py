@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import torch
@@ -12,18 +11,17 @@ from torch.nn import functional
 
 from tnlayers.cores.linear_map import LinearMap
 from tnlayers.cores.lookup import LookupMap, transposed
+from tnlayers.cores.rows import look_up
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.lowered import Objective
 from tnlayers.planning.plan import Plan
-from tnlayers.program.program import Array
 from tnlayers_backends.torch.layers.cores import TRACED_BATCH
 from tnlayers_backends.torch.layers.exported import ExportedCores
 from tnlayers_backends.torch.layers.module import is_recorded
 from tnlayers_backends.torch.run.frozen import Frozen
 from tnlayers_backends.torch.run.primitives import OPS
-from tnlayers_backends.torch.run.rows import check_range, operands
 
 _TABLE = "table"
 
@@ -132,7 +130,7 @@ class TNTable(ExportedCores):
         flat = ids.reshape(-1).long()
         recorded = is_recorded(ids)
         if not recorded and flat.device.type == "cpu":
-            check_range(flat, self.num_embeddings)
+            OPS.check_ids(flat, self.num_embeddings)
         if self.unique and not recorded:
             distinct, back = torch.unique(flat, return_inverse=True)
             return self._rows(distinct, recorded).index_select(0, back)
@@ -181,14 +179,8 @@ class TNTable(ExportedCores):
             frozen.compiled = frozen.once(_TABLE, lambda: (self.to_dense(),))
 
     def _look_up(self, ids: Tensor, cores: Sequence[Tensor], plans: Sequence[Plan]) -> Tensor:
-        total: Tensor | None = None
-        parts = zip(plans, self._map.graphs, self._lookup.slices, self._map.split(cores), strict=True)
-        for plan, graph, cut, own in parts:
-            rows: Array = plan.program.run(OPS, operands(ids, graph, cut, own))
-            rows = rows.reshape(ids.shape[0], prod(graph.out_modes))[:, : self.embedding_dim]
-            total = rows if total is None else total + rows
-        assert total is not None
-        return total
+        rows: Tensor = look_up(OPS, self._lookup, ids, cores, plans)
+        return rows
 
     def _sizes_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from tnlayers.cores.arithmetic import Ints, Pads
+from tnlayers.errors import TNLayersError
 from tnlayers.planning.memory import made_apart
 
 
@@ -100,6 +106,110 @@ class TorchOps:
         """As `Tensor.to`, by the dtype's name."""
         kind: torch.dtype = getattr(torch, dtype)
         return array.to(kind)
+
+    # What layers of other kinds ask for (`tnlayers.cores.arithmetic`).
+
+    def take(self, array: Tensor, places: Tensor) -> Tensor:
+        """As `torch.index_select` along the first axis."""
+        return array.index_select(0, places)
+
+    def one_hot(self, digits: Tensor, size: int, like: Tensor) -> Tensor:
+        """A comparison of each digit with all numbers."""
+        return (digits[:, None] == torch.arange(size, device=digits.device)).to(like.dtype)
+
+    def numbers(self, values: Sequence[int], like: Tensor) -> Tensor:
+        """As `torch.tensor`."""
+        return torch.tensor(list(values), dtype=torch.int64, device=like.device)
+
+    def bags_of(self, starts: Tensor, count: int) -> Tensor:
+        """As `torch.searchsorted`; torch's own reduction checks the places."""
+        return torch.searchsorted(starts, torch.arange(count, device=starts.device), right=True) - 1
+
+    def check_ids(self, ids: Tensor, count: int) -> Tensor:
+        """The ids.
+
+        Raises:
+            TNLayersError: If one is out of range.
+        """
+        if ids.numel():
+            low, high = (int(end) for end in torch.aminmax(ids))
+            if low < 0 or high >= count:
+                wrong = low if low < 0 else high
+                raise TNLayersError(f"Id {wrong} is out of range: the table has {count} rows, 0 to {count - 1}.")
+        return ids
+
+    def expand(self, array: Tensor, count: int) -> Tensor:
+        """As `torch.expand`: a stride of zero."""
+        return array.expand(count, *array.shape)
+
+    def join(self, arrays: Sequence[Tensor], axis: int) -> Tensor:
+        """As `torch.cat`."""
+        return torch.cat(list(arrays), axis)
+
+    def flip(self, array: Tensor) -> Tensor:
+        """As `torch.flip`."""
+        return array.flip(0)
+
+    def where(self, condition: Tensor, chosen: Tensor | float, other: Tensor | float) -> Tensor:
+        """As `torch.where`."""
+        return torch.where(condition, chosen, other)
+
+    def zeros(self, shape: Ints, like: Tensor) -> Tensor:
+        """As `Tensor.new_zeros`."""
+        return like.new_zeros(shape)
+
+    def sigmoid(self, array: Tensor) -> Tensor:
+        """As `torch.sigmoid`."""
+        return torch.sigmoid(array)
+
+    def tanh(self, array: Tensor) -> Tensor:
+        """As `torch.tanh`."""
+        return torch.tanh(array)
+
+    def relu(self, array: Tensor) -> Tensor:
+        """As `torch.relu`."""
+        return torch.relu(array)
+
+    def softmax(self, array: Tensor) -> Tensor:
+        """As `torch.softmax`."""
+        return torch.softmax(array, -1)
+
+    def scan(self, step: Callable[[Any, Tensor], tuple[Any, Tensor]], state: Any, xs: Tensor) -> tuple[Any, Tensor]:
+        """A loop."""
+        outputs = []
+        for x in xs.unbind(0):
+            state, y = step(state, x)
+            outputs.append(y)
+        return state, torch.stack(outputs) if outputs else xs.new_zeros(0, *state[0].shape)
+
+    def convolve(
+        self, x: Tensor, kernel: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, dilation: Ints, groups: int
+    ) -> Tensor:
+        """As `torch.nn.functional.conv1d` to 3d."""
+        return _CONVOLVE[len(stride)](x, kernel, bias, stride, padding, dilation, groups)
+
+    def surround(self, x: Tensor, pads: Pads, mode: str) -> Tensor:
+        """As `torch.nn.functional.pad`, whose order begins with the last axis."""
+        amounts = [n for pair in reversed(pads) for n in pair]
+        return functional.pad(x, amounts, mode="constant" if mode == "zeros" else mode)
+
+    def pool(self, x: Tensor, kernel: Ints, stride: Ints, dilation: Ints, kind: Literal["max", "sum"]) -> Tensor:
+        """Windows by `Tensor.unfold`, reduced."""
+        dims = len(kernel)
+        for axis, (size, step, gap) in enumerate(zip(kernel, stride, dilation, strict=True), start=2):
+            x = x.unfold(axis, gap * (size - 1) + 1, step)[..., ::gap]
+        axes = tuple(range(2 + dims, 2 + 2 * dims))
+        return x.amax(axes) if kind == "max" else x.sum(axes)
+
+    def reduce_bags(self, rows: Tensor, bags: Tensor, count: int, kind: Literal["max", "sum"]) -> Tensor:
+        """As `Tensor.index_add` and `index_reduce`."""
+        found = rows.new_zeros(count + 1, *rows.shape[1:])
+        if kind == "sum":
+            return found.index_add(0, bags, rows)[:count]
+        return found.index_reduce(0, bags, rows, "amax", include_self=False)[:count]
+
+
+_CONVOLVE: dict[int, Callable[..., Tensor]] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
 
 def _merged(stack: Tensor) -> Tensor:

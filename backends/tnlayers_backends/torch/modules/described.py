@@ -1,0 +1,416 @@
+"""Torch modules as forms, which numpy and jax run: layers of cores, ordinary modules, and models of such by tracing.
+
+One table has the classes of modules, one the functions and one the methods that a forward pass may call between them.
+A model is traced by `torch.fx` in evaluation mode; what is in no table is refused by name.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from tnlayers.cores.linear_map import LinearMap
+from tnlayers.errors import TNLayersError
+from tnlayers.forms import ordinary
+from tnlayers.forms.form import Form
+from tnlayers.forms.kinds import networked
+from tnlayers.forms.several import Adapter, Attention, Cell, Recurrent
+from tnlayers.forms.steps import Ref, Step, Steps
+from tnlayers_backends.torch.layers.attention import TNMultiheadAttention
+from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.layers.recurrent_cells import TNRecurrentCell
+from tnlayers_backends.torch.layers.sequence import TNRecurrent
+from tnlayers_backends.torch.modules.adapter import TNAdapter
+from tnlayers_backends.torch.modules.saved import state_of
+from tnlayers_backends.torch.modules.storage import dtype_name, take_apart
+
+_DIMS = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3, nn.MaxPool1d: 1, nn.MaxPool2d: 2, nn.MaxPool3d: 3}
+_DIMS |= {nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3}
+_DIMS |= {nn.AdaptiveAvgPool1d: 1, nn.AdaptiveAvgPool2d: 2, nn.AdaptiveAvgPool3d: 3}
+
+
+def _each(value: Any, dims: int) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
+
+
+def _pooled(
+    reduction: str, dims: int, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, **rest: Any
+) -> ordinary.Pool:
+    if rest.get("ceil_mode") or rest.get("return_indices") or rest.get("divisor_override"):
+        raise TNLayersError("Pooling with ceil_mode, return_indices or divisor_override has no form on other backends.")
+    if reduction == "mean" and any(_each(padding, dims)) and not rest.get("count_include_pad", True):
+        raise TNLayersError("Average pooling with count_include_pad=False has no form on other backends.")
+    sizes = [_each(value, dims) for value in (kernel, kernel if stride in (None, []) else stride, padding, dilation)]
+    return ordinary.Pool(reduction, *sizes)
+
+
+def _convolution(one: Any) -> Form:
+    names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
+    return ordinary.DenseConvolution(**{name: getattr(one, name) for name in names}, bias=one.bias is not None)
+
+
+def _batch_norm(one: Any) -> Form:
+    if one.running_mean is None:
+        raise TNLayersError(
+            "A batch normalisation without running statistics normalises by the batch at hand, which has no form on "
+            "other backends. Give it track_running_stats=True."
+        )
+    return ordinary.BatchNorm(one.num_features, one.eps, one.affine)
+
+
+def _max_pool(one: Any) -> Form:
+    settings = (one.kernel_size, one.stride, one.padding, one.dilation)
+    return _pooled("max", _DIMS[type(one)], *settings, ceil_mode=one.ceil_mode, return_indices=one.return_indices)
+
+
+def _avg_pool(one: Any) -> Form:
+    rest = {name: getattr(one, name, None) for name in ("ceil_mode", "divisor_override")}
+    rest["count_include_pad"] = one.count_include_pad
+    return _pooled("mean", _DIMS[type(one)], one.kernel_size, one.stride, one.padding, **rest)
+
+
+def _global_mean(one: Any) -> Form:
+    dims = _DIMS[type(one)]
+    if _each(one.output_size, dims) != (1,) * dims:
+        raise TNLayersError(f"Adaptive pooling to {one.output_size} has no form on other backends; pooling to 1 has.")
+    return ordinary.GlobalMean(dims)
+
+
+def _softmax(one: Any) -> Form:
+    if one.dim != -1:
+        raise TNLayersError(f"nn.Softmax(dim={one.dim}) has no form on other backends; dim=-1 has.")
+    return ordinary.Elementwise("softmax")
+
+
+def _embedding(one: Any) -> Form:
+    if one.max_norm is not None:
+        raise TNLayersError("nn.Embedding with max_norm rewrites its table, which has no form on other backends.")
+    return ordinary.DenseEmbedding(one.num_embeddings, one.embedding_dim)
+
+
+def _parts(one: nn.Module, *names: str) -> tuple[tuple[str, Form], ...]:
+    return tuple((name, form_of(one.get_submodule(name))) for name in names)
+
+
+def _attention(one: TNMultiheadAttention) -> Form:
+    names = ("q_proj", "k_proj", "v_proj", "out_proj")
+    return Attention(one.num_heads, one.batch_first, parts=_parts(one, *names))
+
+
+def _cell(one: TNRecurrentCell) -> Form:
+    return Cell(one.mode, one.input_size, one.hidden_size, parts=_parts(one, "ih", "hh"))
+
+
+def _recurrent(one: TNRecurrent) -> Form:
+    names = ("mode", "input_size", "hidden_size", "num_layers", "batch_first", "bidirectional", "proj_size")
+    return Recurrent(**{name: getattr(one, name) for name in names}, parts=_parts(one, *one.projections()))
+
+
+# Class of a module -> its form.
+MODULES: dict[type[nn.Module], Callable[[Any], Form]] = {
+    nn.Linear: lambda one: ordinary.Dense(one.in_features, one.out_features, one.bias is not None),
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
+    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _batch_norm),
+    nn.LayerNorm: lambda one: ordinary.LayerNorm(
+        tuple(one.normalized_shape), one.eps, one.elementwise_affine, one.bias is not None
+    ),
+    nn.Embedding: _embedding,
+    nn.ReLU: lambda one: ordinary.Elementwise("relu"),
+    nn.Tanh: lambda one: ordinary.Elementwise("tanh"),
+    nn.Sigmoid: lambda one: ordinary.Elementwise("sigmoid"),
+    nn.Softmax: _softmax,
+    **dict.fromkeys((nn.Identity, nn.Dropout, nn.Dropout2d, nn.Dropout3d), lambda one: ordinary.Identity()),
+    nn.Flatten: lambda one: ordinary.Flatten(one.start_dim, one.end_dim),
+    **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), _max_pool),
+    **dict.fromkeys((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), _avg_pool),
+    **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d), _global_mean),
+    TNMultiheadAttention: _attention,
+    TNAdapter: lambda one: Adapter(parts=_parts(one, "base", "delta")),
+}
+# Likewise, for every class derived from these that tnlayers has.
+_FAMILIES: dict[type[nn.Module], Callable[[Any], Form]] = {TNRecurrentCell: _cell, TNRecurrent: _recurrent}
+
+Call = tuple[str, tuple[Any, ...]]
+
+
+def _max_pool2d(x: Any, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, **rest: Any) -> Call:
+    form = _pooled("max", 2, kernel, stride, padding, dilation, **rest)
+    return "pool", (x, "max", form.kernel_size, form.stride, form.padding, form.dilation)
+
+
+def _avg_pool2d(x: Any, kernel: Any, stride: Any = None, padding: Any = 0, **rest: Any) -> Call:
+    form = _pooled("mean", 2, kernel, stride, padding, **rest)
+    return "pool", (x, "mean", form.kernel_size, form.stride, form.padding, form.dilation)
+
+
+def _arithmetic(name: str) -> Callable[..., Call]:
+    return lambda a, b: (name, (a, b))
+
+
+def _activation(name: str) -> Callable[..., Call]:
+    return lambda x, inplace=False: (name, (x,))
+
+
+def _softmax_call(x: Any, dim: int) -> Call:
+    if dim != -1:
+        raise TNLayersError(f"A softmax along axis {dim} has no form on other backends; along -1 it has.")
+    return "softmax", (x,)
+
+
+def _flat(x: Any, start_dim: int = 0, end_dim: int = -1) -> Call:
+    return "flatten", (x, start_dim, end_dim)
+
+
+def _shaped(name: str) -> Callable[..., Call]:
+    return lambda x, *sizes: (name, (x, sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes))
+
+
+def _attribute(x: Any, name: str) -> Call:
+    if name != "shape":
+        raise TNLayersError(f"A forward pass that reads .{name} of a tensor has no form on other backends.")
+    return "shape", (x,)
+
+
+def _item(values: Any, key: Any) -> Call:
+    if not isinstance(key, int):
+        raise TNLayersError(f"A forward pass that reads [{str(key)[:60]}] has no form on other backends.")
+    return "item", (values, key)
+
+
+# Function -> the step for its arguments.
+FUNCTIONS: dict[Any, Callable[..., Call]] = {
+    **dict.fromkeys((operator.add, operator.iadd, torch.add), _arithmetic("add")),
+    **dict.fromkeys((operator.sub, torch.sub), _arithmetic("subtract")),
+    **dict.fromkeys((operator.mul, torch.mul), _arithmetic("multiply")),
+    **dict.fromkeys((torch.relu, functional.relu), _activation("relu")),
+    **dict.fromkeys((torch.tanh, functional.tanh), _activation("tanh")),
+    **dict.fromkeys((torch.sigmoid, functional.sigmoid), _activation("sigmoid")),
+    **dict.fromkeys((torch.softmax, functional.softmax), _softmax_call),
+    torch.flatten: _flat,
+    torch.permute: _shaped("permute"),
+    torch.reshape: _shaped("reshape"),
+    **dict.fromkeys((torch.cat, torch.concat), lambda tensors, dim=0: ("join", (tensors, dim))),
+    functional.max_pool2d: _max_pool2d,
+    functional.avg_pool2d: _avg_pool2d,
+    functional.linear: lambda x, weight, bias=None: ("linear", (x, weight, bias)),
+    getattr: _attribute,
+    operator.getitem: _item,
+}
+# Method of a tensor -> likewise; the tensor is the first argument.
+METHODS: dict[str, Callable[..., Call]] = {
+    "add": _arithmetic("add"),
+    "sub": _arithmetic("subtract"),
+    "mul": _arithmetic("multiply"),
+    **{name: _activation(name) for name in ("relu", "tanh", "sigmoid")},
+    "softmax": _softmax_call,
+    "flatten": _flat,
+    "permute": _shaped("permute"),
+    **dict.fromkeys(("reshape", "view"), _shaped("reshape")),
+    "contiguous": lambda x: ("reshape", (x, Step("shape", (x,)))),
+    "size": lambda x, dim: ("item", (Step("shape", (x,)), dim)),
+}
+
+
+def describe(module: nn.Module) -> tuple[Form, dict[str, Tensor]]:
+    """A module, of one layer or of many, as a form and its arrays by name, as it evaluates.
+
+    Raises:
+        TNLayersError: If something in it has no form on other backends: with its name and what mends it.
+    """
+    form = form_of(module)
+    state = module.state_dict(keep_vars=True)
+    missing = [name for name in form.shapes if name not in state]
+    if missing:
+        raise TNLayersError(
+            f"This {type(module).__name__} holds {', '.join(missing[:3])} not as parameters of its own: they are "
+            "computed from others (parametrised, or pruned). Remove that first."
+        )
+    return form, {name: state[name] for name in form.shapes}
+
+
+def form_of(module: nn.Module) -> Form:
+    """The form of a module.
+
+    Raises:
+        TNLayersError: As for `describe`.
+    """
+    form = _leaf(module)
+    return _traced(module) if form is None else form
+
+
+def is_known(module: nn.Module) -> bool:
+    """Whether a module can be described without running code of others: a form, or a row of such."""
+    if _maker(module) is not None:
+        return True
+    return type(module) is nn.Sequential and all(is_known(child) for child in module.children())
+
+
+def _maker(module: nn.Module) -> Callable[[Any], Form] | None:
+    if isinstance(module, TNModule):
+        return _layer
+    own = type(module).__module__.partition(".")[0] == __name__.partition(".")[0]
+    family = next((make for kind, make in _FAMILIES.items() if own and isinstance(module, kind)), None)
+    return MODULES.get(type(module), family)
+
+
+def _leaf(module: nn.Module) -> Form | None:
+    make = _maker(module)
+    return None if make is None else make(module)
+
+
+def _layer(layer: TNModule) -> Form:
+    """A layer of one network."""
+    parts = take_apart(layer)
+    dtype = dtype_name(parts.arrays[next(iter(parts.spec.shapes))])
+    orders = {name: array for name, array in parts.arrays.items() if name in ("in_order", "out_place")}
+    linear = LinearMap(parts.spec, dtype, pinned=parts.plan, buckets=())
+    return networked(parts.kind, linear, parts.keywords, {name: array.tolist() for name, array in orders.items()})
+
+
+class _Tracer(fx.Tracer):
+    """Stops at modules that have a form, and at those of torch, which are refused by name."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a module is one step."""
+        of_torch = type(m).__module__.startswith("torch.nn.") and not isinstance(m, (nn.Sequential, nn.ModuleList))
+        return _maker(m) is not None or of_torch
+
+
+def _traced(module: nn.Module) -> Steps:
+    """A model as steps.
+
+    Raises:
+        TNLayersError: If its forward pass cannot be followed, or has a step of no table.
+    """
+    name = type(module).__name__
+    try:
+        with _evaluating(module):
+            graph = _Tracer().trace(module)
+    except TNLayersError:
+        raise
+    except Exception as error:  # the forward pass is code of others, and may do anything
+        raise TNLayersError(
+            f"The forward pass of this {name} cannot be followed step by step ({type(error).__name__}: "
+            f"{str(error)[:300]}). Split off what depends on values, or move its parts one by one (tnl.to_backend)."
+        ) from error
+    parts: dict[str, Form] = {}
+    steps: list[Step] = []
+    refs: dict[fx.Node, Ref] = {}
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
+    output: Any = None
+    for number, node in enumerate(inputs):
+        refs[node] = Ref(number)
+
+    def add(step: Step) -> Ref:
+        """A step, after those among its arguments."""
+        args = tuple(add(one) if isinstance(one, Step) else one for one in step.args)
+        steps.append(Step(step.function, args))
+        return Ref(len(inputs) + len(steps) - 1)
+
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            continue
+        args = tuple(_argument(one, refs, name) for one in node.args)
+        options = {key: _argument(one, refs, name) for key, one in node.kwargs.items()}
+        if node.op == "output":
+            (output,) = args
+        elif node.op == "call_module":
+            refs[node] = add(_called(module, str(node.target), args, options, parts))
+        elif node.op == "get_attr":
+            refs[node] = add(Step("array", (str(node.target),)))
+        else:
+            table: Mapping[Any, Callable[..., Call]] = METHODS if node.op == "call_method" else FUNCTIONS
+            refs[node] = add(_step(table, node.target, args, options, name))
+    return _assembled(module, parts, len(inputs), tuple(steps), output)
+
+
+def _assembled(module: nn.Module, parts: dict[str, Form], inputs: int, steps: tuple[Step, ...], output: Any) -> Steps:
+    made = Steps(parts=tuple(parts.items()), inputs=inputs, steps=steps, output=output)
+    state = module.state_dict(keep_vars=True)
+    read = [step.args[0] for step in steps if step.function == "array"]
+    held = {name: tuple(state[name].shape) for name in read if name in state and name not in made.shapes}
+    if lost := [name for name in read if name not in state]:
+        raise TNLayersError(
+            f"The forward pass of this {type(module).__name__} reads {lost[0]!r}, which is no part of its state dict."
+        )
+    names = made.shapes.keys() | held.keys()
+    tied = {alias: other for alias, other in state_of(module)[1].items() if alias in names and other in names}
+    return Steps(
+        **{key: getattr(made, key) for key in ("parts", "inputs", "steps", "output")},
+        held=tuple((name, shape) for name, shape in held.items() if name not in tied),
+        tied=tuple(tied.items()),
+    )
+
+
+def _called(
+    module: nn.Module, path: str, args: tuple[Any, ...], options: Mapping[str, Any], parts: dict[str, Form]
+) -> Step:
+    """The step that calls a module inside."""
+    inner = module.get_submodule(path)
+    try:
+        form = _leaf(inner)
+    except TNLayersError as error:
+        raise TNLayersError(f"{path!r} of this {type(module).__name__}: {error}") from error
+    if form is None:
+        known = ", ".join(kind.__name__ for kind in MODULES)
+        raise TNLayersError(
+            f"{path!r} of this {type(module).__name__} is a {type(inner).__name__}, which has no form on numpy and jax "
+            f"so far. Layers of tnl.nn have one, and {known}."
+        )
+    if options:
+        raise TNLayersError(
+            f"{path!r} of this {type(module).__name__} is called with {', '.join(options)} by name. Give its arguments "
+            "by place, so that it can be followed."
+        )
+    parts[path] = form
+    return Step("call", (path, *args))
+
+
+def _step(
+    table: Mapping[Any, Callable[..., Call]], target: Any, args: tuple[Any, ...], options: Mapping[str, Any], name: str
+) -> Step:
+    told = target if isinstance(target, str) else getattr(target, "__name__", str(target))
+    make = table.get(target)
+    if make is None:
+        known = sorted({*METHODS, *(getattr(one, "__name__", str(one)) for one in FUNCTIONS)})
+        raise TNLayersError(
+            f"The forward pass of this {name} calls {told!r}, which has no form on numpy and jax so far. These have: "
+            f"{', '.join(known)}."
+        )
+    try:
+        return Step(*make(*args, **options))
+    except TypeError as error:
+        raise TNLayersError(
+            f"The forward pass of this {name} calls {told!r} with {str(args)[:100]}, {str(dict(options))[:100]}, which "
+            f"has no form on numpy and jax ({error})."
+        ) from error
+
+
+def _argument(value: Any, refs: Mapping[fx.Node, Ref], name: str) -> Any:
+    """An argument of a step: references, numbers, texts and tuples of them."""
+    if isinstance(value, fx.Node):
+        return refs[value]
+    if isinstance(value, (tuple, list)):
+        return tuple(_argument(one, refs, name) for one in value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TNLayersError(f"A step of this {name} has the argument {str(value)[:60]!r}, which no file could hold.")
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """A module in evaluation mode, and as it was afterwards."""
+    before = {one: one.training for one in module.modules()}
+    try:
+        for one in before:
+            one.training = False
+        yield
+    finally:
+        for one, training in before.items():
+            one.training = training

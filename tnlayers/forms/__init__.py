@@ -1,0 +1,1 @@
+"""Modules as values: what a layer or a model does with its arrays, free of any framework."""

@@ -1,0 +1,88 @@
+"""What a form is: the arrays of a module by name, and the function that they and inputs go into.
+
+Forms are frozen and compared by value, so that jax's compiled functions serve equal ones alike. They hold no arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from tnlayers.cores.arithmetic import Arithmetic
+from tnlayers.cores.linear_map import LinearMap
+from tnlayers.planning.lowered import Objective
+from tnlayers.program.program import Array
+
+Shape = tuple[int, ...]
+Children = tuple[tuple[str, "Form"], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """What a backend brings for forms to run on it.
+
+    Attributes:
+        ops: Its primitives.
+        linear: Applies a linear map to vectors (..., in): `linear(map, x, cores)`, by the backend's choice of a plan.
+        objective: What other plans are made for: "training" where a call may be differentiated.
+        count: The product of leading sizes, or what is planned for where one is a symbol.
+    """
+
+    ops: Arithmetic
+    linear: Callable[[LinearMap, Array, Sequence[Array]], Array]
+    objective: Objective
+    count: Callable[[Sequence[Any]], int]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A module as a value; abstract: a kind adds `apply` and what it holds.
+
+    Fields are what a file has to keep: numbers, texts, lists of them; and `children`, forms by name.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def children(self) -> Children:
+        """The forms inside, by name."""
+        return ()
+
+    @property
+    def own_shapes(self) -> dict[str, Shape]:
+        """The shapes of the arrays that no child holds."""
+        return {}
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """The shapes of all arrays by name; those of a child stand behind its name and a dot."""
+        inner = {f"{name}.{key}": shape for name, child in self.children for key, shape in child.shapes.items()}
+        return self.own_shapes | inner
+
+    def apply(self, at: Runtime, arrays: Mapping[str, Array], *inputs: Any, **options: Any) -> Any:
+        """Run the module.
+
+        Args:
+            at: The backend.
+            arrays: Arrays by name, as `shapes` has them.
+            *inputs: As the kind takes them.
+            **options: Likewise.
+
+        Raises:
+            TNLayersError: If an input does not fit.
+        """
+        raise NotImplementedError
+
+    def run_child(self, at: Runtime, arrays: Mapping[str, Array], name: str, *inputs: Any) -> Any:
+        """Run the form of a name inside this one."""
+        child = dict(self.children)[name]
+        return child.apply(at, {key: arrays[f"{name}.{key}"] for key in child.shapes}, *inputs)
+
+
+def tree(form: Form, path: str = "") -> list[tuple[str, Form]]:
+    """A form and all forms inside it, each with its path."""
+    found = [(path, form)]
+    for name, child in form.children:
+        found += tree(child, f"{path}.{name}" if path else name)
+    return found
