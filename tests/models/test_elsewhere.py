@@ -1,0 +1,186 @@
+"""Whole models saved from torch run on numpy and jax: the same logits, without torch, or a refusal in words."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import torch
+from interpreter import run
+from jax_cases import x64
+from torch import nn
+from torch.nn import functional
+
+import tnlayers as tnl
+from tnlayers.io.container import read, write
+
+ON_NUMPY = [(name, "mpo") for name in ("fc2", "lenet5", "vgg16", "resnet8-k1", "resnet14-unit", "densenet40-12")]
+ON_NUMPY += [(name, "dense") for name in ("fc2", "lenet5", "resnet8-k1")]
+ON_JAX = ("fc2", "lenet5", "resnet8-k1")
+
+
+def trained(name, network):
+    """A model in double precision whose batch normalisation has seen something."""
+    model = tnl.models.build(name, network=network, seed=0).double()
+    images = torch.randn(4, *tnl.models.find(name).image, generator=torch.Generator().manual_seed(1)).double()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            rng = torch.Generator().manual_seed(2)
+            module.running_mean.copy_(torch.randn(module.num_features, generator=rng) / 4)
+            module.running_var.copy_(0.5 + torch.rand(module.num_features, generator=rng))
+            module.weight.data.mul_(1.25), module.bias.data.add_(0.125)
+    return model.eval(), images[:2]
+
+
+@pytest.mark.parametrize(("name", "network"), ON_NUMPY)
+@torch.no_grad()
+def test_logits_on_numpy(tmp_path, name, network):
+    model, images = trained(name, network)
+    tnl.save(model, tmp_path / "model")
+    found = tnl.load(tmp_path / "model", backend="numpy")(images.numpy())
+    expected = model(images).numpy()
+    scale = np.abs(expected).max()
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found / scale, expected / scale, rtol=0, atol=1e-10)
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(found / scale, model(images + 1e-6).numpy() / scale, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ON_JAX)
+@torch.no_grad()
+def test_logits_and_gradients_on_jax(tmp_path, name):
+    model, images = trained(name, "mpo")
+    tnl.save(model, tmp_path / "model")
+    with x64(True):
+        twin = tnl.load(tmp_path / "model", backend="jax")
+        y, pull = jax.vjp(lambda model: jax.jit(lambda model, x: model(x))(model, images.numpy()), twin)
+        np.testing.assert_allclose(y, model(images).numpy(), rtol=1e-10, atol=1e-10)
+        found = pull(jax.numpy.ones_like(y))[0].params
+        tnl.save(twin, tmp_path / "again")
+        again = tnl.load(tmp_path / "again", backend="numpy")
+    np.testing.assert_allclose(again(images.numpy()), model(images).numpy(), rtol=1e-10, atol=1e-10)
+    with torch.enable_grad():
+        model(images).sum().backward()
+    for key, parameter in model.named_parameters():
+        np.testing.assert_allclose(found[key], parameter.grad.numpy(), rtol=1e-8, atol=1e-8)
+
+
+def test_a_model_is_served_without_torch(tmp_path):
+    model, images = trained("lenet5", "mpo")
+    tnl.save(model, tmp_path / "model")
+    np.save(tmp_path / "images.npy", images.numpy())
+    code = f"""
+import sys
+sys.modules["torch"] = sys.modules["jax"] = None  # as if they were not installed
+import numpy as np, tnlayers as tnl
+model = tnl.load({str(tmp_path / "model")!r}, backend="numpy")
+print(np.argmax(model(np.load({str(tmp_path / "images.npy")!r})), 1).tolist())
+"""
+    assert run(code).strip() == str(model(images).argmax(1).tolist())
+
+
+class Own(nn.Module):
+    """A model of a user's: a compressed layer, a shortcut, tied weights, and functions between."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1, stride=2, padding_mode="reflect")
+        self.pool = nn.MaxPool2d(3, 2, padding=1)
+        self.mean = nn.AdaptiveAvgPool2d(1)
+        self.norm = nn.LayerNorm(8)
+        self.wide = tnl.nn.TNLinear(8, 12, network="mpo(cores=2, bond=2)")
+        self.back = nn.Linear(12, 8)
+        self.drop = nn.Dropout(0.5)
+        self.out = nn.Linear(12, 8)
+        self.out.weight = self.back.weight
+
+    def forward(self, x):
+        x = self.pool(torch.sigmoid(self.stem(x)))
+        a = functional.avg_pool2d(x, 2, padding=1)
+        x = torch.cat([self.mean(x).flatten(1), self.mean(a).view(a.shape[0], -1)], dim=-1)
+        y = self.drop(self.back(torch.tanh(self.wide(self.norm(x)))) + x)
+        return torch.softmax(self.out(functional.relu(self.wide(y), inplace=True)) - y * 2, dim=-1), a.size(0)
+
+
+@torch.no_grad()
+def test_a_model_of_a_users_is_followed(tmp_path):
+    model = Own().double()  # in training mode: what is moved evaluates
+    twin = tnl.to_backend(model, "numpy")
+    x = torch.randn(5, 3, 9, 8).double()
+    (expected, _), (found, size) = model.eval()(x), twin(x.numpy())
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-10, atol=1e-12)
+    assert size == 5
+    assert "out.weight" not in twin.arrays  # which is one with back.weight
+    tnl.save(twin, tmp_path / "own")
+    again = tnl.load(tmp_path / "own")
+    np.testing.assert_array_equal(again(x.numpy())[0], found)
+    assert again.arrays.keys() == twin.arrays.keys()
+    model.train()
+    tnl.to_backend(model, "numpy")
+    assert all(module.training for module in model.modules())
+    tnl.save(model, tmp_path / "torch")
+    with pytest.raises(tnl.TNLayersError, match=r"class of its own: save tnl\.to_backend"):
+        tnl.load(tmp_path / "torch", backend="numpy")
+
+
+class Branches(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+class Odd(nn.Module):
+    def forward(self, x):
+        return torch.cumsum(x, 0)
+
+
+REFUSED = {
+    "module": (lambda: nn.Sequential(nn.Linear(3, 3), nn.PReLU()), r"'1' of this Sequential is a PReLU"),
+    "function": (Odd, r"calls 'cumsum'"),
+    "values": (Branches, r"cannot be followed step by step"),
+    "statistics": (lambda: nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False)), r"'0'.*track_running_stats"),
+    "ceil": (lambda: nn.Sequential(nn.MaxPool2d(2, ceil_mode=True)), r"'0'.*ceil_mode"),
+    "padding": (lambda: nn.Sequential(nn.AvgPool2d(2, padding=1, count_include_pad=False)), r"count_include_pad"),
+    "adaptive": (lambda: nn.Sequential(nn.AdaptiveAvgPool2d(2)), r"pooling to 1"),
+    "axis": (lambda: nn.Sequential(nn.Softmax(1)), r"dim=-1"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_form_is_refused_by_name(name, tmp_path):
+    make, part = REFUSED[name]
+    with pytest.raises(tnl.TNLayersError, match=part) as caught:
+        tnl.to_backend(make(), "numpy")
+    assert 60 < len(str(caught.value)) < 2_000
+    tnl.save(make(), tmp_path / "model")  # it is saved all the same
+    with pytest.raises(tnl.TNLayersError, match="Load it with backend='torch', or save it again"):
+        tnl.load(tmp_path / "model", backend="numpy")
+
+
+def forged(path, change):
+    """The file with another description of what its model does."""
+    metadata, arrays = read(path)
+    data = json.loads(metadata["tnlayers"])
+    change(data["form"])
+    write(path, json.dumps(data, sort_keys=True), arrays)
+
+
+FORGED = {
+    "kind": lambda form: form.update(kind="system"),
+    "fields": lambda form: form["fields"].pop("inputs"),
+    "function": lambda form: form["fields"]["steps"][0].update(do="__import__"),
+    "reference": lambda form: form["fields"]["steps"][0].update(args=[{"ref": 99}, 1, -1]),
+    "part": lambda form: form["fields"]["steps"][1].update(args=["fc9", {"ref": 0}]),
+    "layer": lambda form: form["parts"][0].__setitem__(0, "fc7"),
+    "text": lambda form: form.update(parts="fc1"),
+    "step": lambda form: form["fields"].update(steps=[7]),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_description_is_refused(name, tmp_path):
+    tnl.save(tnl.models.build("fc2", network="mpo(bond=2)", seed=0), tmp_path / "model")
+    forged(tmp_path / "model", lambda form: None)
+    tnl.load(tmp_path / "model", backend="numpy")
+    forged(tmp_path / "model", FORGED[name])
+    with pytest.raises(tnl.TNLayersError):
+        tnl.load(tmp_path / "model", backend="numpy")
