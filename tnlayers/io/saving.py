@@ -124,7 +124,7 @@ def _module(obj: Any, framework: Backend) -> tuple[str, tuple[LayerRecord, ...],
     for path, one in tree(form):
         if isinstance(one, Networked):
             own = {name: full[f"{path}.{name}"] for name in one.shapes}
-            records.append(_record(Parts(one.kind, one.keywords, one.spec, own), (path,)))
+            records.append(record_of(Parts(one.kind, one.keywords, one.spec, own), (path,)))
             for name, order in order_arrays(one).items():
                 data = struct.pack(f"<{len(order)}i", *order)
                 orders[f"{path}.{name}"] = framework.storage.from_bytes(data, "int32", (len(order),))
