@@ -33,7 +33,7 @@ def to_backend(layer: Any, backend: str) -> Any:
         >>> to_backend(layer, "numpy")
         NumpyLinear('mpo(in=4x7, out=2x5, bond=3)')
         >>> to_backend(tnl.models.build("lenet5", seed=0), "numpy")
-        NumpyModule('steps', 16 arrays of 4,852 entries)
+        NumpyModule('steps', 19 arrays of 5,646 entries)
     """
     home, there = backend_holding(layer), get_backend(backend)
     source, target = home.storage, there.storage
