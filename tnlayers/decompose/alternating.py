@@ -19,6 +19,7 @@ from math import log, prod
 
 from tnlayers.cores.linear_map import rebuild
 from tnlayers.declare.graph import Contraction, Graph, repeated
+from tnlayers.decompose.roles import roles, size
 from tnlayers.decompose.singular_vectors import Splitting
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.choosing import plan_contraction
@@ -160,25 +161,16 @@ def _check(graph: Graph) -> None:
 def _best_core(problem: _Problem, right: Array, cores: Sequence[Array], k: int, *, correct: bool = False) -> Array:
     """The core that minimises the error with all others held; or the best correction of it, by what is left."""
     ops, graph = problem.ops, problem.graph
-    own = graph.cores[k].indices
-    elsewhere = {i for j, core in enumerate(graph.cores) if j != k for i in core.indices}
-    modes = {*graph.inputs, *graph.outputs}
-    joined = {*graph.inputs} if problem.metric is not None else set()  # a metric mixes the values of input modes
-    tied = [i for i in own if i in modes - joined and i in elsewhere]  # each of its values is a problem of its own
-    free = [i for i in own if i in modes - joined and i not in elsewhere]  # all its values share one matrix
-    coupled = [i for i in own if i not in modes or i in joined]
-
-    def size(indices: Sequence[int]) -> int:
-        return prod(graph.sizes[i] for i in indices)
-
-    if size(coupled) > _LARGEST_NORMAL or joined & {*graph.shared}:
+    mixed = {*graph.inputs} if problem.metric is not None else set()
+    own = roles(graph, k, mixed)
+    order = (*own.tied, *own.coupled, *own.free)
+    tied, coupled, free = (size(graph, part) for part in (own.tied, own.coupled, own.free))
+    if coupled > _LARGEST_NORMAL or mixed & {*graph.shared}:
         return _conjugate_gradients(problem, right, cores, k, correct=correct)
-    square = (size(tied), size(coupled), size(coupled))
-    normal = ops.reshape(_normal(problem, cores, k, tied, coupled), square)
-    against = _against(ops, graph, right, cores, k, [*tied, *coupled, *free])
-    against = ops.reshape(against, (*square[:2], size(free)))
-    solved = ops.reshape(_solve(ops, normal, against), tuple(graph.sizes[i] for i in (*tied, *coupled, *free)))
-    return ops.permute(solved, tuple([*tied, *coupled, *free].index(i) for i in own))
+    normal = ops.reshape(_normal(problem, cores, k, own.tied, own.coupled), (tied, coupled, coupled))
+    against = ops.reshape(_against(ops, graph, right, cores, k, order), (tied, coupled, free))
+    solved = ops.reshape(_solve(ops, normal, against), tuple(graph.sizes[i] for i in order))
+    return ops.permute(solved, tuple(order.index(i) for i in graph.cores[k].indices))
 
 
 def _conjugate_gradients(

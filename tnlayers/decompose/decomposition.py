@@ -136,7 +136,11 @@ def decompose(
         max_params: At most so many parameters.
         ratio: At most this share of the weight's parameters.
         error: At most this ||W - W'|| / ||W||, up to 1. 0 is exact to the rounding of the dtype (100 of its epsilons,
-            or ten times the root of the lesser size where that is more), with the fewest parameters that are.
+            or ten times the root of the lesser size where that is more). Loop-free networks and two cores then have the
+            ranks of the weight's unfoldings, and no exact one has smaller bonds. With hyperedges and loops (cp,
+            block_term, ring, peps, mera, ...) it is the least size at which a fit was exact, and no larger than a
+            closed form; a smaller one may exist, since to know the least is NP-hard already for the rank of a tensor,
+            cp's (Hillar and Lim 2013, doi 10.1145/2512329). A type that cannot hold the weight is refused.
         covariance: The second moment of the inputs, E[x x^H], of shape (in_features, in_features), from a sample:
             `x.T @ x.conj() / len(x)`. Then the mean squared error of the outputs is what is minimised, not that of the
             weight; 1e-6 of its mean diagonal is added to it, so that directions that a small sample lacks are

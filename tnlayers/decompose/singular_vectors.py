@@ -35,6 +35,9 @@ class Splitting(Factoring, Protocol):
     def eigenvectors(self, matrix: Array) -> Array:
         """Of a Hermitian matrix as columns, by ascending eigenvalue: `numpy.linalg.eigh`."""
 
+    def solve(self, matrix: Array, right: Array) -> Array:
+        """X with A X = B, for stacks (n, b, b) and (n, b, m): `numpy.linalg.solve`."""
+
     def like(self, values: Any, array: Array) -> Array:
         """A numpy array in the kind, dtype and place of another array."""
 

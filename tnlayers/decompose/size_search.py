@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from math import prod
 from typing import Literal, TypeAlias
 
 from tnlayers.cores.vbmf import kept_values
 from tnlayers.declare.spec import Spec
+from tnlayers.decompose.fewest import first_possible, generic, least_exact
 from tnlayers.decompose.sizes import Scale, divided, largest_within, least_for, next_above
-from tnlayers.decompose.starts import opened
+from tnlayers.decompose.starts import openings, tree_spectra
 from tnlayers.decompose.target import Fitted, Target, loop_free
 from tnlayers.errors import TNLayersError, TNLayersWarning
 
@@ -22,6 +25,8 @@ Found: TypeAlias = tuple[Spec, Fitted]
 _NEAR = 0.98  # a delivered size below this share of what was asked is told
 _WORTH = 2  # dense weights: a network with more parameters is fitted for no error,
 _FEW = 2**14  # unless it has few all the same
+_MOST = 2**26  # parameters of a closed form that is tried
+_OPENINGS = 8  # trees inside a network that are tried
 _TIGHTENINGS = 6  # tries to need fewer parameters than the bound on the error asks for
 
 
@@ -100,7 +105,7 @@ class Bound:
             TNLayersError: If no size that is worth trying is within it.
         """
         values = _spectra(self.target, self.scale, outputs=self.of == "output")
-        return self._least(self.scale.values()) if values is None else self._tightened(values)
+        return self._least() if values is None else self._tightened(values)
 
     @property
     def allowed(self) -> float:
@@ -114,50 +119,99 @@ class Bound:
         fitted = found[1]
         return fitted.output_error if self.of == "output" and fitted.output_error is not None else fitted.error
 
-    def _least(self, values: Sequence[int]) -> Found:
-        """The first of the values, from few parameters to many, whose error is small enough: by doubling, then halving.
+    def _least(self) -> Found:
+        """The first size, from few parameters to many, whose error is small enough, as far as fits find it.
 
-        Large values are costly to fit, so they are tried only when smaller ones have failed.
+        Raises:
+            TNLayersError: If none is that is worth trying.
         """
-        low, high = -1, 0
-        best = self._tried(self.scale.at(values[high]))
-        exact = loop_free(best[0].graph)  # by SVDs, which take no longer for large values than for small ones
-        worth = max(_WORTH * self.scale.spec.dense_parameters, _FEW)
-        while self._measured(best) > self.allowed:
-            if high == len(values) - 1 or (best[0].parameters > worth and not exact):
-                if (found := self._of_trees(values[high:])) is not None:
-                    return found
-                larger = "there is no larger one" if high == len(values) - 1 else "larger ones are not worth trying"
-                raise TNLayersError(
-                    f"{best[0]} has a relative error of {self._measured(best):.4g} with {best[0].parameters} "
-                    f"parameters, where the dense weight has {self.scale.spec.dense_parameters}; {self.error:.4g} was "
-                    f"asked, and {larger}. Take a universal type such as mpo, more restarts= or sweeps=, or allow more."
-                )
-            low, high = high, min(2 * high + 1, len(values) - 1)
-            best = self._tried(self.scale.at(values[high]))
-        while high - low > 1:
-            middle = (low + high) // 2
-            tried = self._tried(self.scale.at(values[middle]))
-            low, high, best = (low, middle, tried) if self._measured(tried) <= self.allowed else (middle, high, best)
-        return best
+        values, place = self.scale.values(), 0
+        if self.of == "weight":
+            place = first_possible(self.target, self.scale, values, self.allowed)
+        last = self._worth(values)
+        if self.target.exact and not loop_free(self.scale.at(values[-1]).graph):
+            closed = self._closed(values[place:])
+            known = self._of_closed(values[place + closed]) if closed is not None else None
+            between = values[place : min(last + 1, len(values) if closed is None else place + closed)]
+            expected = generic(self.scale, between) if between else 0
+            found = least_exact(between, expected, known, self._within)
+        else:
+            found = self._doubled(values[place : last + 1])
+        found = min(filter(None, (found, self._of_tree())), key=lambda one: one[0].parameters, default=None)
+        if found is None:
+            raise self._refusal(values, last)
+        return found
 
-    def _of_trees(self, values: Sequence[int]) -> Found | None:
-        """The first of the values at which the tree inside a network is within the error; None where none is."""
+    def _worth(self, values: Sequence[int]) -> int:
+        """The place of the last value that is worth a fit: SVDs take no longer for large values, other fits do."""
+        if loop_free(self.scale.at(values[-1]).graph):
+            return len(values) - 1
+        worth = max(_WORTH * self.scale.spec.dense_parameters, _FEW)
+        return max(bisect_right(values, worth, key=lambda value: self.scale.at(value).parameters) - 1, 0)
+
+    def _doubled(self, values: Sequence[int]) -> Found | None:
+        """The first of the values that is within the error, by doubling, then halving: large values are costly."""
         low, high = -1, 0
-        while (found := self._of_tree(values[high])) is None:
-            if high == len(values) - 1 or opened(self.scale.spec.graph) is None:
+        if not values:
+            return None
+        while (best := self._within(values[high])) is None:
+            if high == len(values) - 1:
                 return None
             low, high = high, min(2 * high + 1, len(values) - 1)
         while high - low > 1:
             middle = (low + high) // 2
-            tried = self._of_tree(values[middle])
-            low, high, found = (low, middle, tried) if tried is not None else (middle, high, found)
-        return found
+            tried = self._within(values[middle])
+            low, high, best = (low, middle, tried) if tried is not None else (middle, high, best)
+        return best
 
-    def _of_tree(self, value: int) -> Found | None:
+    def _within(self, value: int) -> Found | None:
+        found = self._tried(self.scale.at(value))
+        return found if self._measured(found) <= self.allowed else None
+
+    def _closed(self, values: Sequence[int]) -> int | None:
+        """The place of the first value at which a closed form is within the error; None where none is."""
+        low, high = -1, 0
+        while self._of_closed(values[high]) is None:
+            if high == len(values) - 1 or self.scale.at(values[high]).parameters > _MOST:
+                return None
+            low, high = high, min(2 * high + 1, len(values) - 1)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._of_closed(values[middle]) is None else (low, middle)
+        return high
+
+    def _of_closed(self, value: int) -> Found | None:
         spec = self.scale.at(value)
-        found = self.target.of_tree(spec)
+        found = self.target.constructed(spec)
         return None if found is None or self._measured((spec, found)) > self.allowed else (spec, found)
+
+    def _of_tree(self) -> Found | None:
+        """A network with loops as a tree inside it, each bond as wide as it has to be; None where that cannot be."""
+        if not self.scale.per_edge or self.of == "output":
+            return None
+        narrow = self.scale.at(1)
+        if loop_free(narrow.graph):
+            return None
+        tried = (self._of_opening(narrow, opening) for opening, _ in islice(openings(narrow.graph), _OPENINGS))
+        return min(filter(None, tried), key=lambda one: one[0].parameters, default=None)
+
+    def _of_opening(self, narrow: Spec, opening: Sequence[int]) -> Found | None:
+        found = tree_spectra(self.target.ops, narrow.graph, self.target.padded(narrow), opening)
+        kept = [index for index in narrow.graph.summed if index not in opening]
+        values = [[float(value) ** 2 for value in found[index]] for index in kept]
+        bonds = dict(zip(kept, least_for(values, self.allowed**2 * self.target.square), strict=True))
+        spec = self.scale.at(tuple(bonds.get(index, 1) for index in narrow.graph.summed))
+        tried = self.target.constructed(spec, opening)
+        return None if tried is None or self._measured((spec, tried)) > self.allowed else (spec, tried)
+
+    def _refusal(self, values: Sequence[int], last: int) -> TNLayersError:
+        best = self._tried(self.scale.at(values[last]))
+        larger = "there is no larger one" if last == len(values) - 1 else "larger ones are not worth trying"
+        return TNLayersError(
+            f"{best[0]} has a relative error of {self._measured(best):.4g} with {best[0].parameters} parameters, where "
+            f"the dense weight has {self.scale.spec.dense_parameters}; {self.error:.4g} was asked, and {larger}. Take "
+            "a universal type such as mpo, more restarts= or sweeps=, or allow more."
+        )
 
     def _tightened(self, values: list[list[float]]) -> Found:
         """Bonds by the bound on the error; then as much of the bound's slack as the measured error leaves."""

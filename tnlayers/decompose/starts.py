@@ -10,18 +10,23 @@ arrive. Hyperedges are opened too, so that a sum of Tucker blocks begins as its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import log, prod
 
 import numpy as np
 
+from tnlayers.cores.initialise import draw_layer
 from tnlayers.declare.graph import Graph
+from tnlayers.decompose.fibres import from_fibres, on_one_edge
+from tnlayers.decompose.roles import every_role, size
 from tnlayers.decompose.singular_vectors import Splitting
-from tnlayers.decompose.truncated_svd import split_tree
+from tnlayers.decompose.tied_tree import is_tied_tree, split_tied
+from tnlayers.decompose.truncated_svd import spectra, split_tree
 from tnlayers.program.program import Array
 
 _TREES = 64  # that are compared, drawn from all there are
+_SMALL = 2**15  # entries that the cores around each core have together
 _NOISE = 1e-2  # of the opened bonds' other values, in root mean squares of the core
 
 
@@ -41,23 +46,35 @@ def opened(graph: Graph) -> tuple[int, ...] | None:
         >>> opened(tnl.spec("cp(in=2x2, out=2x2, rank=3)").graph) is None
         True
     """
+    best = min(openings(graph), key=lambda one: one[1], default=None)
+    return None if best is None else best[0]
+
+
+def openings(graph: Graph) -> Iterator[tuple[tuple[int, ...], float]]:
+    """Ways to open a network so that a tree is left, and how much wider than its bonds the cuts of each may have to be.
+
+    Args:
+        graph: Any network.
+    """
     ends = {i: [k for k, core in enumerate(graph.cores) for own in core.indices if own == i] for i in graph.summed}
     modes = [i for core in graph.cores for i in core.indices if i not in ends]
     if graph.shared or len(set(modes)) < len(modes) or any(len(set(own)) < 2 for own in ends.values()):
-        return None
+        return
     pairs: dict[tuple[int, ...], list[int]] = {}
     for index, own in ends.items():
         if len(own) == 2:
             pairs.setdefault(tuple(sorted(own)), []).append(index)
-    rng, best, least = np.random.default_rng(0), None, float("inf")
+    rng, seen = np.random.default_rng(0), set()
     for _ in range(_TREES):
         order = [list(pairs)[k] for k in rng.permutation(len(pairs))]
         tree = _spanning(len(graph.cores), order)
         if tree is None:
-            return None
-        if (lost := sum(_lost(graph, tree, pair, pairs[pair]) for pair in tree)) < least:
-            best, least = [index for pair in tree for index in pairs[pair]], lost
-    return None if best is None else tuple(i for i in graph.summed if i not in best)
+            return
+        kept = {index for pair in tree for index in pairs[pair]}
+        if frozenset(kept) not in seen:
+            seen.add(frozenset(kept))
+            lost = sum(_lost(graph, tree, pair, pairs[pair]) for pair in tree)
+            yield tuple(i for i in graph.summed if i not in kept), lost
 
 
 def from_tree(
@@ -72,9 +89,92 @@ def from_tree(
         opening: What `opened` found.
         rng: Draws small entries for the other values of the opened bonds; None leaves them zero.
     """
-    inside = tuple(replace(core, indices=tuple(i for i in core.indices if i not in opening)) for core in graph.cores)
-    cores, _ = split_tree(ops, replace(graph, cores=inside), weight)
+    cores, _ = split_tree(ops, _inside(graph, opening), weight)
     return [_widened(ops, graph, k, core, opening, rng) for k, core in enumerate(cores)]
+
+
+def closed_form(
+    ops: Splitting, graph: Graph, weight: Array, rounding: float, opening: Sequence[int] | None = None
+) -> list[Array] | None:
+    """The cores of a network that has to be fitted, as far as there are some without a fit; else None.
+
+    Args:
+        ops: The primitives of the weight's backend, with its SVD.
+        graph: The network.
+        weight: The weight of shape (product of out modes, product of in modes).
+        rounding: The relative error that is rounding.
+        opening: The bonds to open where there are loops; None for those that `opened` finds.
+    """
+    if is_tied_tree(graph):
+        return split_tied(ops, graph, weight)
+    if on_one_edge(graph):
+        square = float(ops.sum((weight.conj() * weight).real, (0, 1)))
+        return from_fibres(ops, graph, weight, (0.1 * rounding) ** 2 * square / len(graph.cores))
+    opening = opened(graph) if opening is None else opening
+    return None if opening is None else from_tree(ops, graph, weight, opening, None)
+
+
+def starts(ops: Splitting, graph: Graph, weight: Array, count: int, rng: np.random.Generator) -> Iterator[list[Array]]:
+    """Where fits start from: the tree inside the network where there is one, then random cores.
+
+    Args:
+        ops: The primitives of the weight's backend, with its SVD.
+        graph: The network.
+        weight: The weight of shape (product of out modes, product of in modes).
+        count: How many.
+        rng: Draws the cores.
+    """
+    opening, tied = opened(graph), is_tied_tree(graph)
+    if opening is not None:
+        yield from_tree(ops, graph, weight, opening, rng)
+    if tied:
+        yield split_tied(ops, graph, weight)
+    dtype = str(weight.dtype).removeprefix("torch.")
+    square = float(ops.sum((weight.conj() * weight).real, (0, 1)))
+    for _ in range(count - (opening is not None) - tied):
+        drawn = draw_layer([graph], max(square / prod(weight.shape), 1e-30), rng, dtype)
+        yield [ops.like(core, weight) for core in drawn.values()]
+
+
+def free_parameters(graph: Graph) -> int:
+    """Parameters less those of gauge: a bond may be changed by any matrix, a hyperedge by scales that multiply to 1."""
+    gauge = 0
+    for index in graph.summed:
+        legs = graph.legs(index)
+        gauge += graph.sizes[index] ** 2 if legs == 2 else (legs - 1) * graph.sizes[index]
+    return graph.parameters - gauge
+
+
+def enough_starts(graph: Graph, restarts: int) -> int:
+    """From how many starts all cores together are fitted: with more entries than the weight they hardly need several.
+
+    Args:
+        graph: The network.
+        restarts: For a network of fewer entries; three times as many where a fit takes little.
+    """
+    entries = size(graph, (*graph.outputs, *graph.inputs))
+    if free_parameters(graph) >= entries:
+        return 1 + (opened(graph) is not None)
+    work = sum(entries // size(graph, one.free) * size(graph, one.coupled) for one in every_role(graph))
+    return 3 * restarts if work <= _SMALL else restarts
+
+
+def tree_spectra(ops: Splitting, graph: Graph, weight: Array, opening: Sequence[int]) -> dict[int, Array]:
+    """The singular values of a weight at every bond of the tree inside a network.
+
+    Args:
+        ops: The primitives of the weight's backend, with its SVD.
+        graph: The network, no two of whose cores have several bonds that stay.
+        weight: The weight of shape (product of out modes, product of in modes).
+        opening: What `opened` found.
+    """
+    return {bond[0]: values for bond, values in spectra(ops, _inside(graph, opening), weight).items()}
+
+
+def _inside(graph: Graph, opening: Sequence[int]) -> Graph:
+    """The tree that is left."""
+    cores = tuple(replace(core, indices=tuple(i for i in core.indices if i not in opening)) for core in graph.cores)
+    return replace(graph, cores=cores)
 
 
 def _widened(

@@ -6,22 +6,23 @@ With the inputs' second moment C, close means close outputs, and everything happ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import islice
-from math import prod
 
 import numpy as np
 
 from tnlayers.cores.canonical import walk
-from tnlayers.cores.initialise import draw_layer
 from tnlayers.cores.linear_map import rebuild
 from tnlayers.declare.graph import Graph
 from tnlayers.declare.spec import Spec
 from tnlayers.decompose.alternating import fit
+from tnlayers.decompose.gauss_newton import exactly
 from tnlayers.decompose.singular_vectors import Splitting
-from tnlayers.decompose.starts import from_tree, opened
+from tnlayers.decompose.starts import closed_form, enough_starts, starts
+from tnlayers.decompose.tangent import affordable
+from tnlayers.decompose.tied_tree import is_tied_tree, split_tied
 from tnlayers.decompose.truncated_svd import spectra, split_tree
 from tnlayers.decompose.whitening import RIDGE, Whitening, scaled, whiten
 from tnlayers.errors import TNLayersError
@@ -103,6 +104,11 @@ class Target:
         return float(size * condition * epsilon)
 
     @property
+    def exact(self) -> bool:
+        """Whether cores are to be exact, or nearly."""
+        return self._goal > 0
+
+    @property
     def _goal(self) -> float:
         """A smaller error is always better, but not one of rounding."""
         asked = self.method.goal
@@ -113,12 +119,15 @@ class Target:
         cores, discarded = (self._summed(spec.parts), None) if spec.terms else self._cores(spec.graph, spec)
         return self._measured(spec, cores, discarded)
 
-    def of_tree(self, spec: Spec) -> Fitted | None:
-        """The cores of a network with loops from the tree inside it alone; None where there is none."""
-        opening = None if spec.terms else opened(spec.graph)
-        if opening is None:
-            return None
-        return self._measured(spec, from_tree(self.ops, spec.graph, self.padded(spec), opening, None), None)
+    def constructed(self, spec: Spec, opening: Sequence[int] | None = None) -> Fitted | None:
+        """The cores of a network that has to be fitted, as far as there are some in closed form; else None.
+
+        Args:
+            spec: Its declaration.
+            opening: The bonds that are opened to leave a tree; None for those that seem best.
+        """
+        cores = None if spec.terms else closed_form(self.ops, spec.graph, self.padded(spec), self.rounding, opening)
+        return None if cores is None else self._measured(spec, cores, None)
 
     def _measured(self, spec: Spec, cores: list[Array], discarded: float | None) -> Fitted:
         difference = self.weight - self._rebuilt(spec, cores)
@@ -223,28 +232,23 @@ class Target:
 
     def _from_starts(self, graph: Graph, weight: Array, metric: Array | None) -> list[Array]:
         """The best fit of several: from the tree inside the network where there is one, and from random cores."""
+        if metric is None and len(graph.cores) == 2 and is_tied_tree(graph):
+            return split_tied(self.ops, graph, weight)  # no fit comes closer
         sweeps = self.method.sweeps or _SWEEPS
         best: tuple[list[Array], float] = ([], float("inf"))
-        for start, own in self._starts(graph, weight):
-            found = fit(self.ops, graph, weight, start, sweeps=sweeps if own else 0, metric=metric, goal=self._goal)
-            best = min(best, found, key=lambda result: result[1])
+        together = self.exact and self.square > 0 and affordable(graph)
+        if self.exact and (known := closed_form(self.ops, graph, weight, self.rounding)) is not None:
+            best = fit(self.ops, graph, weight, known, sweeps=0, metric=metric)
+        count = enough_starts(graph, self.method.restarts) if together else self.method.restarts
+        for start in starts(self.ops, graph, weight, count, np.random.default_rng(self.method.seed)):
             if best[1] <= self._goal:
                 break
+            if together:  # exact in one metric is exact in all
+                found = exactly(self.ops, graph, weight, start, goal=self._goal)
+            else:
+                found = fit(self.ops, graph, weight, start, sweeps=sweeps, metric=metric, goal=self._goal)
+            best = min(best, found, key=lambda result: result[1])
         return best[0]
-
-    def _starts(self, graph: Graph, weight: Array) -> Iterator[tuple[list[Array], bool]]:
-        """Where fits start from, and whether they are to be improved: what the tree holds exactly is not."""
-        rng = np.random.default_rng(self.method.seed)
-        opening = opened(graph)
-        if opening is not None:
-            if self._goal:
-                yield from_tree(self.ops, graph, weight, opening, None), False
-            yield from_tree(self.ops, graph, weight, opening, rng), True
-        dtype = str(weight.dtype).removeprefix("torch.")
-        variance = max(self._square(weight) / prod(weight.shape), 1e-30)
-        for _ in range(self.method.restarts - (opening is not None)):
-            drawn = draw_layer([graph], variance, rng, dtype)
-            yield [self.ops.like(core, self.weight) for core in drawn.values()], True
 
     def _whitening(self, graph: Graph, spec: Spec) -> Whitening | None:
         """The coordinates of a network; those of one that differs only in its bonds serve again."""

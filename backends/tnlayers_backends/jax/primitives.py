@@ -82,6 +82,11 @@ class JaxOps:
         vectors: jax.Array = jnp.linalg.eigh(matrix)[1]
         return vectors
 
+    def solve(self, matrix: jax.Array, right: jax.Array) -> jax.Array:
+        """As `jax.numpy.linalg.solve`, of stacks."""
+        found: jax.Array = jnp.linalg.solve(matrix, right)
+        return found
+
     def like(self, values: np.ndarray, array: jax.Array) -> jax.Array:
         """A numpy array in the dtype of a jax array."""
         return jnp.asarray(values, array.dtype)

@@ -77,6 +77,10 @@ class NumpyOps:
         """As `numpy.linalg.eigh`, without the eigenvalues."""
         return np.linalg.eigh(matrix)[1]
 
+    def solve(self, matrix: Array, right: Array) -> Array:
+        """As `numpy.linalg.solve`, of stacks."""
+        return np.linalg.solve(matrix, right)
+
     def like(self, values: Array, array: Array) -> Array:
         """An array in the dtype of another."""
         return values.astype(array.dtype)

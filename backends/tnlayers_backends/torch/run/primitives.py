@@ -98,6 +98,11 @@ class TorchOps:
         vectors: Tensor = torch.linalg.eigh(matrix)[1]
         return vectors
 
+    def solve(self, matrix: Tensor, right: Tensor) -> Tensor:
+        """As `torch.linalg.solve`, of stacks."""
+        found: Tensor = torch.linalg.solve(matrix, right)
+        return found
+
     def like(self, values: np.ndarray, array: Tensor) -> Tensor:
         """A numpy array in the dtype and on the device of a tensor."""
         return torch.from_numpy(values).to(dtype=array.dtype, device=array.device)
