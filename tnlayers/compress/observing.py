@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
+from tnlayers_backends.torch.layers.expert_stack import StackedLinear
 from tnlayers_backends.torch.modules.hosts import host_of
 from torch import Tensor, nn
 
@@ -152,7 +153,7 @@ def _sensitivity(
     A data-aware curve counts errors of a layer's outputs. Over the error of the weight instead, layers whose inputs lie
     in few directions that the weight has learnt would be up to twenty times too cheap to shorten.
     """
-    if site.against:
+    if site.against or isinstance(site.dense, StackedLinear):  # of which the experts' own say it
         return 1.0
     weight, before = site.weight.detach(), site.matrix().clone()
     kept = weight.clone()

@@ -16,6 +16,7 @@ from tnlayers_backends.torch.modules.hosts import itemsize, parameters_of, repla
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from tnlayers.compress import layouts
 from tnlayers.compress.allocation import Option, allocate, exchanged
 from tnlayers.compress.budgets import NEAR, Budget
 from tnlayers.compress.cache import Memory
@@ -121,6 +122,9 @@ class Compression:
     def _candidates(self) -> list[Candidate]:
         """Every weight with its rule, its work and its options."""
         sites = sites_of(self.model, self.extra)
+        single = layouts.without_stacks(sites)
+        if self.budget.key == "max_flops" or self.avoid_slower:
+            sites = single  # what one network for all experts costs depends on which experts are asked
         free = [site for site in sites if not site.against]
         if not free:
             raise TNLayersError(
@@ -150,7 +154,12 @@ class Compression:
                 )
                 found.append(candidate)
                 step()
-        return found
+        weighed = layouts.weighed(found)
+        if self.budget.key == "error":
+            return layouts.chosen(weighed, None, self.budget.value)
+        apart = [one for one in weighed if one.site in single]
+        share = self._limit(apart) / max(sum(one.dense for one in apart), 1)
+        return layouts.chosen(weighed, share, None)
 
     def _work(self, watched: Watched | None, site: Site) -> Work:
         if watched is None or not watched.seen[site].vectors:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from tnlayers_backends.torch.layers.expert_stack import ExpertStack
 from tnlayers_backends.torch.layers.feature_orders import check_orders
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.marked import MARK, MARKERS, pretrained
@@ -82,6 +83,9 @@ class TNLayersQuantizer(HfQuantizer):
     def get_state_dict_and_metadata(self, model: nn.Module) -> tuple[None, dict[str, str]]:
         """Bring the table up to date, before `save_pretrained` writes the configuration."""
         _write_tables(model)
+        if any(isinstance(module, ExpertStack) for module in model.modules()):
+            # Files keep the names that modules have: transformers would split whole parameters of experts up again.
+            vars(model)["_weight_conversions"] = []
         return None, {}
 
     def is_serializable(self) -> bool:

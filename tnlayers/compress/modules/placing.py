@@ -9,7 +9,7 @@ from typing import Any
 
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.layers.ordinary import computes
-from tnlayers_backends.torch.modules.hosts import assembled, extra_attributes, own_copy, parts_of
+from tnlayers_backends.torch.modules.hosts import assembled, extra_attributes, rest_of
 from tnlayers_backends.torch.modules.hugging_face import declare_ties
 from tnlayers_backends.torch.modules.marked import mark, pretrained
 from torch import Tensor, nn
@@ -82,8 +82,7 @@ def _computed(model: nn.Module) -> dict[int, Tensor]:
 
 
 def _whole(host: nn.Module, parts: Mapping[str, nn.Module]) -> nn.Module:
-    rest = {name: own_copy(dense) for name, dense in parts_of(host).items() if name not in parts}
-    return assembled(host, {**rest, **parts}).train(host.training)
+    return assembled(host, {**rest_of(host, parts), **parts}).train(host.training)
 
 
 def _biases(fresh: Mapping[nn.Module, nn.Module], *, own: bool) -> dict[int, nn.Parameter]:

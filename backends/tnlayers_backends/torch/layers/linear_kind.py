@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
+from tnlayers.declare.modes import factorise
+from tnlayers.declare.registry import network_type
 from tnlayers.declare.spec import Spec
+from tnlayers.declare.spec import spec as make_spec
+from tnlayers.errors import TNLayersError
 from tnlayers.pricing.counts import Cost, dense_cost
+from tnlayers_backends.torch.layers.expert_stack import StackedLinear
 from tnlayers_backends.torch.layers.kind import LayerKind, Work, rates_of
 from tnlayers_backends.torch.layers.linear import MPOLinear, TNLinear, from_spec
 from tnlayers_backends.torch.layers.moments import linear_moment, wide
@@ -21,7 +27,22 @@ class LinearKind(LayerKind):
         return from_spec(spec, **keywords)
 
     def from_dense(self, dense: nn.Linear, network: str | Spec, **asked: Any) -> TNLinear:
-        return TNLinear.from_linear(dense, network, **asked)
+        return TNLinear.from_linear(dense, self.template(network, dense), **asked)
+
+    def template(self, network: str | Spec, dense: nn.Module) -> str | Spec:
+        """Of the weights of several experts, one mode for the experts, then those of one weight."""
+        template = make_spec(network)
+        if not isinstance(dense, StackedLinear) or template.sized or template.terms or template.in_modes is not None:
+            return network
+        cores = template.cores or network_type(template.network).cores
+        if cores < 2:
+            return network
+        sizes = dense.in_features, dense.out_features // dense.experts
+        ins, outs = (factorise(size, cores, pad=False) for size in sizes)
+        try:
+            return make_spec(replace(template, cores=None), in_modes=(1, *ins), out_modes=(dense.experts, *outs))
+        except TNLayersError:  # a type whose modes follow a law of their own
+            return network
 
     def to_dense(self, layer: TNLinear) -> nn.Linear:
         return layer.to_linear()

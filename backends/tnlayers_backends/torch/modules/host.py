@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -21,6 +21,10 @@ class Host:
     def reason_against(self, module: Any) -> str:
         """Why the module has to stay as it is; "" where it need not."""
         return ""
+
+    def opened(self, module: Any, names: Iterable[str]) -> set[str]:
+        """The parts that become modules of their own where those of some names do; all of them."""
+        return set(self.parts(module))
 
     def assembled(self, module: Any, parts: Mapping[str, nn.Module]) -> nn.Module:
         """What takes the place of a module, of its dense parts and networks."""

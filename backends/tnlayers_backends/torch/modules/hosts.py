@@ -7,7 +7,7 @@ need not be installed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from tnlayers_backends.torch.layers.recurrent_cells import TNGRUCell, TNLSTMCell
 from tnlayers_backends.torch.layers.recurrent_layers import TNGRU, TNLSTM, TNRNN
 from tnlayers_backends.torch.modules.host import Host, Single, as_linear, tensor
 from tnlayers_backends.torch.modules.host_attention import Attention
+from tnlayers_backends.torch.modules.host_experts import Experts, is_experts
 from tnlayers_backends.torch.modules.host_recurrent import Cell, Recurrent
 
 
@@ -53,7 +54,7 @@ HOSTS: dict[type[nn.Module], Host] = {
     nn.GRU: Recurrent(TNGRU),
     nn.RNN: Recurrent(TNRNN, "nonlinearity"),
 }
-_NONE, _NETWORK, _DENSE, _TRANSPOSED = Host(), Single(), _Dense(), _Transposed()
+_NONE, _NETWORK, _DENSE, _TRANSPOSED, _EXPERTS = Host(), Single(), _Dense(), _Transposed(), Experts()
 
 
 def replaceable() -> str:
@@ -70,6 +71,8 @@ def host_of(module: nn.Module) -> Host:
         return _DENSE
     if is_transposed(module):
         return _TRANSPOSED
+    if is_experts(module):
+        return _EXPERTS
     return next((HOSTS[base] for base in type(module).__mro__ if base in HOSTS), _NONE)
 
 
@@ -89,6 +92,12 @@ def is_transposed(module: nn.Module) -> bool:
     """Whether this is Hugging Face's Conv1D: a linear layer whose weight is (in_features, out_features)."""
     weight, outputs = getattr(module, "weight", None), getattr(module, "nf", None)
     return type(module).__name__ == "Conv1D" and isinstance(weight, Tensor) and weight.shape[-1:] == (outputs,)
+
+
+def rest_of(module: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
+    """The parts that stay dense where those of some names become networks, with memory of their own."""
+    opened = host_of(module).opened(module, names)
+    return {name: own_copy(dense) for name, dense in parts_of(module).items() if name in opened - set(names)}
 
 
 def assembled(module: nn.Module, parts: Mapping[str, nn.Module]) -> nn.Module:
@@ -120,7 +129,8 @@ def own_copy(dense: nn.Module) -> nn.Module:
 
 
 def _own(parameter: Tensor) -> Tensor:
-    return parameter.detach().clone().requires_grad_(parameter.requires_grad)
+    own = parameter.detach().clone(memory_format=torch.contiguous_format)  # as a file would give it
+    return own.requires_grad_(parameter.requires_grad)
 
 
 def parameters_of(module: nn.Module) -> int:

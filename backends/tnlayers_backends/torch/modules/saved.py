@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.base import Parts
 from tnlayers_backends.torch.layers.module import TNModule
-from tnlayers_backends.torch.modules.hosts import assembled, extra_attributes, own_copy, parts_of, reason_against
+from tnlayers_backends.torch.modules.hosts import (
+    assembled,
+    extra_attributes,
+    host_of,
+    own_copy,
+    parts_of,
+    reason_against,
+)
 from tnlayers_backends.torch.modules.hugging_face import declare_ties
 from tnlayers_backends.torch.modules.marked import mark
 from tnlayers_backends.torch.modules.storage import KINDS, dtype_name, kind_name, put_together, take_apart
@@ -141,14 +148,23 @@ def _taken_apart(module: nn.Module, layers: Sequence[Placed]) -> list[tuple[nn.M
     Attention and recurrent modules of torch hold tensors; what takes their place holds a module for each.
     """
     places = dict(module.named_modules(remove_duplicate=False))
+    wanted: dict[str, set[str]] = {}
+    for path in {path for placed in layers for path in placed.paths}:
+        host_path = path.rpartition(".")[0]
+        while host_path and host_path not in places:  # parts of some hosts have names of several words
+            host_path = host_path.rpartition(".")[0]
+        if host_path:
+            wanted.setdefault(host_path, set()).add(path.removeprefix(f"{host_path}."))
     hosts: dict[nn.Module, nn.Module] = {}
     undone = []
-    for path in sorted({path.rpartition(".")[0] for placed in layers for path in placed.paths} - {""}):
-        parts = parts_of(host) if (host := places.get(path)) is not None else {}
-        if host is None or not parts or "" in parts or reason_against(host):
+    for path, names in sorted(wanted.items()):
+        host = places[path]
+        parts = parts_of(host)
+        if not parts or "" in parts or reason_against(host):
             continue
         if host not in hosts:
-            hosts[host] = assembled(host, {name: own_copy(dense) for name, dense in parts.items()}).train(host.training)
+            opened = {name: own_copy(parts[name]) for name in host_of(host).opened(host, names)}
+            hosts[host] = assembled(host, opened).train(host.training)
         parent, _, name = path.rpartition(".")
         places[parent]._modules[name] = hosts[host]
         undone.append((places[parent], name, host))
