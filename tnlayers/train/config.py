@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from tnlayers.errors import TNLayersError
 from tnlayers.files.documents import UnreadableText, load_yaml, read_file
-from tnlayers.train.data_names import DATA, is_path
+from tnlayers.train.data_names import DATA, IMAGES, is_path
 from tnlayers.train.overrides import RECIPE_FIELDS, RecipeOverrides
 from tnlayers.train.recipe import Recipe
 from tnlayers.train.recipes import LANGUAGE, MODELS, TEXT, find_recipe
@@ -204,6 +204,10 @@ class TrainConfig(RecipeOverrides):
             config.recipe  # noqa: B018 - its own checks, such as Nesterov without momentum, belong to the start as well
         except ValidationError as error:
             raise TNLayersError(explain(error)) from error
+        if config.tokens != "characters" and config.data in IMAGES:
+            raise TNLayersError(
+                f"tokens={config.tokens!r} is for texts; data={config.data!r} has images. Leave it out."
+            )
         if config.resume and config.overwrite:
             raise TNLayersError(
                 "resume and overwrite are both set: one goes on with a run, the other deletes it. Keep one."
@@ -213,7 +217,7 @@ class TrainConfig(RecipeOverrides):
     @property
     def recipe(self) -> Recipe:
         """The recipe of this model on this data, with the overrides put in."""
-        return self.changed(find_recipe(self.model, TEXT if is_path(self.data) else self.data, self.recipe_name))
+        return self.changed(find_recipe(self.model, self.data, self.recipe_name))
 
     @property
     def directory(self) -> Path:
