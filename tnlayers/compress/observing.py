@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tnlayers.compress.cache import Memory, digest
 from tnlayers.compress.modules.site import Site
+from tnlayers.compress.moment_memory import affordable
 from tnlayers.compress.running import is_ours, refuse_if_alone, run, tensors_in
 from tnlayers.errors import TNLayersError
 
@@ -74,8 +75,9 @@ def watch(model: nn.Module, sites: Sequence[Site], sample: ModelSample, *, data_
     if not batches:
         raise TNLayersError("The sample has no batches: give a tensor, or a list of batches that is not used up.")
     seen = {member: Seen() for site in sites for member in site.members}
+    aware = affordable(sites) if data_aware else frozenset()
     with _evaluating(model):
-        reference = _observed(model, batches, seen, data_aware)
+        reference = _observed(model, batches, seen, aware)
         bad = sum(int((~outputs.isfinite()).sum()) for outputs in reference)
         if bad:
             raise TNLayersError(
@@ -87,13 +89,15 @@ def watch(model: nn.Module, sites: Sequence[Site], sample: ModelSample, *, data_
     return Watched(examples=sum(_examples(batch) for batch in batches), seen=seen, sensitivity=sensitivity)
 
 
-def _observed(model: nn.Module, batches: Sequence[Any], seen: Mapping[Site, Seen], data_aware: bool) -> list[Tensor]:
+def _observed(
+    model: nn.Module, batches: Sequence[Any], seen: Mapping[Site, Seen], aware: Collection[Site]
+) -> list[Tensor]:
     """The model's outputs, while the inputs of its weights are gathered.
 
     An error is the sample's where the model alone, unobserved, does not run on it either; else it is ours.
     """
     handles = [
-        site.host.register_forward_pre_hook(_observer(site, entry, data_aware), with_kwargs=True)
+        site.host.register_forward_pre_hook(_observer(site, entry, site in aware), with_kwargs=True)
         for site, entry in seen.items()
     ]
     place = 0
@@ -119,10 +123,11 @@ def _covariance(site: Site, seen: Mapping[Site, Seen]) -> Tensor | None:
     known = [one for one in (seen[member] for member in site.members) if one.moment is not None]
     if not known:
         return None
-    moments = torch.stack([one.moment for one in known if one.moment is not None])
-    if not moments.any():  # inputs that are always zero say nothing: the weight's own error counts
+    moments = [one.moment for one in known if one.moment is not None]
+    total = moments[0] if len(moments) == 1 else torch.stack(moments).sum(0)
+    if not total.any():  # inputs that are always zero say nothing: the weight's own error counts
         return None
-    return moments.sum(0) / sum(one.vectors for one in known)
+    return total / sum(one.vectors for one in known)
 
 
 def _sensitivities(
@@ -206,8 +211,8 @@ def _observer(site: Site, entry: Seen, data_aware: bool) -> Callable[..., None]:
         if data_aware and not site.against and host.shows(site.part):
             moment = kind.moment(dense, given)
             if moment is not None:
-                total = work.count * moment
-                entry.moment = total if entry.moment is None else entry.moment + total
+                moment = moment.mul_(work.count)
+                entry.moment = moment if entry.moment is None else entry.moment.add_(moment)
 
     return observe
 

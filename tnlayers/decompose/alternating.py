@@ -15,15 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log, prod
+from functools import lru_cache
+from math import log
+
+import numpy as np
 
 from tnlayers.cores.linear_map import rebuild
 from tnlayers.declare.graph import Contraction, Graph, repeated
+from tnlayers.decompose.outer_products import with_outer_products
 from tnlayers.decompose.roles import roles, size
 from tnlayers.decompose.singular_vectors import Splitting
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.choosing import plan_contraction
-from tnlayers.program.program import Array
+from tnlayers.program.program import Array, Program
 
 # A core with more bond values than this is improved by conjugate gradients: N would be larger than what it is good for.
 _LARGEST_NORMAL = 400
@@ -33,9 +37,10 @@ _GRADIENT_STEPS = 12
 _NEARLY = 1e-3
 _TRIED = 6  # rounds before a fit may be given up
 _HOPELESS = 10  # times as many rounds as there are
+_AHEAD, _GROWTH, _FURTHEST = 1.0, 2.0, 100.0  # steps beyond a round, in its own length
 _POLISHES = 12  # rounds
 _POLISHING_STEPS = 100  # of conjugate gradients
-_CUT = 1e-12  # eigenvalues of N below this share of the largest are taken as zero: the core is not determined there
+_WEAK = 10  # roundings of N that a core keeps to where it was by, for directions that N does not determine
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ def fit(
     cores: Sequence[Array],
     *,
     sweeps: int,
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-5,
     metric: Array | None = None,
     goal: float = 0.0,
     patient: bool = True,
@@ -99,11 +104,12 @@ def fit(
         TNLayersError: If a core has a leg that no other core has and that is no mode.
     """
     _check(graph)
-    problem = _Problem(ops, graph, weight, metric)
+    problem = _Problem(with_outer_products(ops), graph, weight, metric)
     right = problem.tensor(problem.weighed(weight))
     total = problem.square(weight)
     found = list(cores)
     error = _relative_error(problem, found, total)
+    ahead = _AHEAD
     for done in range(1, sweeps + 1):
         before, last = error, list(found)
         for k in range(len(found)):
@@ -112,6 +118,11 @@ def fit(
         if error > before:  # rounding alone can raise it
             found, error = last, before
             break
+        if done > 1:
+            further = [core + ahead * (core - old) for core, old in zip(found, last, strict=True)]
+            reached = _relative_error(problem, further, total)
+            ahead = min(_GROWTH * ahead, _FURTHEST) if reached < error else max(ahead / _GROWTH, _AHEAD)
+            found, error = (further, reached) if reached < error else (found, error)
         if (
             error <= goal
             or before - error < tolerance * before
@@ -169,8 +180,11 @@ def _best_core(problem: _Problem, right: Array, cores: Sequence[Array], k: int, 
         return _conjugate_gradients(problem, right, cores, k, correct=correct)
     normal = ops.reshape(_normal(problem, cores, k, own.tied, own.coupled), (tied, coupled, coupled))
     against = ops.reshape(_against(ops, graph, right, cores, k, order), (tied, coupled, free))
-    solved = ops.reshape(_solve(ops, normal, against), tuple(graph.sizes[i] for i in order))
-    return ops.permute(solved, tuple(order.index(i) for i in graph.cores[k].indices))
+    indices = graph.cores[k].indices
+    near = None if correct else ops.permute(cores[k], tuple(indices.index(i) for i in order))
+    near = None if near is None else ops.reshape(near, (tied, coupled, free))
+    solved = ops.reshape(_solve(ops, normal, against, near), tuple(graph.sizes[i] for i in order))
+    return ops.permute(solved, tuple(order.index(i) for i in indices))
 
 
 def _conjugate_gradients(
@@ -202,55 +216,67 @@ def _conjugate_gradients(
     return core
 
 
-def _normal(problem: _Problem, cores: Sequence[Array], k: int, tied: Sequence[int], coupled: Sequence[int]) -> Array:
+def _normal(
+    problem: _Problem, cores: Sequence[Array], k: int, tied: tuple[int, ...], coupled: tuple[int, ...]
+) -> Array:
     """N over (tied, coupled indices of the conjugated copy, coupled indices)."""
     ops, graph, metric = problem.ops, problem.graph, problem.metric
-    shift = len(graph.sizes)
-    same = {*graph.outputs} if metric is not None else {*graph.inputs, *graph.outputs}
-    others = [j for j in range(len(cores)) if j != k]
+    others = [core for j, core in enumerate(cores) if j != k]
     if not others and metric is None:
         return ops.eye(1, cores[0])
-    first = [tuple(i if i in same else i + shift for i in graph.cores[j].indices) for j in others]
-    second = [graph.cores[j].indices for j in others]
-    names = [graph.cores[j].name + "'" for j in others] + [graph.cores[j].name for j in others]
-    operands, arrays = [*first, *second], [*(cores[j].conj() for j in others), *(cores[j] for j in others)]
+    arrays = [*(core.conj() for core in others), *others]
     if metric is not None:
+        arrays.append(ops.reshape(metric, (*graph.in_modes, *graph.in_modes)))
+    return _normal_program(graph, k, tied, coupled, metric is not None).run(ops, arrays)
+
+
+@lru_cache(maxsize=512)  # looked up at every core of every round
+def _normal_program(graph: Graph, k: int, tied: tuple[int, ...], coupled: tuple[int, ...], weighed: bool) -> Program:
+    shift = len(graph.sizes)
+    same = {*graph.outputs} if weighed else {*graph.inputs, *graph.outputs}
+    others = [core for j, core in enumerate(graph.cores) if j != k]
+    primed = [tuple(i if i in same else i + shift for i in core.indices) for core in others]
+    names = [*(core.name + "'" for core in others), *(core.name for core in others)]
+    operands = [*primed, *(core.indices for core in others)]
+    if weighed:
         names.append("metric")
         operands.append((*graph.inputs, *(i + shift for i in graph.inputs)))
-        arrays.append(ops.reshape(metric, (*graph.in_modes, *graph.in_modes)))
     contraction = Contraction(
         names=tuple(names),
         operands=tuple(operands),
         output=(*tied, *(i + shift for i in coupled), *coupled),
         sizes=(*graph.sizes, *graph.sizes),
     )
-    return plan_contraction(contraction, title="normal equations").program.run(ops, arrays)
+    return plan_contraction(contraction, title="normal equations").program
 
 
 def _against(
-    ops: Splitting, graph: Graph, tensor: Array, cores: Sequence[Array], k: int | None, output: Sequence[int]
+    ops: Splitting, graph: Graph, tensor: Array, cores: Sequence[Array], k: int, output: tuple[int, ...]
 ) -> Array:
-    """<others, W>: the weight contracted with all conjugated cores but one; with every core where `k` is None."""
-    others = [j for j in range(len(cores)) if j != k]
+    """<others, W>: the weight contracted with all conjugated cores but one."""
+    others = [core.conj() for j, core in enumerate(cores) if j != k]
+    return _against_program(graph, k, output).run(ops, [tensor, *others])
+
+
+@lru_cache(maxsize=512)
+def _against_program(graph: Graph, k: int, output: tuple[int, ...]) -> Program:
+    others = [core for j, core in enumerate(graph.cores) if j != k]
     contraction = Contraction(
-        names=("weight", *(graph.cores[j].name + "'" for j in others)),
-        operands=((*graph.outputs, *graph.inputs), *(graph.cores[j].indices for j in others)),
-        output=tuple(output),
+        names=("weight", *(core.name + "'" for core in others)),
+        operands=((*graph.outputs, *graph.inputs), *(core.indices for core in others)),
+        output=output,
         sizes=graph.sizes,
     )
-    plan = plan_contraction(contraction, title="weight against the other cores")
-    return plan.program.run(ops, [tensor, *(cores[j].conj() for j in others)])
+    return plan_contraction(contraction, title="weight against the other cores").program
 
 
-def _solve(ops: Splitting, normal: Array, right: Array) -> Array:
-    """The solution of least norm of a stack of normal equations, (n, b, b) and (n, b, m)."""
-    u, s, vh = ops.svd(normal)
-    largest = float(s.max()) if prod(s.shape) else 0.0
-    keep = s > _CUT * largest
-    inverse = keep / (s + (1 - keep * 1))  # 1/s where kept, 0 elsewhere
-    projected = ops.matmul(ops.permute(u, (0, 2, 1)).conj(), right)
-    scaled = ops.reshape(inverse, (*inverse.shape, 1)) * projected
-    return ops.matmul(ops.permute(vh, (0, 2, 1)).conj(), scaled)
+def _solve(ops: Splitting, normal: Array, right: Array, near: Array | None) -> Array:
+    """A stack of normal equations (n, b, b), (n, b, m), solved nearest to what is known where they leave it open."""
+    unit = float(ops.sum(ops.diagonal(normal, 1, 2).real, (0, 1))) / normal.shape[0]
+    eps = float(np.finfo(str(normal.dtype).removeprefix("torch.")).eps)
+    weak = max(_WEAK * eps * unit, float(np.finfo("float32").tiny))
+    damped = normal + weak * ops.eye(normal.shape[1], normal)
+    return ops.solve(damped, right if near is None else right + weak * near)
 
 
 def _relative_error(problem: _Problem, cores: Sequence[Array], total: float) -> float:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from math import prod
 
 from tnlayers.declare.graph import Graph
+from tnlayers.decompose.outer_products import with_outer_products
 from tnlayers.decompose.singular_vectors import Splitting
 from tnlayers.decompose.tangent import Tangent
 from tnlayers.program.program import Array
@@ -67,6 +68,7 @@ def exactly(
         >>> exactly(backend("numpy").ops, graph, rng.standard_normal((8, 8)), start, goal=1e-13)[1] < 1e-13
         True
     """
+    ops = with_outer_products(ops)
     tensor = ops.reshape(weight, (*graph.out_modes, *graph.in_modes))
     total = _square(ops, tensor)
     now = _at(ops, graph, tensor, _balanced(ops, cores))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -28,7 +29,8 @@ from tnlayers.decompose.whitening import RIDGE, Whitening, scaled, whiten
 from tnlayers.errors import TNLayersError
 from tnlayers.program.program import Array
 
-_SWEEPS = 60  # of alternating least squares where there is no other method
+_SWEEPS = 40  # of alternating least squares where there is no other method
+_TRIAL = 6  # of them from every start, the best of which has the others too
 _EXACT = 1e-6  # errors asked for that are nearly none
 _ROUNDS = 20  # over the terms of a sum
 _REFINEMENTS = 4  # of them after SVDs in coordinates that are not quite white: more gain little each
@@ -240,15 +242,19 @@ class Target:
         if self.exact and (known := closed_form(self.ops, graph, weight, self.rounding)) is not None:
             best = fit(self.ops, graph, weight, known, sweeps=0, metric=metric)
         count = enough_starts(graph, self.method.restarts) if together else self.method.restarts
-        for start in starts(self.ops, graph, weight, count, np.random.default_rng(self.method.seed)):
-            if best[1] <= self._goal:
-                break
-            if together:  # exact in one metric is exact in all
+        begun = starts(self.ops, graph, weight, count, np.random.default_rng(self.method.seed))
+        if together:
+            for start in begun:  # exact in one metric is exact in all
+                if best[1] <= self._goal:
+                    break
                 found = exactly(self.ops, graph, weight, start, goal=self._goal)
-            else:
-                found = fit(self.ops, graph, weight, start, sweeps=sweeps, metric=metric, goal=self._goal)
-            best = min(best, found, key=lambda result: result[1])
-        return best[0]
+                best = min(best, found, key=lambda result: result[1])
+            return best[0]
+        improved = partial(fit, self.ops, graph, weight, metric=metric, goal=self._goal)
+        if best[1] > self._goal:
+            tried = [improved(start, sweeps=min(_TRIAL, sweeps)) for start in begun]
+            best = min([best, *tried], key=lambda result: result[1])
+        return improved(best[0], sweeps=max(sweeps - _TRIAL, 0))[0]
 
     def _whitening(self, graph: Graph, spec: Spec) -> Whitening | None:
         """The coordinates of a network; those of one that differs only in its bonds serve again."""
