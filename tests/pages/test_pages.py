@@ -34,6 +34,8 @@ pytestmark = [
     pytest.mark.filterwarnings("default::tnlayers.TNLayersWarning"),
     # torch's exporter uses a part of torch that torch deprecates
     pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning"),
+    # PEFT asks transformers for what transformers deprecates
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
 ]
 
 
@@ -57,6 +59,7 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     pytest.importorskip("torch", reason="the pages show torch")
     if page.name == "hf.md":
         pytest.importorskip("transformers")
+        pytest.importorskip("peft")
     if page.name == "onnx.md":
         pytest.importorskip("onnxscript")
         pytest.importorskip("onnxruntime")

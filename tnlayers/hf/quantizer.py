@@ -83,6 +83,7 @@ class TNLayersQuantizer(HfQuantizer):
     def get_state_dict_and_metadata(self, model: nn.Module) -> tuple[None, dict[str, str]]:
         """Bring the table up to date, before `save_pretrained` writes the configuration."""
         _write_tables(model)
+        _say_ties(model)
         if any(isinstance(module, ExpertStack) for module in model.modules()):
             # Files keep the names that modules have: transformers would split whole parameters of experts up again.
             vars(model)["_weight_conversions"] = []
@@ -173,6 +174,21 @@ def _check_ties(model: nn.Module) -> None:
                     "the checkpoint has no network for the other end. Load the class that was saved, such as by "
                     "AutoModel, or untie them: from_pretrained(..., tie_word_embeddings=False)."
                 )
+
+
+def _say_ties(model: Any) -> None:
+    """Have the configuration say that table and head are tied where they share their cores.
+
+    Code that compares `weight` of both, such as PEFT's after merging, takes weights that are computed for untied ones.
+    """
+    try:
+        ends = [model.get_input_embeddings(), model.get_output_embeddings()]
+    except (AttributeError, NotImplementedError):
+        return
+    firsts = [next(iter(end.cores.values())) if isinstance(end, TNModule) else None for end in ends]
+    config = model.config.get_text_config()
+    if firsts[0] is not None and firsts[0] is firsts[1] and not getattr(config, "tie_word_embeddings", True):
+        config.tie_word_embeddings = True
 
 
 def _tell_ties(model: nn.Module) -> None:

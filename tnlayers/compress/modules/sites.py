@@ -8,6 +8,7 @@ share one weight are one site, of which `ties.py` decides.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.layers.ordinary import is_computed
@@ -33,8 +34,9 @@ def sites_of(model: nn.Module, extra: Mapping[nn.Module, int] | None = None) -> 
     for path, module in model.named_modules(remove_duplicate=False):
         paths.setdefault(module, []).append(path)
     inside = {child for module in paths if parts_of(module) or isinstance(module, TNModule) for child in _below(module)}
+    adapters = _of_adapters(model)
     found = [
-        site
+        replace(site, against="it is of an adapter, which stays as it is") if module in adapters else site
         for module, places in paths.items()
         if module not in inside and not isinstance(module, TNModule)
         for site in _sites(module, places, (extra or {}).get(module, 0))
@@ -45,6 +47,17 @@ def sites_of(model: nn.Module, extra: Mapping[nn.Module, int] | None = None) -> 
             "from_conv or from_embedding of tnl.nn, or wrap it: nn.Sequential(layer)."
         )
     return tied_together(found, _users(model))
+
+
+def _of_adapters(model: nn.Module) -> set[nn.Module]:
+    """The modules that PEFT puts beside a layer, such as lora_A; known by what its layers say of themselves."""
+    found: set[nn.Module] = set()
+    for module in model.modules():
+        names = getattr(module, "adapter_layer_names", ()) if hasattr(module, "base_layer") else ()
+        for name in names if isinstance(names, (tuple, list)) else ():
+            own = module._modules.get(name)
+            found.update(own.modules() if own is not None else ())
+    return found
 
 
 def _below(module: nn.Module) -> Iterator[nn.Module]:

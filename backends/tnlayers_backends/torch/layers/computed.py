@@ -114,6 +114,8 @@ class ComputedWeights(nn.Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self._is_computed(name):
+            if type(value) is ComputedWeight and torch.equal(plain(value), plain(getattr(self, name))):
+                return  # layer.weight = layer.weight, as code does that passes a module's tensors on
             raise _refusal(_owner(self, name), "an assignment")
         super().__setattr__(name, value)
 
