@@ -51,6 +51,9 @@ class Arithmetic(Primitives, Protocol):
     def zeros(self, shape: Ints, like: Array) -> Array:
         """Zeros in the dtype (and on the device) of another array."""
 
+    def constant(self, array: Array) -> Array:
+        """The array, through which no gradient passes."""
+
     def sigmoid(self, array: Array) -> Array:
         """1 / (1 + exp(-x))."""
 

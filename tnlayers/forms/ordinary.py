@@ -110,7 +110,7 @@ class DenseEmbedding(Form):
 
 @dataclass(frozen=True)
 class BatchNorm(Form):
-    """Batch normalisation by its running statistics, over the second axis."""
+    """Batch normalisation by its running statistics, which are constants, over the second axis."""
 
     kind = "batch_norm"
     num_features: int
@@ -131,10 +131,11 @@ class BatchNorm(Form):
                 f"The input has shape {tuple(x.shape)}, but this normalisation takes (batch, {self.num_features}, ...)."
             )
         shape = (1, self.num_features, *[1] * (x.ndim - 2))
-        factor = (arrays["running_var"] + self.eps) ** -0.5
+        mean, variance = at.ops.constant(arrays["running_mean"]), at.ops.constant(arrays["running_var"])
+        factor = (variance + self.eps) ** -0.5
         if self.affine:
             factor = factor * arrays["weight"]
-        shift = -arrays["running_mean"] * factor + (arrays["bias"] if self.affine else 0)
+        shift = -mean * factor + (arrays["bias"] if self.affine else 0)
         return x * at.ops.reshape(factor, shape) + at.ops.reshape(shift, shape)
 
 

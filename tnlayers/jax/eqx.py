@@ -10,5 +10,28 @@ if find_spec("equinox") is None:
     raise TNLayersError("tnlayers.jax.eqx is for Equinox, which is not installed here: pip install equinox.")
 
 from tnlayers_backends.jax.eqx import MPOLinear, TNGRUCell, TNLinear, TNLSTMCell  # noqa: E402
+from tnlayers_backends.jax.eqx_attention import TNMultiheadAttention  # noqa: E402
+from tnlayers_backends.jax.eqx_layers import (  # noqa: E402
+    TNBilinear,
+    TNConv1d,
+    TNConv2d,
+    TNConv3d,
+    TNEmbedding,
+    TNModule,
+    TNTensorLinear,
+)
 
-__all__ = ["MPOLinear", "TNGRUCell", "TNLSTMCell", "TNLinear"]
+__all__ = [
+    "MPOLinear",
+    "TNBilinear",
+    "TNConv1d",
+    "TNConv2d",
+    "TNConv3d",
+    "TNEmbedding",
+    "TNGRUCell",
+    "TNLSTMCell",
+    "TNLinear",
+    "TNModule",
+    "TNMultiheadAttention",
+    "TNTensorLinear",
+]

@@ -9,6 +9,21 @@ backend("jax")  # without jax this refuses and names the extra to install, befor
 if find_spec("flax") is None:
     raise TNLayersError("tnlayers.jax.nnx is for Flax NNX, which is not installed here: pip install flax.")
 
-from tnlayers_backends.jax.nnx import MPOLinear, TNGRUCell, TNLinear, TNLSTMCell  # noqa: E402
+from tnlayers_backends.jax.nnx import MPOLinear, TNGRUCell, TNLinear, TNLSTMCell, TNSimpleCell  # noqa: E402
+from tnlayers_backends.jax.nnx_attention import TNMultiHeadAttention  # noqa: E402
+from tnlayers_backends.jax.nnx_conv import TNConv  # noqa: E402
+from tnlayers_backends.jax.nnx_layers import TNBilinear, TNEmbedding, TNModule, TNTensorLinear  # noqa: E402
 
-__all__ = ["MPOLinear", "TNGRUCell", "TNLSTMCell", "TNLinear"]
+__all__ = [
+    "MPOLinear",
+    "TNBilinear",
+    "TNConv",
+    "TNEmbedding",
+    "TNGRUCell",
+    "TNLSTMCell",
+    "TNLinear",
+    "TNModule",
+    "TNMultiHeadAttention",
+    "TNSimpleCell",
+    "TNTensorLinear",
+]

@@ -8,11 +8,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from tnlayers.cores.gates import MODES
 from tnlayers.declare.arguments import checks_arguments
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
-from tnlayers_backends.jax import gates
 from tnlayers_backends.jax.linear import JaxLinear, drawn
+from tnlayers_backends.jax.primitives import OPS
 
 
 class TNLinear(eqx.Module):
@@ -121,7 +122,7 @@ class _Cell(eqx.Module):
         **keywords: Of both projections, as `TNLinear` takes them.
     """
 
-    _gates: ClassVar[int]
+    _mode: ClassVar[str]
     ih: TNLinear
     hh: TNLinear
     input_size: int = eqx.field(static=True)
@@ -138,28 +139,31 @@ class _Cell(eqx.Module):
         **keywords: Any,
     ) -> None:
         first, second = jax.random.split(key)
-        self.ih = TNLinear(input_size, self._gates * hidden_size, use_bias, dtype, key=first, **keywords)
-        self.hh = TNLinear(hidden_size, self._gates * hidden_size, use_bias, dtype, key=second, **keywords)
+        self.ih = TNLinear(input_size, MODES[self._mode].gates * hidden_size, use_bias, dtype, key=first, **keywords)
+        self.hh = TNLinear(hidden_size, MODES[self._mode].gates * hidden_size, use_bias, dtype, key=second, **keywords)
         self.input_size, self.hidden_size = input_size, hidden_size
 
 
 class TNLSTMCell(_Cell):
     """`eqx.nn.LSTMCell` with tensor networks for its weights; see `TNLinear` for the arguments."""
 
-    _gates = 4
+    _mode = "LSTM"
 
     def __call__(
         self, input: jax.Array, hidden: tuple[jax.Array, jax.Array], *, key: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """One step: an input and (hidden, cell) to the new (hidden, cell)."""
-        return gates.lstm(self.ih(input), self.hh(hidden[0]), hidden[1])
+        state, cell = MODES["LSTM"].step(OPS, self.ih(input), self.hh(hidden[0]), hidden)
+        return state, cell
 
 
 class TNGRUCell(_Cell):
     """`eqx.nn.GRUCell` with tensor networks for its weights; see `TNLinear` for the arguments."""
 
-    _gates = 3
+    _mode = "GRU"
 
     def __call__(self, input: jax.Array, hidden: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """One step: an input and the hidden state to the new hidden state."""
-        return gates.gru(self.ih(input), self.hh(hidden), hidden)
+        state: jax.Array
+        (state,) = MODES["GRU"].step(OPS, self.ih(input), self.hh(hidden), (hidden,))
+        return state

@@ -12,12 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from tnlayers.cores.linear_map import LinearMap
+from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
 from tnlayers.forms.form import Form, Runtime
-from tnlayers.forms.kinds import check_arrays
+from tnlayers.forms.kinds import check_arrays, networked
 from tnlayers.forms.networked import Networked
 from tnlayers.forms.ordinary import Dense
-from tnlayers_backends.jax.linear import Params, batch_of, draw_cores, draw_vector, multiply
+from tnlayers.forms.several import Adapter
+from tnlayers_backends.jax.linear import Params, batch_of, checked_dtype, draw_cores, draw_vector, multiply
 from tnlayers_backends.jax.primitives import OPS
 
 
@@ -121,8 +123,31 @@ def make_module(form: Form, arrays: Mapping[str, jax.Array]) -> JaxModule:
     return JaxLayer(dict(arrays), form) if isinstance(form, Networked) else JaxModule(dict(arrays), form)
 
 
+def drawn_layer(
+    kind: str, spec: Spec, dtype: Any, key: jax.Array, variance: float | None = None, **keywords: Any
+) -> JaxLayer:
+    """A fresh layer of one network.
+
+    Args:
+        kind: Any kind but "linear".
+        spec: The sized declaration.
+        dtype: Of its arrays, by name or as jax has it.
+        key: As `jax.random.key(0)` makes it.
+        variance: What E[W^2] is, of a layer without bias; that of the kind on torch if None.
+        **keywords: Of the kind.
+
+    Raises:
+        TNLayersError: If jax has no such dtype in its present mode, or the keywords do not fit.
+    """
+    name = checked_dtype(dtype)
+    form = networked(kind, LinearMap(spec, name, buckets=()), keywords, {})
+    if variance is None:
+        return JaxLayer(drawn_arrays(form, key, name), form)
+    return JaxLayer(draw_cores(form.map.graphs, variance, key, name), form)
+
+
 def drawn_arrays(form: Form, key: jax.Array, dtypes: Mapping[str, Any] | str) -> dict[str, jax.Array]:
-    """Fresh arrays of a form: cores so that E[W^2] is that of the kind, biases uniform within its root times 3.
+    """Fresh arrays of a form: cores so that E[W^2] is that of the kind, biases uniform within the root of thrice that.
 
     Args:
         form: A layer of cores, a dense linear one, or a module of such parts.
@@ -145,10 +170,10 @@ def drawn_arrays(form: Form, key: jax.Array, dtypes: Mapping[str, Any] | str) ->
         keys = jax.random.split(key)
         for one, (name, shape) in zip(keys, form.shapes.items(), strict=False):
             found[name] = draw_vector(one, shape, form.in_features**-0.5, str(dtypes[name]))
-    elif form.own_shapes:
+    elif form.own_shapes or isinstance(form, Adapter):
         raise TNLayersError(
-            f"A {form.kind} has arrays that are not drawn here ({', '.join(list(form.own_shapes)[:3])}): draw the "
-            "module on torch and move it (tnl.to_backend)."
+            f"A module of kind {form.kind!r} has arrays that are not drawn here ({', '.join(list(form.shapes)[:3])}): "
+            "draw it on torch and move it (tnl.to_backend)."
         )
     for number, (name, child) in enumerate(form.children):
         inner = {one: dtypes[f"{name}.{one}"] for one in child.shapes}

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from tnlayers.cores.gates import MODES, rnn_mode
 from tnlayers.declare.arguments import checks_arguments
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.errors import TNLayersError
-from tnlayers_backends.jax import gates
 from tnlayers_backends.jax.linear import JaxLinear, drawn
+from tnlayers_backends.jax.primitives import OPS
+
+
+def hold(module: nnx.Module, arrays: Mapping[str, jax.Array], what: str, kinds: Mapping[str, Any]) -> None:
+    """Make arrays variables of a module by their own names.
+
+    Args:
+        module: The module.
+        arrays: By name.
+        what: Whose they are, for the message.
+        kinds: The kind of variable of each, such as `nnx.Param`.
+
+    Raises:
+        TNLayersError: If a name is one that the module uses itself.
+    """
+    for name, array in arrays.items():
+        if hasattr(type(module), name) or name in vars(module):  # not `hasattr(module, ...)`, which runs properties
+            raise TNLayersError(
+                f"A core of {what} is named {name!r}, which this module uses itself; rename it in its network function."
+            )
+        setattr(module, name, kinds[name](array))
 
 
 class TNLinear(nnx.Module):
@@ -69,13 +91,7 @@ class TNLinear(nnx.Module):
         self.network_map = layer.map
         self.in_features, self.out_features = layer.spec.in_features, layer.spec.out_features
         self.use_bias, self.dtype = layer.spec.bias, dtype
-        for name, array in layer.params.items():
-            if hasattr(type(self), name) or name in vars(self):  # not `hasattr(self, ...)`, which runs properties
-                raise TNLayersError(
-                    f"A core of {layer.spec} is named {name!r}, which this module uses itself; rename it in its "
-                    "network function."
-                )
-            setattr(self, name, nnx.Param(array))
+        hold(self, layer.params, str(layer.spec), dict.fromkeys(layer.params, nnx.Param))
 
     @staticmethod
     def of(layer: JaxLinear, *, dtype: Any = None) -> TNLinear:
@@ -151,12 +167,12 @@ class _Cell(nnx.RNNCellBase):
         **keywords: Of both projections, as `TNLinear` takes them.
     """
 
-    _gates: int
+    _mode: str
 
     def __init__(self, in_features: int, hidden_features: int, *, rngs: nnx.Rngs, **keywords: Any) -> None:
         self.in_features, self.hidden_features = in_features, hidden_features
-        self.ih = TNLinear(in_features, self._gates * hidden_features, rngs=rngs, **keywords)
-        self.hh = TNLinear(hidden_features, self._gates * hidden_features, rngs=rngs, **keywords)
+        self.ih = TNLinear(in_features, MODES[self._mode].gates * hidden_features, rngs=rngs, **keywords)
+        self.hh = TNLinear(hidden_features, MODES[self._mode].gates * hidden_features, rngs=rngs, **keywords)
 
     @property
     def num_feature_axes(self) -> int:
@@ -181,7 +197,7 @@ class TNLSTMCell(_Cell):
         (2, 5, 64)
     """
 
-    _gates = 4
+    _mode = "LSTM"
 
     def __call__(
         self, carry: tuple[jax.Array, jax.Array], inputs: jax.Array
@@ -195,7 +211,7 @@ class TNLSTMCell(_Cell):
         Returns:
             The new carry, and the hidden state again.
         """
-        hidden, cell = gates.lstm(self.ih(inputs), self.hh(carry[1]), carry[0])
+        hidden, cell = MODES["LSTM"].step(OPS, self.ih(inputs), self.hh(carry[1]), (carry[1], carry[0]))
         return (cell, hidden), hidden
 
     def initialize_carry(
@@ -205,13 +221,8 @@ class TNLSTMCell(_Cell):
         return self._zeros(input_shape), self._zeros(input_shape)
 
 
-class TNGRUCell(_Cell):
-    """`nnx.GRUCell` with tensor networks for its kernels; see `TNLinear` for the arguments.
-
-    Both projections have a bias, as in torch.
-    """
-
-    _gates = 3
+class _HiddenCell(_Cell):
+    """A cell whose carry is the hidden state; abstract."""
 
     def __call__(self, carry: jax.Array, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
         """One step.
@@ -223,9 +234,36 @@ class TNGRUCell(_Cell):
         Returns:
             The new hidden state, twice.
         """
-        hidden = gates.gru(self.ih(inputs), self.hh(carry), carry)
+        (hidden,) = MODES[self._mode].step(OPS, self.ih(inputs), self.hh(carry), (carry,))
         return hidden, hidden
 
     def initialize_carry(self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None) -> jax.Array:
         """Zeros for inputs of a shape (..., in_features)."""
         return self._zeros(input_shape)
+
+
+class TNGRUCell(_HiddenCell):
+    """`nnx.GRUCell` with tensor networks for its kernels; see `TNLinear` for the arguments.
+
+    Both projections have a bias, as in torch.
+    """
+
+    _mode = "GRU"
+
+
+class TNSimpleCell(_HiddenCell):
+    """`nnx.SimpleCell` with tensor networks for its kernels; see `TNLinear` for the arguments.
+
+    Args:
+        in_features: Size of each input.
+        hidden_features: Size of the hidden state.
+        nonlinearity: "tanh" or "relu".
+        rngs: Draws the parameters, by its stream "params".
+        **keywords: Of both projections, as `TNLinear` takes them.
+    """
+
+    def __init__(
+        self, in_features: int, hidden_features: int, *, nonlinearity: str = "tanh", rngs: nnx.Rngs, **keywords: Any
+    ) -> None:
+        self._mode = rnn_mode(nonlinearity)
+        super().__init__(in_features, hidden_features, rngs=rngs, **keywords)

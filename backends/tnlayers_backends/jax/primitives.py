@@ -173,6 +173,10 @@ class JaxOps:
         """As `jax.numpy.zeros`."""
         return jnp.zeros(shape, like.dtype)
 
+    def constant(self, array: jax.Array) -> jax.Array:
+        """As `jax.lax.stop_gradient`."""
+        return jax.lax.stop_gradient(array)
+
     def sigmoid(self, array: jax.Array) -> jax.Array:
         """As `jax.nn.sigmoid`."""
         return jax.nn.sigmoid(array)

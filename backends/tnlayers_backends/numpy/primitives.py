@@ -149,6 +149,10 @@ class NumpyOps:
         """As `numpy.zeros`."""
         return np.zeros(shape, like.dtype)
 
+    def constant(self, array: Array) -> Array:
+        """The array itself."""
+        return array
+
     def sigmoid(self, array: Array) -> Array:
         """By the hyperbolic tangent, which does not overflow."""
         half: Array = np.tanh(array / 2)

@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from tnlayers.cores.tensor_modes import tensor_modes
 from tnlayers.declare.arguments import checks_arguments, device, floating, shape
 from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
@@ -65,10 +66,8 @@ class TNTensorLinear(TNLinear):
         seed: int | None = None,
         **keywords: Any,
     ) -> None:
-        free = isinstance(network, str) and "in=" not in network and "cores=" not in network and "cores" not in keywords
-        if free and in_modes is None and out_modes is None:
-            order = max(len(in_shape), len(out_shape), 1)
-            in_modes, out_modes = (tuple(s) + (1,) * (order - len(s)) for s in (in_shape, out_shape))
+        own = {"in_modes": in_modes, "out_modes": out_modes} | keywords
+        own |= tensor_modes(network, in_shape, out_shape, own)
         super().__init__(
             prod(in_shape),
             prod(out_shape),
@@ -76,10 +75,8 @@ class TNTensorLinear(TNLinear):
             device,
             dtype,
             network=network,
-            in_modes=in_modes,
-            out_modes=out_modes,
             seed=seed,
-            **keywords,
+            **own,
         )
         self.in_shape, self.out_shape = tuple(in_shape), tuple(out_shape)
 

@@ -163,6 +163,10 @@ class TorchOps:
         """As `Tensor.new_zeros`."""
         return like.new_zeros(shape)
 
+    def constant(self, array: Tensor) -> Tensor:
+        """As `Tensor.detach`."""
+        return array.detach()
+
     def sigmoid(self, array: Tensor) -> Tensor:
         """As `torch.sigmoid`."""
         return torch.sigmoid(array)

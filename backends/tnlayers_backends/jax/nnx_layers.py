@@ -1,0 +1,197 @@
+"""Layers of other kinds than linear as Flax NNX modules; names and order of arguments are those of flax.nnx."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from tnlayers.cores.lookup import transposed
+from tnlayers.cores.pairs import pair_spec
+from tnlayers.cores.tensor_modes import tensor_modes
+from tnlayers.declare.arguments import checks_arguments, shape
+from tnlayers.declare.spec import Spec
+from tnlayers.declare.spec import spec as make_spec
+from tnlayers_backends.jax.linear import JaxLinear, multiply
+from tnlayers_backends.jax.module import JaxModule, drawn_layer, make_module
+from tnlayers_backends.jax.nnx import hold
+from tnlayers_backends.jax.storage import describe
+
+Network = str | Spec
+_STATISTICS = ("running_mean", "running_var")
+
+
+class TNModule(nnx.Module):
+    """A layer of any kind, or a whole model, of `tnl.load(path, backend="jax")` or `tnl.to_backend(...)`.
+
+    Its arrays are parameters by their own names (`nnx.Param`), running statistics of normalisations `nnx.BatchStat`. It
+    is called as the torch module that it stands for, and evaluates.
+
+    Args:
+        layer: The layer or model, whose arrays are taken over.
+        dtype: Of the computation; None for what inputs and parameters promote to.
+
+    Example:
+        >>> import numpy as np
+        >>> import tnlayers as tnl
+        >>> model = tnl.jax.nnx.TNModule(tnl.to_backend(tnl.models.build("lenet5", seed=0), "jax"))
+        >>> model(np.zeros((2, 1, 28, 28), np.float32)).shape
+        (2, 10)
+    """
+
+    def __init__(self, layer: JaxModule | JaxLinear, *, dtype: Any = None) -> None:
+        form, arrays = describe(layer)
+        self.form, self.dtype = form, dtype
+        kinds = {name: nnx.BatchStat if name.rpartition(".")[2] in _STATISTICS else nnx.Param for name in arrays}
+        hold(self, arrays, form.kind, kinds)
+
+    @property
+    def layer(self) -> JaxModule:
+        """The layer with the parameters of now: for `to_dense`, `norm2`, `tnl.save`, `tnl.draw`."""
+        arrays = {name: getattr(self, name)[...] for name in self.form.shapes}
+        return make_module(self.form, arrays)
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Run the module."""
+        layer = self.layer
+        given = jax.tree.map(jnp.asarray, inputs)
+        floating = [x for x in jax.tree.leaves(given) if jnp.issubdtype(x.dtype, jnp.inexact)]
+        dtype = self.dtype or jnp.result_type(*floating, *layer.params.values())
+
+        def cast(x: jax.Array) -> jax.Array:
+            return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else x
+
+        return layer.apply(
+            {name: cast(array) for name, array in layer.params.items()}, *jax.tree.map(cast, given), **options
+        )
+
+
+class TNEmbedding(TNModule):
+    """`nnx.Embed` whose table is a tensor network; the table is never built. Rows are of variance 1 / features.
+
+    Args:
+        num_embeddings: How many rows the table has.
+        features: Size of each row.
+        network: A template, such as "mpo(bond=16)", or a spec.
+        dtype: Of the rows; None for that of the parameters.
+        param_dtype: Of the parameters.
+        rngs: Draws them, by its stream "params".
+        **keywords: Of the network type, such as `bond_dim=16`; and `in_modes`, `out_modes`.
+
+    Raises:
+        TNLayersError: If the network does not fit the sizes; or an id is out of range and no trace hides it, where its
+            row is nan.
+
+    Example:
+        >>> from flax import nnx
+        >>> import jax.numpy as jnp
+        >>> import tnlayers as tnl
+        >>> layer = tnl.jax.nnx.TNEmbedding(50_000, 512, network="mpo(cores=3, bond=16)", rngs=nnx.Rngs(0))
+        >>> layer(jnp.array([[0, 49_999, 7]])).shape
+        (1, 3, 512)
+    """
+
+    @checks_arguments()
+    def __init__(
+        self,
+        num_embeddings: int,
+        features: int,
+        *,
+        network: Network = "mpo",
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        rngs: nnx.Rngs,
+        **keywords: Any,
+    ) -> None:
+        asked = {key: value for key, value in keywords.items() if value is not None}
+        spec = make_spec(network, num_embeddings, features, **asked)
+        own: dict[str, Any] = {"padding_idx": None, "unique": False}
+        made = drawn_layer("embedding", spec, param_dtype, rngs.params(), variance=1 / features, **own)
+        super().__init__(made, dtype=dtype)
+
+    def attend(self, query: Any) -> jax.Array:
+        """The scores of all rows, query W^T: vectors (..., features) to (..., num_embeddings)."""
+        form: Any = self.form
+        x, cores = jnp.asarray(query), [getattr(self, name)[...] for name in form.map.shapes]
+        dtype = self.dtype or jnp.result_type(x, *cores)
+        return multiply(transposed(form.map), x.astype(dtype), [core.astype(dtype) for core in cores], by_jax=False)
+
+
+class TNTensorLinear(TNModule):
+    """A linear map between tensors along their last axes, as `nnx.LinearGeneral`.
+
+    Inputs are (..., *in_features), outputs (..., *out_features).
+
+    Args:
+        in_features: Sizes of the input's axes.
+        out_features: Sizes of the output's axes; () for one number.
+        use_bias: Whether to add a learned tensor, held as a vector.
+        network: A template or a spec; unless it has modes, the axes are the modes.
+        dtype: Of the computation; None for what inputs and parameters promote to.
+        param_dtype: Of the parameters.
+        rngs: Draws them, by its stream "params".
+        **keywords: Of the network type, such as `bond_dim=16`; and `in_modes`, `out_modes`.
+
+    Raises:
+        TNLayersError: If the network does not fit the sizes.
+    """
+
+    @checks_arguments(in_features=shape, out_features=shape)
+    def __init__(
+        self,
+        in_features: tuple[int, ...],
+        out_features: tuple[int, ...],
+        *,
+        use_bias: bool = True,
+        network: Network = "mpo",
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        rngs: nnx.Rngs,
+        **keywords: Any,
+    ) -> None:
+        asked = {key: value for key, value in keywords.items() if value is not None}
+        asked |= tensor_modes(network, in_features, out_features, asked)
+        spec = make_spec(network, prod(in_features), prod(out_features), bias=use_bias, **asked)
+        own: dict[str, Any] = {"in_shape": tuple(in_features), "out_shape": tuple(out_features)}
+        super().__init__(drawn_layer("tensor_linear", spec, param_dtype, rngs.params(), **own), dtype=dtype)
+
+
+class TNBilinear(TNModule):
+    """A bilinear map y_o = sum_ij W_oij a_i b_j + bias_o whose weight is a tensor network; flax has none.
+
+    Args:
+        in1_features: Size of each first input.
+        in2_features: Size of each second input.
+        out_features: Size of each output.
+        use_bias: Whether to add a learned vector.
+        network: A template or a spec, as `tnl.nn.TNBilinear` takes them.
+        dtype: Of the computation; None for what inputs and parameters promote to.
+        param_dtype: Of the parameters.
+        rngs: Draws them, by its stream "params".
+        **keywords: Of the network type, such as `bond_dim=16`; and `in_modes`, `out_modes`.
+
+    Raises:
+        TNLayersError: If the network does not fit the sizes.
+    """
+
+    @checks_arguments()
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        *,
+        use_bias: bool = True,
+        network: Network = "mpo",
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        rngs: nnx.Rngs,
+        **keywords: Any,
+    ) -> None:
+        asked = {key: value for key, value in keywords.items() if value is not None}
+        spec = pair_spec(network, in1_features, in2_features, out_features, bias=use_bias, **asked)
+        own: dict[str, Any] = {"in1_features": in1_features, "in2_features": in2_features}
+        super().__init__(drawn_layer("bilinear", spec, param_dtype, rngs.params(), **own), dtype=dtype)
