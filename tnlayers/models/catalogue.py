@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tnlayers.errors import TNLayersError
 from tnlayers.models import densenet, resnet, vgg
@@ -42,12 +41,6 @@ class Entry:
     image: tuple[int, int, int] = (3, 32, 32)
     language: Shape | None = None
     reset: Callable[[nn.Module, int | None], None] = reset
-
-    def example(self, batch: int) -> Tensor:
-        """Zeros of the form of its input: images (batch, C, H, W) float32, or tokens (batch, context) int64."""
-        if self.language is not None:
-            return torch.zeros(batch, self.language.context, dtype=torch.int64)
-        return torch.zeros(batch, *self.image)
 
 
 def names() -> tuple[str, ...]:
