@@ -32,6 +32,8 @@ _old_names.install()
 _LAZY = {
     "Declaration": "tnlayers.declare.declaration",
     "SpectraRecorder": "tnlayers.decompose.spectra",
+    "adapt": "tnlayers_backends.torch.modules.adapting",
+    "adapters": "tnlayers_backends.torch.modules.adapting",
     "build": "tnlayers.cores.linear_map",
     "draw_weights": "tnlayers.draw.weights",
     "freeze": "tnlayers_backends.torch.modules.freezing",
@@ -42,6 +44,7 @@ _LAZY = {
     "load": "tnlayers.io",
     "load_dense": "tnlayers_backends.torch.modules.dense_checkpoint",
     "load_network": "tnlayers.networks.yaml_file",
+    "merge_adapters": "tnlayers_backends.torch.modules.adapting",
     "models": "",
     "networks": "",
     "nn": "",
@@ -61,6 +64,8 @@ __all__ = [
     "TNLayersError",
     "TNLayersWarning",
     "__version__",
+    "adapt",
+    "adapters",
     "build",
     "compress",
     "draw",
@@ -75,6 +80,7 @@ __all__ = [
     "load",
     "load_dense",
     "load_network",
+    "merge_adapters",
     "models",
     "network",
     "nn",
@@ -88,6 +94,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from tnlayers_backends.torch.modules.adapting import adapt, adapters, merge_adapters
     from tnlayers_backends.torch.modules.dense_checkpoint import load_dense
     from tnlayers_backends.torch.modules.freezing import freeze, frozen, thaw
 

@@ -24,7 +24,7 @@ from tnlayers.io.spec_data import graph_to_data, spec_from_data
 
 VERSION = 1
 FORMAT = f"tnlayers format {VERSION}"
-OBJECTS = ("layer", "model", "module")
+OBJECTS = ("layer", "model", "module", "adapters")
 CORE_DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 _KEYS = {"format", "library", "object", "backend", "layers", "tied", "complex", "info"}
 
@@ -53,7 +53,8 @@ class Header:
     """What a file says about its arrays.
 
     Attributes:
-        object: "layer", "model" (one of `tnl.models`) or "module" (any other torch module).
+        object: "layer", "model" (one of `tnl.models`) "module" (any other torch module) or
+            "adapters" (what those of a torch module have learned).
         backend: The backend that wrote it.
         layers: The layers of tnlayers in it.
         library: The version of tnlayers that wrote it.

@@ -14,7 +14,7 @@ from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.forms.kinds import form_from_data, networked
 from tnlayers.forms.networked import ORDERS, Networked
 from tnlayers.io.arrays import match, unpack
-from tnlayers.io.container import Stored, read
+from tnlayers.io.container import Stored, read, refuse
 from tnlayers.io.header import Header, LayerRecord, check_names, header_from_data
 from tnlayers.io.model_registry import model_layers, model_maker
 from tnlayers.io.upgrade import current
@@ -144,6 +144,7 @@ def _module(path: Path, found: Header, stored: Mapping[str, Stored], into: Any) 
     storage = get_backend("torch").storage
     import torch
     from tnlayers_backends.base import Parts
+    from tnlayers_backends.torch.modules.adapting import put_in
     from tnlayers_backends.torch.modules.saved import Placed, fill
 
     if found.model is not None and into is None:
@@ -165,6 +166,11 @@ def _module(path: Path, found: Header, stored: Mapping[str, Stored], into: Any) 
             names = [name for name in rest if name.startswith(f"{place}.")]
             own = {name.removeprefix(f"{place}."): rest.pop(name) for name in names}
         layers.append(Placed(paths=record.paths, parts=Parts(record.kind, record.keywords, record.spec, own)))
+    if found.object == "adapters":
+        if rest or any(len(placed.paths) > 1 or not placed.paths[0].endswith(".delta") for placed in layers):
+            refuse(path, "it is said to hold adapters alone, but has other tensors or networks")
+        put_in(module, {one.paths[0].removesuffix(".delta"): storage.put_together(one.parts) for one in layers})
+        return module
     fill(module, layers, rest, found.tied, adopt=into is None)
     return module
 

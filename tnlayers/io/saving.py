@@ -103,12 +103,14 @@ def _take_apart(
     if framework.name != "torch":
         return _one_layer(framework.storage.take_apart(obj)) if hasattr(obj, "cores") else _module(obj, framework)
     from tnlayers_backends.torch.layers.module import TNModule
+    from tnlayers_backends.torch.modules.adapting import Adapters
     from tnlayers_backends.torch.modules.saved import layers_of, state_of
 
     if isinstance(obj, TNModule):
         return _one_layer(framework.storage.take_apart(obj))
     records = tuple(record_of(placed.parts, placed.paths) for placed in layers_of(obj))
-    return "model" if model_name(obj) else "module", records, *state_of(obj)
+    kind = "adapters" if isinstance(obj, Adapters) else "model" if model_name(obj) else "module"
+    return kind, records, *state_of(obj)
 
 
 def _module(obj: Any, framework: Backend) -> tuple[str, tuple[LayerRecord, ...], Mapping[str, Any], Mapping[str, str]]:

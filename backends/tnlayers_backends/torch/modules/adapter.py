@@ -56,6 +56,38 @@ class TNAdapter(ComputedWeights):
         self.base = base.requires_grad_(False)
         self._begin()
 
+    @classmethod
+    def of(cls, base: nn.Module, delta: TNModule) -> TNAdapter:
+        """An adapter that goes on with a network that was learned before; it is the adapter's own from now on.
+
+        Raises:
+            TNLayersError: If the network does not fit the base.
+        """
+        reason, kind = "", find(delta)
+        try:
+            expected = _delta(base, delta.spec, 0)
+        except TNLayersError as error:
+            reason = f": {error}"
+        else:
+            fits = kind is not None and kind is find(expected) and kind.settings(delta) == kind.settings(expected)
+            reason = "" if fits and delta.bias is None else ", which is called otherwise"
+        if reason:
+            raise TNLayersError(
+                f"A network {str(delta.spec)[:120]} of a {type(delta).__name__} is no change of this {str(base)[:120]}"
+                f"{reason}. Give the layer that it was learned for."
+            )
+        first = next(base.parameters())
+        if (dtype := next(delta.parameters()).dtype) != first.dtype:
+            raise TNLayersError(
+                f"The network of an adapter is {dtype} and its {type(base).__name__} {first.dtype}, which would change "
+                f"its numbers. Make the model so first: model.to({dtype})."
+            )
+        new = cls.__new__(cls)
+        nn.Module.__init__(new)
+        new.delta = delta.to(first.device)
+        new.base = base.requires_grad_(False)
+        return new
+
     @torch.no_grad()
     def _begin(self) -> None:
         for graph in self.delta.spec.graphs:  # each term of a sum is zero by itself

@@ -38,6 +38,25 @@ def mark(model: nn.Module) -> None:
         marker(model)
 
 
+def unmark(model: nn.Module) -> None:
+    """Take the mark away from configurations of models that hold no networks any more."""
+    for module in model.modules():
+        config: Any = getattr(module, "config", None)
+        known = getattr(config, "quantization_config", None)
+        if not (isinstance(known, dict) and MARK in known) or any(
+            isinstance(one, TNModule) for one in module.modules()
+        ):
+            continue
+        if "before" in known:
+            config.quantization_config = known["before"]
+        else:
+            del config.quantization_config
+    for module in model.modules():
+        if "hf_quantizer" in vars(module) and not any(isinstance(one, TNModule) for one in module.modules()):
+            del module.hf_quantizer
+            vars(module).pop("resize_token_embeddings", None)
+
+
 def pretrained(model: nn.Module) -> list[nn.Module]:
     """The models of Hugging Face in a model, itself first, that hold networks."""
     return [

@@ -1,0 +1,208 @@
+"""Adapters in whole models: put in by patterns on names, taken out as a small module of their own, merged.
+
+The rest of the model is frozen, as in LoRA (Hu et al. 2021, arXiv 2106.09685), which is the network "lowrank"; any
+network type goes, as in tensor-train adapters (LoRETTA, Yang et al. 2024, arXiv 2402.11417).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import TypeVar
+
+from torch import nn
+
+from tnlayers.declare.arguments import checks_arguments
+from tnlayers.declare.spec import Spec
+from tnlayers.errors import TNLayersError
+from tnlayers_backends.torch.layers.kinds import find
+from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.modules.adapter import TNAdapter
+from tnlayers_backends.torch.modules.hosts import is_transposed
+from tnlayers_backends.torch.modules.marked import mark, unmark
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class Adapters(nn.Module):
+    """What adapters of a model have learned, without the model: their networks by the names of their places.
+
+    `tnl.save(tnl.adapters(model), file)` writes them, and `tnl.load(file, into=model)` puts them into a model.
+
+    Args:
+        deltas: The networks by the path of their layer.
+    """
+
+    def __init__(self, deltas: Mapping[str, TNModule]) -> None:
+        super().__init__()
+        for path, delta in deltas.items():
+            holder: nn.Module = self
+            for name in path.split("."):
+                if name not in holder._modules:
+                    holder.add_module(name, nn.Module())
+                holder = holder.get_submodule(name)
+            holder.add_module("delta", delta)
+
+    @property
+    def deltas(self) -> dict[str, TNModule]:
+        """The networks by the path of their layer."""
+        named = self.named_modules(remove_duplicate=False)
+        return {path.removesuffix(".delta"): one for path, one in named if isinstance(one, TNModule)}
+
+
+@checks_arguments(targets=None)
+def adapt(
+    model: M, targets: str | Sequence[str], network: str | Spec = "lowrank(rank=8)", *, seed: int | None = None
+) -> M:
+    """Put adapters into a model, in place: each learns a network that is added to a layer's weight, all else is frozen.
+
+    Args:
+        model: Any torch module. Its outputs are unchanged at first, since each network begins as zero.
+        targets: One or several patterns on names of layers, such as "*.attn.*" or ["*q_proj", "*v_proj"].
+        network: The network of each change: a type, a template, or a sized spec.
+        seed: Draws the networks; None takes torch's global generator.
+
+    Returns:
+        The model.
+
+    Raises:
+        TNLayersError: If a pattern matches no layer that an adapter takes, a layer shares its weight with another, or
+            the network does not fit; the model is then as it was.
+
+    Example:
+        >>> import torch, tnlayers as tnl
+        >>> model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
+        >>> model = adapt(model, "0", "mpo(cores=2, bond=4)", seed=0)
+        >>> [name for name, p in model.named_parameters() if p.requires_grad]
+        ['0.delta.core_0', '0.delta.core_1']
+        >>> merge_adapters(model)[0]
+        Linear(in_features=64, out_features=64, bias=True)
+    """
+    places = _targets(model, [targets] if isinstance(targets, str) else list(targets))
+    _check_untied(model, places)
+    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    made: dict[nn.Module, TNAdapter] = {}
+    try:
+        for number, (layer, path) in enumerate(places.items()):
+            try:
+                adapter = TNAdapter(layer, network, seed=None if seed is None else seed + number)
+            except TNLayersError as error:
+                raise TNLayersError(f"{path}: {error}") from error
+            made[layer] = adapter.train(layer.training)
+    except TNLayersError:
+        for parameter, asked in before:
+            parameter.requires_grad_(asked)
+        raise
+    _place(model, made)
+    return model
+
+
+def adapters(model: nn.Module) -> Adapters:
+    """The networks of all adapters in a model, which are all that was learned; they are the model's own, not copies.
+
+    Raises:
+        TNLayersError: If it has none.
+    """
+    found = {path: one.delta for path, one in model.named_modules() if isinstance(one, TNAdapter)}
+    if not found:
+        raise TNLayersError(f"This {type(model).__name__} has no adapters: put them in first, tnl.adapt(model, ...).")
+    return Adapters(found)
+
+
+def merge_adapters(model: M) -> M:
+    """Make every adapter's change part of its layer's weight, in place: the model has its own classes again.
+
+    Raises:
+        TNLayersError: If it has no adapters, or a layer's weight is no parameter any more.
+    """
+    adapters(model)
+    merged: dict[nn.Module, nn.Module] = {
+        one: one.merge().train(one.training) for one in model.modules() if isinstance(one, TNAdapter)
+    }
+    _exchange(model, merged)
+    unmark(model)
+    return model
+
+
+def put_in(model: nn.Module, deltas: Mapping[str, TNModule]) -> None:
+    """Put networks that were saved into a model, as adapters; either all of it happens or nothing.
+
+    Raises:
+        TNLayersError: If there is no such layer, or a network does not fit it.
+    """
+    layers = dict(model.named_modules(remove_duplicate=False))
+    made: dict[nn.Module, TNAdapter] = {}
+    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        for path, delta in deltas.items():
+            old = layers.get(path)
+            if old is None:
+                raise TNLayersError(
+                    f"The file has an adapter for {path!r}, but this {type(model).__name__} has no module of that "
+                    "name. Give into= the kind of model that was adapted."
+                )
+            base = old.base if isinstance(old, TNAdapter) else old
+            assert isinstance(base, nn.Module)
+            _check_untied(model, {base: path})
+            made[old] = TNAdapter.of(base, delta).train(old.training)
+    except TNLayersError:
+        for parameter, asked in before:
+            parameter.requires_grad_(asked)
+        raise
+    _place(model, made)
+
+
+def _targets(model: nn.Module, patterns: Sequence[str]) -> dict[nn.Module, str]:
+    """The layers that patterns name, each once, with a name."""
+    inside = {
+        one for module in model.modules() if isinstance(module, (TNAdapter, TNModule)) for one in module.modules()
+    }
+    free = {
+        path: module
+        for path, module in model.named_modules(remove_duplicate=False)
+        if path and module not in inside and (find(module) is not None or is_transposed(module))
+    }
+    found: dict[nn.Module, str] = {}
+    for pattern in patterns:
+        own = {path: module for path, module in free.items() if fnmatchcase(path, str(pattern))}
+        if not own:
+            near = get_close_matches(str(pattern), free, n=3, cutoff=0.3) or list(free)[:3]
+            raise TNLayersError(
+                f"The pattern {str(pattern)[:100]!r} matches none of the {len(free)} layers that can be adapted; near "
+                f"are {', '.join(near) or 'none'}. Patterns match whole names, with * for any text."
+            )
+        for path, module in own.items():
+            found.setdefault(module, path)
+    return found
+
+
+def _check_untied(model: nn.Module, places: Mapping[nn.Module, str]) -> None:
+    users: dict[int, set[nn.Module]] = {}
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            users.setdefault(id(parameter), set()).add(module)
+    for layer, path in places.items():
+        if any(len(users[id(parameter)]) > 1 for parameter in layer.parameters(recurse=False)):
+            raise TNLayersError(
+                f"{path} shares a parameter with another module (tied weights): an adapter would change one of them "
+                "alone. Leave it out of targets=, or untie it first."
+            )
+
+
+def _place(model: nn.Module, made: Mapping[nn.Module, TNAdapter]) -> None:
+    """Exchange layers for their adapters, freeze what is no adapter's, and say so to who saves the model."""
+    _exchange(model, made)
+    learning = {id(p) for one in model.modules() if isinstance(one, TNAdapter) for p in one.delta.parameters()}
+    for parameter in model.parameters():
+        if id(parameter) not in learning:
+            parameter.requires_grad_(False)
+    mark(model)
+
+
+def _exchange(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> None:
+    parents: Iterable[nn.Module] = list(model.modules())
+    for parent in parents:
+        for name, child in list(parent._modules.items()):
+            if child is not None and child in new and parent not in new:
+                parent._modules[name] = new[child]

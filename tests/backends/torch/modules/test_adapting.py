@@ -1,0 +1,148 @@
+"""Adapters of any network type in whole models: put in, trained, saved without the model, loaded, merged."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import nn
+
+import tnlayers as tnl
+from tnlayers.io.container import read
+
+
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, stride=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(128, 16),
+        nn.ReLU(),
+        nn.Linear(16, 4),
+    ).double()
+
+
+X = torch.randn(5, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+NETWORKS = [
+    "lowrank(rank=2)",
+    "mpo(cores=2, bond=3)",
+    "tucker(cores=1, bond=3)",
+    "lowrank(rank=1) + mpo(cores=2, bond=2)",
+]
+
+
+def trained(one, steps=3):
+    optimizer = torch.optim.Adam([p for p in one.parameters() if p.requires_grad], lr=0.05)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        one(X).square().mean().backward()
+        optimizer.step()
+    return one
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_from_zero_to_the_merged_model(network, tmp_path):
+    plain = model()
+    plain[3].eval()
+    before, wanted = deepcopy(plain.state_dict()), plain(X)
+    adapted = tnl.adapt(plain, ["0", "*3"], network, seed=0)
+    assert adapted is plain
+    assert torch.equal(adapted(X), wanted)
+    names = {name for name, p in adapted.named_parameters() if p.requires_grad}
+    assert names
+    assert all(name.startswith(("0.delta.", "3.delta.")) for name in names)
+    assert not adapted[3].training
+    trained(adapted)
+    learned = adapted(X).detach()
+    assert (learned - wanted).abs().max() > 1e-2  # teeth
+    file = tmp_path / "adapters.safetensors"
+    tnl.save(tnl.adapters(adapted), file)
+    assert set(read(file)[1]) == names  # nothing of the model itself
+    again = tnl.load(file, into=model())
+    assert torch.equal(again(X), learned)
+    assert {name for name, p in again.named_parameters() if p.requires_grad} == names
+    trained(again, 1)
+    assert not torch.equal(again(X), learned)
+    assert torch.equal(tnl.load(file, into=again)(X), learned)  # in the place of adapters that are there
+    merged = tnl.merge_adapters(adapted)
+    assert [type(one) for one in merged] == [type(one) for one in model()]
+    torch.testing.assert_close(merged(X), learned, rtol=1e-12, atol=1e-12)
+    assert merged.state_dict().keys() == before.keys()
+    assert torch.equal(merged[5].weight, before["5.weight"])
+
+
+def test_a_module_at_two_places_has_one_adapter():
+    layer = nn.Linear(8, 8)
+    twice = nn.Sequential(layer, nn.Tanh(), layer)
+    tnl.adapt(twice, "*", "lowrank(rank=2)", seed=0)
+    assert twice[0] is twice[2]
+    assert len(tnl.adapters(twice).deltas) == 1
+    tnl.merge_adapters(twice)
+    assert twice[0] is twice[2]
+
+
+def test_refusals_change_nothing(tmp_path):
+    plain = model()
+    tied = nn.Sequential(nn.Embedding(8, 4), nn.Linear(4, 8, bias=False))
+    tied[1].weight = tied[0].weight
+    for one, targets, network, words in (
+        (plain, "head*", "mpo", "matches none of the 3 layers"),
+        (plain, ["3", "4"], "mpo", "matches none"),
+        (plain, "*", "mpo(in=4x4, out=4x4, bond=2)", "^0: "),
+        (tied, "1", "lowrank(rank=1)", "shares a parameter"),
+    ):
+        before = repr(one)
+        with pytest.raises(tnl.TNLayersError, match=words):
+            tnl.adapt(one, targets, network)
+        assert repr(one) == before
+        assert all(p.requires_grad for p in one.parameters())
+    for function in (tnl.adapters, tnl.merge_adapters):
+        with pytest.raises(tnl.TNLayersError, match="no adapters"):
+            function(plain)
+    file = tmp_path / "adapters.safetensors"
+    tnl.save(tnl.adapters(tnl.adapt(model(), "[03]", "lowrank(rank=2)")), file)
+    other = model()
+    other[3] = nn.Linear(128, 8).double()
+    moved = model()
+    moved[0] = nn.Conv2d(3, 8, 3, padding=0).double()
+    shared = model()
+    shared.again = nn.Linear(128, 16).double()
+    shared.again.weight = shared[3].weight
+    for wrong, words in (
+        (other, "no change of this Linear.*multiply"),
+        (moved, "no change of this Conv2d.*called otherwise"),
+        (shared, "3 shares a parameter"),
+        (nn.Identity(), "no module of that name"),
+        (nn.Sequential(nn.ReLU()), "no change of this ReLU"),
+        (model().float(), "float64 and its Conv2d torch.float32"),
+    ):
+        with pytest.raises(tnl.TNLayersError, match=words):
+            tnl.load(file, into=wrong)
+        assert all(p.requires_grad for p in wrong.parameters())
+        assert not any(isinstance(one, tnl.nn.TNAdapter) for one in wrong.modules())
+    with pytest.raises(tnl.TNLayersError, match="Build it with dense"):
+        tnl.load(file)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_models_of_transformers_say_that_they_hold_adapters(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    from small_pretrained import outputs, pretrained
+
+    import tnlayers.hf  # noqa: F401
+
+    plain = tnl.adapt(pretrained("gpt2"), "*c_attn", "mpo(cores=2, bond=2)", seed=0)
+    assert len(tnl.adapters(plain).deltas) == 2
+    with torch.no_grad():
+        for name, parameter in plain.named_parameters():
+            if ".delta." in name:
+                parameter.normal_()
+    wanted = outputs(plain, "gpt2")
+    plain.save_pretrained(tmp_path)
+    with pytest.raises(tnl.TNLayersError, match="no module of that name"):
+        transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    merged = tnl.merge_adapters(plain)
+    assert isinstance(merged.transformer.h[0].attn.c_attn, transformers.Conv1D)
+    merged.save_pretrained(tmp_path)
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    torch.testing.assert_close(outputs(again, "gpt2"), wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
