@@ -155,12 +155,22 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
     "training step by step as the torch twin, by Adam in float64": (
         NO_GRADIENTS,
         "test_jax_modules::test_training_follows_the_torch_twin",
-        "test_jax_modules::test_training_follows_the_torch_twin",
+        "test_jax_modules::test_training_follows_the_torch_twin, test_jax_kinds::test_training_follows_the_torch_twin",
+    ),
+    "every other kind of layer": (
+        "test_parity::test_parity, test_gaps::test_every_kind_works_on_every_backend",
+        "test_parity::test_parity",
+        "test_parity::test_parity, test_jax_kinds::test_training_follows_the_torch_twin",
     ),
     "recurrent cells": (
-        "torch and jax alone so far",
+        "test_parity::test_parity",
         "test_jax_modules::test_cells_are_those_of_torch",
         "test_jax_modules::test_cells_are_those_of_torch",
+    ),
+    "whole models of torch": (
+        "test_elsewhere::test_logits_on_numpy, test_elsewhere::test_a_model_is_served_without_torch",
+        "they are its own",
+        "test_elsewhere::test_logits_and_gradients_on_jax",
     ),
     "copy and pickle": (
         "plain Python objects",

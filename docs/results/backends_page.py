@@ -1,8 +1,8 @@
 """Write the measured parts of docs/backends.md: `python docs/results/backends_page.py` (minutes; --table: seconds).
 
 Between two comments of a block's name stands what this script makes: the table of abilities, each cell a test that is
-looked up in its file; the largest differences that `tnlayers check` finds over all network types; the time of
-`import tnlayers`; and the example backend, which is a file of the tests.
+looked up in its file; the table of parity, each cell a test; the largest differences that `tnlayers check` finds over
+all network types; the time of `import tnlayers`; and the example backend, which is a file of the tests.
 """
 
 from __future__ import annotations
@@ -81,6 +81,16 @@ def import_time(runs: int = 21) -> str:
     )
 
 
+def parity() -> str:
+    """Kinds of layers by where they live, as `tests/backends/test_parity.py` runs them."""
+    sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT), str(ROOT / "backends")]
+    import parity
+
+    reasons = {parity.reason(place, ability): None for _, place, ability in parity.CELLS}
+    notes = "\n".join(f"- {text}" for text in reasons if text)
+    return f"{parity.table()}\n\nWhere a letter is missing:\n\n{notes}"
+
+
 def example() -> str:
     """The example backend, as the tests run it."""
     return f"```python\n{EXAMPLE.read_text(encoding='utf-8')}```"
@@ -91,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
     parser.add_argument("--table", action="store_true", help="only what needs no measuring")
     page = PAGE.read_text(encoding="utf-8")
-    blocks = {"abilities": abilities, "example": example}
+    blocks = {"abilities": abilities, "parity": parity, "example": example}
     if not parser.parse_args().table:
         blocks |= {"differences": differences, "import time": import_time}
     for block, make in blocks.items():

@@ -18,7 +18,7 @@ def test_every_cell_names_a_test_that_exists(monkeypatch):
 
 
 def test_the_page_is_up_to_date():
-    for block, make in (("abilities", abilities.abilities), ("example", page.example)):
+    for block, make in (("abilities", abilities.abilities), ("parity", page.parity), ("example", page.example)):
         assert page.filled(TEXT, block, make()) == TEXT, "run python docs/results/backends_page.py --table"
 
 
