@@ -6,6 +6,9 @@ as code; and what the mend costs, if anything. It has `LONGEST` characters at mo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 LONGEST = 2000  # characters of a message: what a person reads, however long the value that it quotes
 
 
@@ -21,6 +24,17 @@ def shortened(text: str, most: int = LONGEST) -> str:
     told = f" [... {len(text) - most} characters and more left out ...] "
     tail = (most - len(told)) // 3  # what is required and what would mend it come last
     return text[: most - len(told) - tail] + told + text[len(text) - tail :]
+
+
+def did_you_mean(word: object, names: Iterable[str]) -> str:
+    """A question for a slip of the pen, with a space before it; nothing where no name is near.
+
+    Example:
+        >>> did_you_mean("mop", ("mpo", "ring")), did_you_mean("anything", ("mpo", "ring"))
+        (" Did you mean 'mpo'?", '')
+    """
+    near = get_close_matches(str(word)[:100].lower(), list(names), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 class TNLayersError(ValueError):

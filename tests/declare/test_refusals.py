@@ -40,12 +40,12 @@ def three_operands(inputs, output, sizes, memory_limit=None):
 NETWORKS = {
     "KeyError inside": (
         network_of(lambda i, o: {}["bond"]),
-        ["broken(in_modes=(4, 7), out_modes=(2, 5))", "KeyError: 'bond'"],
+        ["broken(in=4x7, out=2x5)", "KeyError: 'bond'"],
     ),
     "TypeError inside": (network_of(lambda i, o: len(3)), ["broken(", "TypeError"]),
     "returns None": (network_of(lambda i, o: None), ["broken(", "NoneType", "net.linear"]),
-    "modes in another order": (network_of(swapped), ["input modes (7, 4)", "in_modes=(4, 7)"]),
-    "refusal inside": (network_of(lambda i, o: edge_used_twice()), ["already joined", "[in broken(in_modes=(4, 7)"]),
+    "modes in another order": (network_of(swapped), ["input modes (7, 4)", "in=4x7"]),
+    "refusal inside": (network_of(lambda i, o: edge_used_twice()), ["already joined", "[in broken(in=4x7"]),
     "no in_modes": (lambda: tnl.network("n")(lambda modes, out_modes: None), ["'n'", "'in_modes'"]),
     "bad type name": (lambda: tnl.network("a b")(lambda in_modes, out_modes: None), ["'a b'"]),
     "built-in name": (lambda: tnl.network("mpo")(lambda in_modes, out_modes: None), ["'mpo'", "built-in"]),
@@ -54,7 +54,7 @@ NETWORKS = {
 SPECS = {
     "modes do not multiply": (
         lambda: tnl.spec("mpo", 784, 256, in_modes=(4, 7, 7), out_modes=(4, 8, 8)),
-        ["(4, 7, 7)", "196", "784", "order=3"],
+        ["in=4x7x7 multiplies to 196", "784 input features", "in=7x16x7"],
     ),
     "padded modes do not": (lambda: tnl.spec("mpo(in=4x8, out=2x5, pad_in=3)", 30, 10), ["32", "less 3", "30"]),
     "lists differ": (lambda: tnl.spec("mpo(in=4x7x2, out=2x5)"), ["(4, 7, 2) has 3", "(2, 5) has 2"]),

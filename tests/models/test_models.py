@@ -147,7 +147,7 @@ def test_the_mpo_conv3_as_a_kernel_is_the_convolution():
 
 def test_unknown_models_and_networks_are_refused():
     for use in (tnl.models.build, tnl.models.describe):
-        with pytest.raises(tnl.TNLayersError, match=r"no model 'vgg' \(perhaps vgg1\d\).*fc2, lenet5"):
+        with pytest.raises(tnl.TNLayersError, match=r"no model 'vgg'. Did you mean 'vgg1\d'\?.*fc2, lenet5"):
             use("vgg")
         with pytest.raises(tnl.TNLayersError, match="'mpq'"):
             use("fc2", network="mpq")

@@ -22,6 +22,8 @@ from tnlayers.cli.shared import (
     print_json,
     read_spec,
 )
+from tnlayers.cli.usage import WrongCall
+from tnlayers.errors import did_you_mean
 from tnlayers.files.progress import progress
 
 if TYPE_CHECKING:
@@ -60,10 +62,16 @@ def check(
     """
     load_files(load)
     from tnlayers.backends import backend as find
-    from tnlayers.backends import installed
+    from tnlayers.backends import installed, known
     from tnlayers.verify.agreement import check as run
 
     made, names = read_spec(spec, in_features, out_features), backend or installed()
+    unknown = [name for name in names if name not in known()]
+    if unknown:
+        raise WrongCall(
+            f"--backend {unknown[0]}: there is no backend of this name.{did_you_mean(unknown[0], known())} "
+            f"Known: {', '.join(known())}."
+        )
     with progress("checking", sum(len(find(name).dtypes) for name in names)) as step:
         found = run([made], names, step)
     good = all(one.good for one in found)

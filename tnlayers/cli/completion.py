@@ -44,6 +44,11 @@ def _models() -> Iterable[str]:
     return dict.fromkeys([*(row.model for row in rows()), "gpt-pico"])
 
 
+def is_model(text: str) -> bool:
+    """Whether a text is the name of a model of the catalogue, as far as that is known without torch."""
+    return text in _models() or text.startswith(("resnet", "densenet", "gpt-"))
+
+
 def _types() -> Iterable[str]:
     return sorted(known_names())
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tnlayers.cli.shared import JsonOption, LoadOption, load_files
+from tnlayers.cli.shared import JsonOption, LoadOption, check_networks, load_files
 from tnlayers.cli.trained import TrainedArgument, trained
 from tnlayers.errors import TNLayersError
 from tnlayers.files.documents import UnreadableText, load_yaml, read_file
@@ -55,11 +55,12 @@ def compress(
     tnlayers compress model.safetensors --max-params 1000000 --network lowrank --dry-run
     """
     load_files(load)
-    import tnlayers as tnl
-
+    check_networks(network or [])
     if report is not None and not report.parent.is_dir():
         raise TNLayersError(f"--report {report}: the folder {report.parent} does not exist.")
     model, runs = trained(what)
+    import tnlayers as tnl
+
     if sample is not None and not runs:
         raise TNLayersError(f"{what} is a plain state dict, which cannot run on a --sample. Give module:function.")
     result = tnl.compress(

@@ -17,11 +17,13 @@ from tnlayers.cli.shared import (
     JsonOption,
     LoadOption,
     OutOption,
+    check_networks,
     load_files,
     out,
     print_json,
     read_spec,
 )
+from tnlayers.cli.usage import WrongCall
 from tnlayers.declare.registry import SHORT_NAMES, NetworkType, known_names, load_packages, network_types
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
@@ -29,6 +31,9 @@ from tnlayers.errors import TNLayersError, TNLayersWarning
 
 if TYPE_CHECKING:
     from tnlayers.models import ModelReport
+
+
+_SITES = 5  # places of a model that the list names
 
 
 def describe(
@@ -57,6 +62,9 @@ def describe(
     ] = None,
     in_features: InOption = None,
     out_features: OutOption = None,
+    notes: Annotated[
+        bool, typer.Option("--notes", help="Also print where the paper and its code disagree, and what is done here.")
+    ] = False,
     listing: Annotated[bool, typer.Option("--list", help="List the models and the network types known.")] = False,
     load: LoadOption = None,
     as_json: JsonOption = False,
@@ -88,7 +96,8 @@ def describe(
         else:
             if in_features is not None or out_features is not None:
                 raise typer.BadParameter(f"--in and --out are for a layer; {what!r} would be a model.")
-            _describe_model(what, _template(network or "mpo", bond), as_json)
+            check_networks([network or "mpo"])
+            _describe_model(what, _template(network or "mpo", bond), as_json, notes)
 
 
 def _is_layer(what: str) -> bool:
@@ -104,20 +113,18 @@ def _template(network: str, bond: int | None) -> str:
     return str(make_spec(network, bond_dim=bond))
 
 
-def _describe_model(name: str, network: str, as_json: bool) -> None:
+def _describe_model(name: str, network: str, as_json: bool, notes: bool) -> None:
     models = _models()
     try:
         models.find(name)
     except TNLayersError as error:
         types = ", ".join(sorted(known_names()))
-        raise TNLayersError(
-            f"{error} Nor is it a network type: {types}. `tnlayers describe --list` has more."
-        ) from error
+        raise WrongCall(f"{error} Nor is it a network type: {types}. `tnlayers describe --list` has more.") from error
     report = models.describe(name, network=network)
     if as_json:
         print_json(report.as_dict())
     else:
-        _print_model(report)
+        _print_model(report, notes)
 
 
 def _models() -> Any:
@@ -134,7 +141,7 @@ def _models() -> Any:
     return models
 
 
-def _print_model(report: ModelReport) -> None:
+def _print_model(report: ModelReport, notes: bool) -> None:
     console = out()
     if report.layers:
         table = _table("layer, and what takes its place", "weights", "dense", "rho")
@@ -162,6 +169,10 @@ def _print_model(report: ModelReport) -> None:
     console.print(f"{report.model} with {report.network}", style="bold")
     console.print(table)
     _print_notes([(layer.name, note) for layer in report.layers for note in layer.notes])
+    if report.differences and not notes:
+        keys = ", ".join(point.key for point in report.differences)
+        console.print(f"\nPaper and code disagree in {len(report.differences)} points; --notes explains them: {keys}.")
+        return
     if report.differences:
         console.print("\nWhere the paper and its code disagree, and what is done here", style="bold")
     for point in report.differences:
@@ -223,7 +234,8 @@ def _list(as_json: bool) -> None:
         return
     table = _table("model", "dense weights", "replaced layers")
     for name, (weights, sites) in models.items():
-        table.add_row(name, f"{weights:,}", ", ".join(sites))
+        shown = sites if len(sites) <= _SITES else [*sites[: _SITES - 1], f"... ({len(sites)} in all)"]
+        table.add_row(name, f"{weights:,}", ", ".join(shown))
     table.columns[2].justify = "left"
     console = out()
     console.print(table if models else "Models need torch: pip install tnlayers[torch]")

@@ -11,6 +11,7 @@ from tnlayers import draw as draw_things
 from tnlayers import plan as make_plan
 from tnlayers.cli import completion
 from tnlayers.cli.shared import InOption, JsonOption, LoadOption, OutOption, load_files, print_json, read_spec
+from tnlayers.cli.usage import words
 
 if TYPE_CHECKING:
     from tnlayers.draw.theme import Theme
@@ -74,12 +75,13 @@ def draw(
     """
     load_files(load)
     made = [read_spec(text, in_features, out_features) for text in specs]
-    things = (
-        [make_plan(spec, size, objective=cast("Objective", objective)) for spec in made for size in (batch or [1])]
-        if show_plan or batch
-        else made
-    )
-    picture = draw_things(*things, theme=cast("Theme", theme))
+    with words():
+        things = (
+            [make_plan(spec, size, objective=cast("Objective", objective)) for spec in made for size in (batch or [1])]
+            if show_plan or batch
+            else made
+        )
+        picture = draw_things(*things, theme=cast("Theme", theme))
     if file is not None:
         picture.save(file)
     if as_json:

@@ -18,6 +18,7 @@ from tnlayers.cli.shared import (
     print_json,
     read_spec,
 )
+from tnlayers.cli.usage import words
 from tnlayers.explore.data import page_data
 from tnlayers.explore.grid import make_grid
 from tnlayers.explore.page import check_target, save_page
@@ -73,9 +74,9 @@ def explore(
     """
     load_files(load)
     check_target(file)
-    grid = make_grid(
-        read_spec(spec, in_features, out_features), batches=batch, bonds=bond, networks=network, optimizers=optimize
-    )
+    made = read_spec(spec, in_features, out_features)
+    with words():
+        grid = make_grid(made, batches=batch, bonds=bond, networks=network, optimizers=optimize)
     with progress("planning", grid.points) as step:
         data = page_data(grid, step)
     size = save_page(data, file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from tnlayers import plan as make_plan
 from tnlayers.cli import completion
 from tnlayers.cli.shared import InOption, JsonOption, LoadOption, OutOption, SpecArgument, load_files, read_spec
+from tnlayers.cli.usage import words
 
 if TYPE_CHECKING:
     from tnlayers.planning.lowered import Objective
@@ -67,14 +69,15 @@ def plan(
     """
     load_files(load)
     made = read_spec(spec, in_features, out_features)
-    found = make_plan(
-        made,
-        batch,
-        objective=cast("Objective", objective),
-        optimize=optimize,
-        dtype=dtype,
-        memory_limit=memory_limit,
-        tune=tune,
-        device=device,
-    )
+    with words() if not tune else nullcontext():  # without a look at the machine the words decide alone
+        found = make_plan(
+            made,
+            batch,
+            objective=cast("Objective", objective),
+            optimize=optimize,
+            dtype=dtype,
+            memory_limit=memory_limit,
+            tune=tune,
+            device=device,
+        )
     print(found.to_json() if as_json else found)

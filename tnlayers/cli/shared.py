@@ -6,13 +6,15 @@ import importlib.util
 import json
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from tnlayers.cli import completion
+from tnlayers.cli import completion, usage
+from tnlayers.declare.grammar import EQUAL
 from tnlayers.declare.spec import Spec, spec
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.networks.yaml_file import load_network
@@ -53,7 +55,8 @@ def read_spec(text: str, in_features: int | None, out_features: int | None, bond
         bond: Value of --bond; it wins over the text.
 
     Raises:
-        TNLayersError: The text or the file is no spec, or the sizes are missing.
+        TNLayersError: The file is no spec.
+        WrongCall: The text is no spec, or the sizes are missing.
         typer.BadParameter: One of --in and --out is there without the other.
     """
     if (in_features is None) != (out_features is None):
@@ -62,13 +65,34 @@ def read_spec(text: str, in_features: int | None, out_features: int | None, bond
     with warnings.catch_warnings():  # a file's own sizes may be adjusted before --bond is applied: reported once, below
         warnings.simplefilter("ignore", TNLayersWarning)
         given = _read_file(Path(text)) if Path(text).suffix in (".json", ".yaml", ".yml") else text
-    made = spec(given, in_features, out_features, **keywords)
+    if completion.is_model(text):
+        raise usage.WrongCall(
+            f"{text!r} is a whole model, and a layer is needed here, such as 'mpo(cores=4, bond=16)' with --in 784 "
+            f"--out 256. `tnlayers describe {text}` lists the model's layers."
+        )
+    with usage.words():
+        made = spec(given, in_features, out_features, **keywords)
     if not made.sized:
-        raise TNLayersError(
+        raise usage.WrongCall(
             f"{made} is a template, it has no sizes. Add them, such as --in 784 --out 256, or write the modes: "
             f"'{made.network}(in=4x7x7x4, out=4x4x4x4)'."
         )
     return made
+
+
+def check_networks(networks: Iterable[str]) -> None:
+    """Refuse what is no network for the places of a model, before any framework is loaded.
+
+    Args:
+        networks: Each "dense", a template such as "mpo(bond=8)", or a type with "(equal)".
+
+    Raises:
+        WrongCall: One of them is none of these.
+    """
+    with usage.words():
+        for network in networks:
+            if network != "dense":
+                spec(network.removesuffix(EQUAL))
 
 
 def _read_file(path: Path) -> Spec:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tnlayers.cli import completion
-from tnlayers.cli.shared import JsonOption, LoadOption, load_files, out, print_json
+from tnlayers.cli.shared import JsonOption, LoadOption, check_networks, load_files, out, print_json
+from tnlayers.cli.usage import words
 from tnlayers.files import stopping
 
 if TYPE_CHECKING:
@@ -169,7 +171,9 @@ def train(
     from tnlayers.train import TrainConfig
     from tnlayers.train import train as run
 
-    settings = TrainConfig.resolve(config, **given)
+    with words() if config is None else nullcontext():  # a file may be wrong, or absent, with the words right
+        settings = TrainConfig.resolve(config, **given)
+    check_networks(settings.networks)
     stopping.announce("Stopped. The same command with --resume continues from the last checkpoint.")
     result = run(settings)
     if result.main_process:
@@ -187,12 +191,12 @@ def _print(result: RunResult, as_json: bool) -> None:
     console.print(result.table())
     console.print()
     weights = sorted({place.root / seed.weights_file for network in result.networks for seed in network.seeds})
-    for words, path in (
+    for label, path in (
         ("picture", place.plot),
         ("every epoch", place.metrics),
         ("results", place.results),
         ("configuration", place.config),
         *(("weights", path) for path in weights[:1]),
     ):
-        more = f" and {len(weights) - 1} more" if words == "weights" and len(weights) > 1 else ""
-        console.print(f"{words:14}{path}{more}", soft_wrap=True)
+        more = f" and {len(weights) - 1} more" if label == "weights" and len(weights) > 1 else ""
+        console.print(f"{label:14}{path}{more}", soft_wrap=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tnlayers.cli import completion
+from tnlayers.cli.usage import WrongCall
 from tnlayers.errors import TNLayersError
 
 if TYPE_CHECKING:
@@ -37,8 +38,16 @@ def trained(what: str) -> tuple[nn.Module, bool]:
         The model, and whether it can run: a plain state dict cannot.
 
     Raises:
+        WrongCall: If the text is neither.
         TNLayersError: If there is none, or torch is not installed.
     """
+    if not what.endswith(".safetensors") and not all(what.partition(":")):
+        raise WrongCall(
+            f"{what!r} is neither a .safetensors file nor module:function, such as mine:make_model for the function "
+            "make_model of mine.py."
+        )
+    if what.endswith(".safetensors") and not Path(what).exists():
+        raise TNLayersError(f"There is no file {what}. Give the path of a .safetensors file, or module:function.")
     from tnlayers.backends import backend
 
     backend("torch")  # says what to install
@@ -64,12 +73,7 @@ def trained(what: str) -> tuple[nn.Module, bool]:
 def _made(what: str) -> nn.Module:
     from torch import nn
 
-    name, colon, attribute = what.partition(":")
-    if not colon or not attribute:
-        raise TNLayersError(
-            f"{what!r} is neither a .safetensors file nor module:function, such as mine:make_model for the function "
-            "make_model of mine.py."
-        )
+    name, _, attribute = what.partition(":")
     sys.path.insert(0, os.getcwd())
     try:
         made: Any = getattr(importlib.import_module(name), attribute)

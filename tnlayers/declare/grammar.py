@@ -19,6 +19,7 @@ _MODES = re.compile(r"\d+(x\d+)+")
 _BONDS = re.compile(r"\d+(-\d+)+")
 _DIGITS = re.compile(rf"\d{{{NUMBER_LIMIT + 1}}}")
 
+EQUAL = "(equal)"  # behind a type of a model's network: about as many parameters as the paper's MPO has there
 LONGEST = 20_000  # characters of a spec; the longest in use have some hundred
 
 
@@ -36,7 +37,9 @@ def parse(text: str) -> tuple[str, dict[str, Value]]:
         raise TNLayersError(f"Cannot read a spec of {len(text)} characters; at most {LONGEST} are read: {text!r}")
     match = _SPEC.fullmatch(text)
     if match is None:
-        raise TNLayersError(f"Cannot read the spec {text!r}. A spec is written name(key=value, ...), {_HINT}.")
+        raise TNLayersError(
+            f"Cannot read the spec {text!r}{_parenthesis(text)}. A spec is written name(key=value, ...), {_HINT}."
+        )
     values: dict[str, Value] = {}
     body = match["body"] or ""
     for part in body.split(",") if body.strip() else []:
@@ -64,6 +67,21 @@ def split_sum(text: str) -> tuple[str, ...]:
         else:
             parts[-1] += piece
     return tuple(part.strip() for part in parts)
+
+
+def _parenthesis(text: str) -> str:
+    """What is wrong with the parentheses, and where; nothing where that is not what is wrong."""
+    opened: list[int] = []
+    for place, character in enumerate(text):
+        if character == "(":
+            opened.append(place)
+        elif character == ")":
+            if not opened:
+                return f": the ')' at character {place + 1} closes nothing"
+            opened.pop()
+    if not opened:
+        return ""
+    return f": the '(' at character {opened[-1] + 1} is never closed; add ')' at the end"
 
 
 _HINT = "as in 'mpo(in=4x7x7x4, out=4x4x4x4, bond=16)' or 'mpo(cores=4, bond=4-8-4)'"

@@ -12,10 +12,11 @@ from typing import Any
 
 from tnlayers.declare.grammar import Value, parse, print_value, split_sum
 from tnlayers.declare.registry import SHORT_NAMES, network_type
-from tnlayers.errors import TNLayersError
+from tnlayers.errors import TNLayersError, did_you_mean
 from tnlayers.files.documents import UnreadableText
 
 FIELDS = ("in_modes", "out_modes", "pad_in", "pad_out", "cores", "bias")
+_SHORT_FIELDS = ("in", "out", "cores", "bias", "pad_in", "pad_out")
 EXAMPLE = '{"network": "mpo", "in_modes": [4, 7, 7, 4], "out_modes": [4, 4, 4, 4], "bond_dim": 16}'
 _LONG_NAMES = {short: long for long, short in SHORT_NAMES.items()} | {"in": "in_modes", "out": "out_modes"}
 
@@ -97,8 +98,8 @@ def check(given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[tuple[str, Va
         else:
             known = [SHORT_NAMES.get(k, k) for k in kind.keywords]
             raise TNLayersError(
-                f"{kind.name!r} has no keyword {key!r}. Its keywords are {', '.join(known)}; every network also takes "
-                "in, out, cores, bias, pad_in and pad_out."
+                f"{kind.name!r} has no keyword {key!r}.{did_you_mean(key, (*known, *_SHORT_FIELDS))} Its keywords are "
+                f"{', '.join(known)}; every network also takes {', '.join(_SHORT_FIELDS[:-1])} and {_SHORT_FIELDS[-1]}."
             )
     return fields, tuple(sorted(options.items()))
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from tnlayers.declare import packages
 from tnlayers.declare.arguments import MOST, integer, shown, text
-from tnlayers.errors import TNLayersError
+from tnlayers.declare.grammar import print_value
+from tnlayers.errors import TNLayersError, did_you_mean
 
 if TYPE_CHECKING:
     from tnlayers.declare.graph import Graph
@@ -165,8 +166,9 @@ def network_type(name: str) -> NetworkType:
         packages.load(name)
     if name not in _TYPES:
         raise TNLayersError(
-            f"There is no network type {name!r}. Known types: {', '.join(sorted(known_names()))}. Declare your own "
-            "with @tnl.network(name), or in a file for tnl.load_network(path)."
+            f"There is no network type {name!r}.{did_you_mean(name, known_names())} Known types: "
+            f"{', '.join(sorted(known_names()))}. Declare your own with @tnl.network(name), or in a file for "
+            "tnl.load_network(path)."
         )
     return _TYPES[name]
 
@@ -215,7 +217,9 @@ def declare(
     """
     from tnlayers.declare.graph import Graph
 
-    asked = f"{name}(in_modes={in_modes}, out_modes={out_modes}" + "".join(f", {k}={v}" for k, v in options) + ")"
+    words = {"in": print_value(in_modes, modes=True), "out": print_value(out_modes, modes=True)}
+    words |= {SHORT_NAMES.get(key, key): print_value(value) for key, value in options}
+    asked = f"{name}({', '.join(f'{key}={value}' for key, value in words.items())})"
     try:
         graph = network_type(name).function(in_modes=in_modes, out_modes=out_modes, **dict(options))
     except TNLayersError as error:

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any, TypeVar
 
 from tnlayers.declare.declared import Declared
+from tnlayers.declare.grammar import print_value
 from tnlayers.declare.modes import Modes, factorise
 from tnlayers.declare.registry import NetworkType, network_type
 from tnlayers.errors import TNLayersError
@@ -70,11 +71,11 @@ def _split_by_type(draft: S, kind: NetworkType, in_features: int, out_features: 
 def _check_product(side: str, modes: tuple[int, ...], size: int, padding: int) -> None:
     if prod(modes) - padding != size:
         better = factorise(size, len(modes))
-        pad = f" with pad_{side}={better.padding}" if better.padding else ""
+        pad = f", pad_{side}={better.padding}" if better.padding else ""
         raise TNLayersError(
-            f"{side}_modes {modes} multiply to {prod(modes)}{f' less {padding} of padding' if padding else ''} but "
-            f"{side}_features is {size}. Modes must multiply to {side}_features: try {tuple(better)}{pad}, which is "
-            f"factorise({size}, order={len(modes)})."
+            f"{side}={print_value(modes, modes=True)} multiplies to {prod(modes)}"
+            f"{f' less {padding} of padding' if padding else ''}, but the layer has {size} {side}put features. The "
+            f"modes must multiply to them: try {side}={print_value(tuple(better), modes=True)}{pad}."
         )
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 
 from torch import nn
 
-from tnlayers.errors import TNLayersError
+from tnlayers.errors import TNLayersError, did_you_mean
 from tnlayers.models import densenet, resnet, vgg
 from tnlayers.models.decoder import GPT
 from tnlayers.models.fc2 import FC2
@@ -94,9 +93,8 @@ def find(name: str) -> Entry:
             language=shape,
             reset=reset_language,
         )
-    near = get_close_matches(name, names(), n=1)
     raise TNLayersError(
-        f"There is no model {name!r}{f' (perhaps {near[0]})' if near else ''}. Known models: {', '.join(names())}; "
+        f"There is no model {name!r}.{did_you_mean(name, names())} Known models: {', '.join(names())}; "
         "resnet<depth> for any depth 6n + 2, and resnet<depth>-k<width>; gpt-pico-v<vocabulary>, and "
         "gpt-w<width>-d<depth>-h<heads>-c<context>-v<vocabulary>."
     )

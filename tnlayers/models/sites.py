@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from tnlayers.declare.grammar import EQUAL
 from tnlayers.declare.graph import Graph
 from tnlayers.declare.registry import network_type
 from tnlayers.declare.spec import Spec
@@ -16,8 +17,6 @@ from tnlayers.declare.spec import spec as make_spec
 from tnlayers.decompose.sizes import Scale, nearest
 from tnlayers.errors import TNLayersWarning
 from tnlayers.nn import TNConv2d, TNLinear
-
-EQUAL = "(equal)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ best few sweeps by a rough estimate are lowered too, and the least estimated tim
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from math import inf
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 from opt_einsum import paths
 
 from tnlayers.declare.graph import MOST_ENTRIES, Contraction
-from tnlayers.errors import TNLayersError
+from tnlayers.errors import TNLayersError, did_you_mean
 from tnlayers.machine.rates import Machine
 from tnlayers.planning.grouping import Groups, Rough, orders
 from tnlayers.program.axes import Path
@@ -172,7 +173,11 @@ def _ask(contraction: Contraction, optimize: Optimizer) -> Path:
         try:
             optimize = paths.get_path_fn(optimize)
         except KeyError as error:
-            raise TNLayersError(f"opt_einsum: {error.args[0]}") from error
+            known = sorted(re.findall(r"'([\w-]+)'", str(error).partition("valid options")[2]))
+            raise TNLayersError(
+                f"optimize={optimize!r}: opt_einsum has no optimizer of this name.{did_you_mean(optimize, known)} It "
+                f"has {', '.join(known)}; 'auto' compares several."
+            ) from error
     found: Sequence[tuple[int, ...]]
     if callable(optimize):
         # Sorted, not as they come: sets of int iterate by value, and a path must not depend on anything but its input.

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from tnlayers.errors import TNLayersError
+from tnlayers.errors import TNLayersError, did_you_mean
 from tnlayers.files.documents import UnreadableText, load_yaml, read_file
 from tnlayers.train.data_names import DATA, IMAGES, is_path
 from tnlayers.train.overrides import RECIPE_FIELDS, RecipeOverrides
@@ -56,9 +55,12 @@ def as_networks(value: object) -> object:
 
 def as_seeds(value: object) -> object:
     """Read a count 3, or "3", as the seeds 0, 1, 2; "4,7" as 4 and 7; lists pass."""
-    if isinstance(value, str) and "," in value:
-        return [part.strip() for part in value.split(",")]
-    if isinstance(value, str) and value.strip().isdigit():
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(",")]
+        if not all(part.isdigit() for part in parts):
+            raise ValueError("must be how many seeds to train, such as 3, or a list of them, such as 4,7")
+        if len(parts) > 1:
+            return parts
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         if value > MOST_SEEDS:
@@ -98,7 +100,7 @@ def one_of(*names: str) -> AfterValidator:
 
     def check(value: str) -> str:
         if value not in names:
-            raise ValueError(f"must be one of {', '.join(names)}{nearest(value, names)}")
+            raise ValueError(f"must be one of {', '.join(names)}.{did_you_mean(value, names)}")
         return value
 
     return AfterValidator(check)
@@ -107,7 +109,7 @@ def one_of(*names: str) -> AfterValidator:
 def model_name(value: str) -> str:
     """Accept the models of `MODELS`, and language models of any size."""
     if value not in MODELS and not re.fullmatch(LANGUAGE, value):
-        raise ValueError(f"must be one of {', '.join(MODELS)}{nearest(value, MODELS)}, or a GPT of other sizes")
+        raise ValueError(f"must be one of {', '.join(MODELS)}, or a GPT of other sizes.{did_you_mean(value, MODELS)}")
     return value
 
 
@@ -115,15 +117,10 @@ def data_name(value: str) -> str:
     """Accept a data set by name, or the path of a text file."""
     if value not in DATA and not is_path(value):
         raise ValueError(
-            f"must be one of {', '.join(DATA)}{nearest(value, DATA)}, or the path of a text file, such as ./{value}.txt"
+            f"must be one of {', '.join(DATA)}, or the path of a text file, such as ./{value}.txt."
+            f"{did_you_mean(value, DATA)}"
         )
     return value
-
-
-def nearest(value: str, names: tuple[str, ...]) -> str:
-    """Return " (perhaps ...)" for a slip of the pen, else nothing."""
-    near = get_close_matches(value, names, n=1)
-    return f" (perhaps {near[0]})" if near else ""
 
 
 def folder_name(value: str) -> str:
@@ -264,7 +261,8 @@ def canonical(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     for key, value in values.items():
         if key not in known:
             raise TNLayersError(
-                f"Unknown setting {key}={value!r} in {where}{nearest(key, known)}. Known settings: {', '.join(known)}."
+                f"Unknown setting {key}={value!r} in {where}.{did_you_mean(key, known)} Known settings: "
+                f"{', '.join(known)}."
             )
         name = SYNONYMS.get(key, key)
         if name in result:
@@ -287,5 +285,7 @@ def explain(error: ValidationError) -> str:
         elif problem["type"] == "too_short":
             sentences.setdefault(key, f"{key} is empty: at least one is required.")
         else:
-            sentences.setdefault(key, f"{key}={problem['input']!r} is not allowed: {required}.")
+            sentences.setdefault(
+                key, f"{key}={problem['input']!r} is not allowed: {required}{'' if required.endswith('?') else '.'}"
+            )
     return " ".join(sentences.values())
