@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from tnlayers.errors import TNLayersError
+from tnlayers.errors import TNLayersError, did_you_mean
 
 if TYPE_CHECKING:
     from tnlayers_backends.base import Backend
@@ -55,7 +55,9 @@ def backend(name: str) -> Backend:
     """
     points = _points()
     if name not in points:
-        raise TNLayersError(f"There is no backend {name!r}. Known backends: {', '.join(sorted(points))}.")
+        raise TNLayersError(
+            f"There is no backend {name!r}.{did_you_mean(name, points)} Known backends: {', '.join(sorted(points))}."
+        )
     return _load_built_in(name, points[name]) if name in _BUILT_IN else _load_foreign(name, points[name])
 
 

@@ -39,7 +39,7 @@ def test_plan_keeps_a_memory_limit_or_names_the_least(call: Call) -> None:
     assert status == 0
     assert json.loads(out)["memory"] < free
     status, out, err = call(*words, "--memory-limit", "1")
-    assert (status, out) == (1, "")
+    assert (status, json.loads(out)["status"]) == (1, 1)
     assert "the least that is feasible is" in " ".join(err.split())
 
 
@@ -81,21 +81,34 @@ def test_adjustments_are_one_plain_line(call: Call) -> None:
     [
         (["describe", "nosuch"], "no model 'nosuch'. Known models: fc2, lenet5, vgg16"),
         (["describe", "fc2", "--network", "nosuch"], "no network type 'nosuch'"),
-        (["describe", "mpo(bond=8)"], "Add them, such as --in 784 --out 256"),
-        (["describe", "no/such/file.yaml"], "Cannot read the spec file"),
-        (["describe", "fc2", "--load", "no/such/file.py"], "no such Python file"),
         (["plan", "mpo(in=4x7x7, out=4x4x4, bond=0)"], "bond=0"),
         (["plan", SPEC, "--dtype", "float7"], "'float7'"),
         (["plan", SPEC, "--objective", "fame"], "'fame'"),
         (["plan", SPEC, "--optimize", "nosuch"], "'nosuch'"),
         (["train", "fc3"], "must be one of fc2, lenet5"),
-        (["train", "fc2", "--epochs", "1", "--config", "no/such/file.yaml"], "no/such/file.yaml"),
         (["train", "fc2", "--momentum", "2"], "momentum=2.0"),
+        (["describe", "mpo(bond=8)"], "Add them, such as --in 784 --out 256"),
+    ],
+)
+def test_wrong_words_are_one_paragraph_and_status_2(call: Call, words: list[str], told: str) -> None:
+    _is_refused(call, 2, words, told)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["describe", "no/such/file.yaml"], "Cannot read the spec file"),
+        (["describe", "fc2", "--load", "no/such/file.py"], "no such Python file"),
+        (["train", "fc2", "--epochs", "1", "--config", "no/such/file.yaml"], "no/such/file.yaml"),
     ],
 )
 def test_refusals_are_one_paragraph_and_status_1(call: Call, words: list[str], told: str) -> None:
+    _is_refused(call, 1, words, told)
+
+
+def _is_refused(call: Call, expected: int, words: list[str], told: str) -> None:
     status, out, err = call(*words)
-    assert (status, out) == (1, "")
+    assert (status, out) == (expected, "")
     assert err.startswith("error: ")
     assert told in err
     assert "Traceback" not in err

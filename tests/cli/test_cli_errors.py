@@ -30,7 +30,7 @@ WRONG_CALLS = {
     "a network to explore": (["explore", SPEC, "--network", "rng"], "Did you mean 'ring'?"),
     "an optimizer": (["plan", SPEC, "--optimize", "gredy"], "Did you mean 'greedy'?"),
     "an unknown optimizer": (["plan", SPEC, "--optimize", "hyper"], "optimize='hyper': opt_einsum has no optimizer"),
-    "a backend": (["check", SPEC, "--backend", "numby"], "Did you mean 'numpy'?"),
+    "a backend": (["check", SPEC, "--backend", "numby"], "There is no backend 'numby'. Did you mean 'numpy'?"),
     "a model where a layer goes": (["plan", "lenet5"], "`tnlayers describe lenet5`"),
     "a model to draw": (["draw", "resnet20"], "`tnlayers describe resnet20`"),
     "an open parenthesis": (
@@ -49,7 +49,7 @@ WRONG_CALLS = {
     "half a factory": (["spectra", "mine:"], "module:function"),
 }
 FAILURES = {
-    "no file of a model": (["compress", "absent.safetensors", "--ratio", "0.5"], "There is no file absent.safetensors"),
+    "no file of a model": (["compress", "absent.safetensors", "--ratio", "0.5"], "absent.safetensors: no such file"),
     "no file of a spec": (["plan", "absent.yaml"], "absent.yaml"),
     "no configuration": (["train", "--config", "absent.yaml"], "absent.yaml"),
     "a factory that fails": (["spectra", "no_such_module:make"], "ModuleNotFoundError"),

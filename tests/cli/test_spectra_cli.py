@@ -81,5 +81,5 @@ def test_files(call):
 )
 def test_refusals(call, words, told):
     code, out, err = call("spectra", *words)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2 if words == ["nothing"] else 1, "")
     assert told in " ".join(err.split())

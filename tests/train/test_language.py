@@ -176,12 +176,12 @@ def test_files_that_are_no_language_models_are_refused(call: Call, finished, tmp
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"data": "shakespear"}, "perhaps shakespeare"),
+        ({"data": "shakespear"}, "Did you mean 'shakespeare'?"),
         ({"data": "digits"}, "no training recipe for model='gpt-w16"),
         ({"model": "fc2", "data": "./a.txt"}, "no training recipe for model='fc2' on data='./a.txt'"),
         ({"model": "fc2", "data": "digits", "tokens": "bpe-512"}, "tokens='bpe-512' is for texts"),
         ({"model": "fc2"}, "no training recipe for model='fc2' on data='sonnets'"),
-        ({"model": "gtp-pico"}, "perhaps gpt-pico"),
+        ({"model": "gtp-pico"}, "Did you mean 'gpt-pico'?"),
         ({"model": "gpt-tiny"}, "There is no model 'gpt-tiny'"),
         ({"tokens": "words"}, "tokens='words' is not allowed"),
         ({"data": "no/such.txt"}, "Cannot read data='no/such.txt': No such file"),

@@ -184,5 +184,5 @@ def test_the_command_fails_where_something_is_off(capsys, monkeypatch):
 
 def test_the_command_refuses_unknown_backends(capsys):
     code, _, err = run(capsys, SPEC, "--backend", "caffe")
-    assert code == 1
+    assert code == 2
     assert "no backend 'caffe'" in err

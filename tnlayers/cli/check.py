@@ -69,8 +69,8 @@ def check(
     unknown = [name for name in names if name not in known()]
     if unknown:
         raise WrongCall(
-            f"--backend {unknown[0]}: there is no backend of this name.{did_you_mean(unknown[0], known())} "
-            f"Known: {', '.join(known())}."
+            f"There is no backend {unknown[0]!r}.{did_you_mean(unknown[0], known())} Known backends: "
+            f"{', '.join(sorted(known()))}."
         )
     with progress("checking", sum(len(find(name).dtypes) for name in names)) as step:
         found = run([made], names, step)

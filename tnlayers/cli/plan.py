@@ -69,7 +69,7 @@ def plan(
     """
     load_files(load)
     made = read_spec(spec, in_features, out_features)
-    with words() if not tune else nullcontext():  # without a look at the machine the words decide alone
+    with words() if memory_limit is None and not tune else nullcontext():  # a limit is a wish, not a slip
         found = make_plan(
             made,
             batch,

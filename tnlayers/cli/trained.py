@@ -47,7 +47,7 @@ def trained(what: str) -> tuple[nn.Module, bool]:
             "make_model of mine.py."
         )
     if what.endswith(".safetensors") and not Path(what).exists():
-        raise TNLayersError(f"There is no file {what}. Give the path of a .safetensors file, or module:function.")
+        raise TNLayersError(f"{what}: no such file. Give the path of a .safetensors file, or module:function.")
     from tnlayers.backends import backend
 
     backend("torch")  # says what to install

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from tnlayers.errors import TNLayersError
+from tnlayers.errors import TNLayersError, did_you_mean
 from tnlayers.train import cifar, mnist
 
 CLASSES = 10
@@ -72,9 +71,7 @@ def load(name: str, *, root: Path | None = None) -> Dataset:
         TNLayersError: The name is unknown, or a file is missing or damaged.
     """
     if name not in LOADERS:
-        near = get_close_matches(name, LOADERS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise TNLayersError(f"data={name!r} is unknown. Known: {', '.join(LOADERS)}.{hint}")
+        raise TNLayersError(f"data={name!r} is unknown. Known: {', '.join(LOADERS)}.{did_you_mean(name, LOADERS)}")
     return LOADERS[name](root)
 
 
