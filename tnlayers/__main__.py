@@ -95,8 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _refuse(str(error), 2 if isinstance(error, WrongCall) else 1, as_json)
     except BaseException as error:
         _exit_if_stopped(error)
-        if as_json and hasattr(error, "format_message"):  # typer's own, which it prints where it ends the process
-            _refuse(error.format_message(), error.exit_code, as_json)
+        worded = getattr(error, "format_message", None)  # typer's own, which it prints where it ends the process
+        if as_json and worded is not None:
+            _refuse(worded(), getattr(error, "exit_code", 2), as_json)
         raise
 
 
