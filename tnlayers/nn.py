@@ -20,11 +20,13 @@ from tnlayers_backends.torch.modules.adapter import TNAdapter  # noqa: E402
 from tnlayers_backends.torch.modules.learning_rates import parameter_groups  # noqa: E402
 from tnlayers_backends.torch.modules.penalty import bond_penalty  # noqa: E402
 from tnlayers_backends.torch.modules.switches import bond_dropout, checkpointed  # noqa: E402
+from tnlayers_backends.torch.modules.tracing import LeafTracer, profile_labels, symbolic_trace  # noqa: E402
 
 __all__ = [
     "TNGRU",
     "TNLSTM",
     "TNRNN",
+    "LeafTracer",
     "MPOLinear",
     "TNAdapter",
     "TNBilinear",
@@ -43,6 +45,8 @@ __all__ = [
     "bond_penalty",
     "checkpointed",
     "parameter_groups",
+    "profile_labels",
+    "symbolic_trace",
 ]
 
 

@@ -205,6 +205,7 @@ def test_public_names():
         "TNRNNCell",
     }
     tools = {"bond_dropout", "bond_penalty", "checkpointed", "parameter_groups"}
+    tools |= {"LeafTracer", "profile_labels", "symbolic_trace"}
     assert set(tnl.nn.__all__) == {*layers, *convolutions, *tools}
 
 

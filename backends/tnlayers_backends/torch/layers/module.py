@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_dynamo_compiling
+from torch.fx import Proxy
 from torch.utils.checkpoint import checkpoint
 
 from tnlayers.cores.linear_map import LinearMap, Runner
@@ -23,6 +24,7 @@ from tnlayers_backends.torch.layers.freezable import Freezable, is_captured
 from tnlayers_backends.torch.run import planned
 from tnlayers_backends.torch.run.bound_call import Walk, like, walk
 from tnlayers_backends.torch.run.frozen import Frozen, wants_gradients
+from tnlayers_backends.torch.run.inputs import refuse_tracing
 from tnlayers_backends.torch.run.primitives import OPS
 
 
@@ -256,5 +258,11 @@ class TNModule(Freezable):
 
 def is_recorded(x: Tensor) -> bool:
     """Whether a compiler, an exporter or a tracer watches this call: its batch size is then that of one example."""
+    if torch.compiler.is_compiling():
+        return True
     # Symbolic `make_fx` and `torch.jit.trace` do not count as compiling, but sizes are no plain numbers there.
-    return torch.compiler.is_compiling() or type(x.numel()) is not int
+    if type(x.numel()) is int:
+        return False
+    if isinstance(x, Proxy):
+        refuse_tracing()
+    return True

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from torch import Tensor
+from torch.fx import Proxy
 
 from tnlayers.declare.arguments import shown
 from tnlayers.errors import TNLayersError
+
+
+def refuse_tracing() -> NoReturn:
+    """Refuse symbolic tracing by torch.fx, which cannot look into a plan.
+
+    Raises:
+        TNLayersError: Always.
+    """
+    raise TNLayersError(
+        "torch.fx traces the inside of a layer of tnlayers, whose plan is chosen by Python at each call. "
+        "tnl.nn.symbolic_trace(model) keeps each such layer as one node; a tracer of your own does so if it derives "
+        "from tnl.nn.LeafTracer, or if its is_leaf_module says so."
+    )
 
 
 def check_tensors(layer: object, **given: object) -> None:
@@ -19,6 +35,8 @@ def check_tensors(layer: object, **given: object) -> None:
         TNLayersError: One of them is no tensor.
     """
     for name, value in given.items():
+        if isinstance(value, Proxy):
+            refuse_tracing()
         if not isinstance(value, Tensor):
             raise TNLayersError(
                 f"{type(layer).__name__} is called with {name}={shown(value)}, and needs a torch tensor: "
