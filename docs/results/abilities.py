@@ -27,6 +27,9 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
     "`tnlayers check`: every network type, every dtype": (
         ("test_check::test_every_network_type_on_every_backend_and_dtype",) * 3
     ),
+    "`tnlayers check --kinds`: every kind of one network": (
+        ("test_kinds::test_every_kind_is_within_the_tolerance",) * 3
+    ),
     "dense weight, differentiable where gradients are": (
         "test_layers::test_dense_forms",
         "test_layers::test_the_weight_is_differentiable",

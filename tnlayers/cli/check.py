@@ -15,8 +15,8 @@ from tnlayers.cli.shared import (
     InOption,
     JsonOption,
     LoadOption,
+    OptionalSpecArgument,
     OutOption,
-    SpecArgument,
     load_files,
     out,
     print_json,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def check(
-    spec: SpecArgument,
+    spec: OptionalSpecArgument = None,
     in_features: InOption = None,
     out_features: OutOption = None,
     backend: Annotated[
@@ -45,6 +45,7 @@ def check(
         ),
     ] = None,
     load: LoadOption = None,
+    kinds: Annotated[bool, typer.Option("--kinds", help="Small layers of every kind, in place of a SPEC.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a layer on every installed backend and dtype, and compare.
@@ -54,18 +55,27 @@ def check(
     the dtype and the number of summed terms. The exit status is 1 if one is
     above 1. jax in 64 bits runs in a process of its own.
 
+    With --kinds, convolutions, embeddings and every other kind of layer are
+    compared with their dense arithmetic in float64, forward.
+
     [bold]Examples[/bold]
 
     tnlayers check "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)"
 
     tnlayers check "cp(rank=8)" --in 784 --out 256 --backend numpy --backend jax
+
+    tnlayers check --kinds
     """
     load_files(load)
     from tnlayers.backends import backend as find
     from tnlayers.backends import installed, known
     from tnlayers.verify.agreement import check as run
+    from tnlayers.verify.kinds import check_kinds
 
-    made, names = read_spec(spec, in_features, out_features), backend or installed()
+    if (spec is None) != kinds:
+        raise WrongCall("Give a SPEC, or --kinds.")
+    names = backend or installed()
+    made = [] if spec is None else [read_spec(spec, in_features, out_features)]
     unknown = [name for name in names if name not in known()]
     if unknown:
         raise WrongCall(
@@ -73,12 +83,12 @@ def check(
             f"{', '.join(sorted(known()))}."
         )
     with progress("checking", sum(len(find(name).dtypes) for name in names)) as step:
-        found = run([made], names, step)
+        found = check_kinds(names, step) if kinds else run(made, names, step)
     good = all(one.good for one in found)
     if as_json:
         print_json({"good": good, "differences": [asdict(one) | {"good": one.good} for one in found]})
     else:
-        out().print(_table(found))
+        out().print(_kinds(found) if kinds else _table(found))
         print("All within the tolerance." if good else "OFF: differences above 1 are no rounding.")
     if not good:
         raise typer.Exit(1)
@@ -94,6 +104,20 @@ def _table(found: Sequence[Difference]) -> Table:
     for backend, dtype in dict.fromkeys((one.backend, one.dtype) for one in found):
         row = {one.quantity: one for one in found if (one.backend, one.dtype) == (backend, dtype)}
         table.add_row(backend, dtype, *(_cell(row.get(quantity)) for quantity in quantities))
+    return table
+
+
+def _kinds(found: Sequence[Difference]) -> Table:
+    table = Table(box=box.SIMPLE, title="Layers of every kind, forward", title_justify="left")
+    dtypes = list(dict.fromkeys(one.dtype for one in found))
+    for name in ("kind", "backend"):
+        table.add_column(name)
+    for name in dtypes:
+        table.add_column(name, justify="right")
+    by_cell = {(one.spec, one.backend, one.dtype): one for one in found}
+    for text, backend in dict.fromkeys((one.spec, one.backend) for one in found):
+        cells = [by_cell.get((text, backend, dtype)) for dtype in dtypes]
+        table.add_row(text.partition(":")[0], backend, *("" if one is None else _cell(one) for one in cells))
     return table
 
 

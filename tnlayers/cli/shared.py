@@ -29,6 +29,15 @@ SpecArgument = Annotated[
         autocompletion=completion.spec,
     ),
 ]
+OptionalSpecArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SPEC]",
+        help="A layer in quotes, or a .yaml or .json file.",
+        show_default=False,
+        autocompletion=completion.spec,
+    ),
+]
 InOption = Annotated[
     int | None, typer.Option("--in", min=1, metavar="N", help="Input features, for a SPEC without sizes.")
 ]

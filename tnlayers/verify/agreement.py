@@ -102,10 +102,10 @@ def check_layer(spec: Spec, backend: str, dtype: str) -> Iterator[Difference]:
     framework = get_backend(backend)
     layer = framework.build(spec, seed=SEED, dtype=dtype)
     arrays = dict(layer.cores) | ({} if layer.bias is None else {"bias": layer.bias})
-    held = {name: _to_numpy(framework, array, dtype) for name, array in arrays.items()}
+    held = {name: to_numpy(framework, array, dtype) for name, array in arrays.items()}
     rng = np.random.default_rng(1)
-    x, grad_y = (_exact(rng, (BATCH, n), dtype) for n in (spec.in_features, spec.out_features))
-    given = [_from_numpy(framework, array, dtype) for array in (x, grad_y)]
+    x, grad_y = (exact(rng, (BATCH, n), dtype) for n in (spec.in_features, spec.out_features))
+    given = [from_numpy(framework, array, dtype) for array in (x, grad_y)]
 
     def difference(quantity: str, expected: Mapping[str, Expected], found: Mapping[str, Array]) -> Difference:
         missing = expected.keys() ^ found.keys()
@@ -121,11 +121,11 @@ def check_layer(spec: Spec, backend: str, dtype: str) -> Iterator[Difference]:
     if spec.bias:
         y = Expected(y.value + held["bias"], y.scale + float(np.max(np.abs(held["bias"]))), y.terms)
     output, gradients = (layer(given[0]), None) if framework.vjp is None else framework.vjp(layer, *given)
-    yield difference("forward", {"y": y}, {"y": _to_numpy(framework, output, dtype)})
+    yield difference("forward", {"y": y}, {"y": to_numpy(framework, output, dtype)})
     if gradients is not None:
         expected = expected_gradients(spec, spec.graphs, held, x, grad_y)
         expected = {name: expected[name] for name in ("x", *held)}
-        yield difference("gradients", expected, {k: _to_numpy(framework, g, dtype) for k, g in gradients.items()})
+        yield difference("gradients", expected, {k: to_numpy(framework, g, dtype) for k, g in gradients.items()})
 
 
 def _drawn(spec: Spec, dtype: str) -> dict[str, Expected]:
@@ -137,13 +137,13 @@ def _drawn(spec: Spec, dtype: str) -> dict[str, Expected]:
     return {name: Expected(array, float(np.max(np.abs(array))), 1) for name, array in drawn.items()}
 
 
-def _exact(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
+def exact(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
     """Multiples of 1/8 in double precision, for a complex dtype in both parts."""
     parts = [rng.integers(-15, 16, shape) / 8 for _ in range(1 + is_complex(dtype))]
     return parts[0] + 1j * parts[1] if is_complex(dtype) else parts[0]
 
 
-def _from_numpy(framework: Backend, array: Array, dtype: str) -> Any:
+def from_numpy(framework: Backend, array: Array, dtype: str) -> Any:
     """An array of the framework; numpy has no bfloat16, which is the upper half of a float32."""
     if dtype == "bfloat16":
         data = (array.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
@@ -152,7 +152,7 @@ def _from_numpy(framework: Backend, array: Array, dtype: str) -> Any:
     return framework.storage.from_bytes(data, dtype, array.shape)
 
 
-def _to_numpy(framework: Backend, array: Any, dtype: str) -> Array:
+def to_numpy(framework: Backend, array: Any, dtype: str) -> Array:
     """The entries in double precision. An array of another dtype than asked is refused: bytes would be misread."""
     kind = str(array.dtype).removeprefix("torch.")
     if kind != dtype:
@@ -180,6 +180,11 @@ def _in_own_process(specs: Sequence[Spec], backend: str, dtypes: Sequence[str]) 
     if done.returncode:
         raise TNLayersError(f"Checking {backend} with {extra} failed in its own process: {done.stderr.strip()[-2000:]}")
     return [Difference(**row) for row in json.loads(done.stdout)]
+
+
+def needs_own_process(backend: str, dtype: str) -> bool:
+    """Whether a backend has a dtype in processes alone that are started for it."""
+    return (backend, dtype) in _OWN_PROCESS
 
 
 def child(folder: str, count: str, backend: str, *dtypes: str) -> None:
