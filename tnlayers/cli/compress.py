@@ -23,7 +23,10 @@ def compress(
     max_flops: Annotated[int | None, typer.Option(metavar="N", help="At most so many flops of a forward pass.")] = None,
     error: Annotated[float | None, typer.Option(metavar="X", help="At most this relative error per layer.")] = None,
     network: Annotated[
-        list[str] | None, typer.Option(metavar="NET", help="Network types to choose from (default mpo); repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="NET", help="Network types to choose from (default mpo and lowrank, by measured error); repeatable."
+        ),
     ] = None,
     rules: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YAML: patterns on layer names, each with a template or null.")
@@ -69,7 +72,7 @@ def compress(
         max_params=max_params,
         max_flops=max_flops,
         error=error,
-        network=network or "mpo",
+        network=network or None,
         rules=None if rules is None else _rules(rules),
         sample=None if sample is None else _sample(sample, model),
         batch=batch,

@@ -45,7 +45,7 @@ def compress(
     max_params: int | None = None,
     max_flops: int | None = None,
     error: float | None = None,
-    network: str | Spec | Sequence[str | Spec] = "mpo",
+    network: str | Spec | Sequence[str | Spec] | None = None,
     rules: Mapping[str, Given] | None = None,
     sample: Any = None,
     data_aware: bool = True,
@@ -73,7 +73,9 @@ def compress(
         max_flops: At most so many flops of the layers that can be replaced, in a forward pass of `batch`.
         error: At most this relative error of each layer's weight, ||W - W'|| / ||W||; with a sample and
             `data_aware`, of its outputs.
-        network: A network type or template, or several to choose from.
+        network: A network type or template, or several to choose from by what singular values tell. None offers low
+            rank and an MPO; within a budget of parameters each weight then takes the one of least measured error, of
+            its outputs on the sample, else of itself, their sum among them. The report tells what was measured.
         rules: By patterns on layer names ("encoder.*"): a template, a mapping with `network` and one of bond_dim,
             max_params, ratio and error, or None for dense. The last that matches counts.
         sample: Inputs of the model: a tensor, a tuple of arguments, a mapping of keywords, or an iterable of those.
@@ -110,12 +112,15 @@ def compress(
     from tnlayers.backends import backend
 
     backend("torch")  # says what to install
+    from tnlayers.compress.contest import OFFERED
     from tnlayers.compress.pipeline import Compression
 
+    given = OFFERED if network is None else network
     compression = Compression(
         model=model,
         budget=budget,
-        networks=[network] if isinstance(network, str) or not isinstance(network, Sequence) else list(network),
+        networks=[given] if isinstance(given, str) or not isinstance(given, Sequence) else list(given),
+        compared=network is None,
         rules=rules,
         sample=sample,
         data_aware=data_aware,

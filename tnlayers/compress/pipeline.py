@@ -14,19 +14,20 @@ from tnlayers_backends.torch.layers.kind import Work
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.hosts import itemsize, parameters_of, replaceable
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from tnlayers.compress import layouts
 from tnlayers.compress.allocation import Option, allocate, exchanged
 from tnlayers.compress.budgets import NEAR, Budget
 from tnlayers.compress.cache import Memory
 from tnlayers.compress.candidates import Candidate
+from tnlayers.compress.contest import contested
 from tnlayers.compress.layer_report import LayerReport, Size
 from tnlayers.compress.modules.baked import baked
 from tnlayers.compress.modules.site import Site, entries
 from tnlayers.compress.modules.sites import sites_of
 from tnlayers.compress.modules.ties import tied_layers
 from tnlayers.compress.observing import Watched, watch
+from tnlayers.compress.refusals import refuse_without_values
 from tnlayers.compress.report import CompressReport
 from tnlayers.compress.rest import Rest, largest_first, named
 from tnlayers.compress.rules import Given, Rule, rules_for
@@ -53,6 +54,7 @@ class Compression:
     cache: Path | None
     progress: bool | None
     search: float
+    compared: bool = False
     extra: dict[nn.Module, int] = field(default_factory=dict, init=False)
 
     def run(self, *, dry_run: bool) -> tuple[CompressReport, Made | None]:
@@ -74,40 +76,32 @@ class Compression:
         layers = []
         with self._showing("building", len(candidates)) as step:
             for candidate, option in zip(candidates, chosen, strict=True):
-                layer = None if dry_run and not candidate.rule.fixed else candidate.built(option)
+                layer: TNModule | None
+                measured = ""
+                if self._open(candidate, option):
+                    option, layer, measured = contested(candidate, option)
+                else:
+                    layer = None if dry_run and not candidate.rule.fixed else candidate.built(option)
                 if search is not None and layer is not None:
                     layer = search.improved(candidate, option, layer)
                     option = replace(option, spec=replace(layer.spec, bias=False), parameters=layer.spec.parameters)
                 if layer is not None and not dry_run:
                     for site, own in tied_layers(candidate.site, layer).items():
                         made.setdefault(site.host, {})[site.part] = own
-                layers.append(candidate.report(option, layer))
+                row = candidate.report(option, layer)
+                layers.append(replace(row, note="; ".join(filter(None, (row.note, measured)))))
                 step()
         report = self._report(candidates, layers, dry_run)
         self._tell(candidates, chosen)
         return report, None if dry_run else made
 
+    def _open(self, candidate: Candidate, option: Option) -> bool:
+        """Whether the type is still to be chosen, by measured errors at equal parameters."""
+        counted = self.compared and self.budget.key in ("ratio", "max_params") and not self.avoid_slower
+        return counted and option.spec is not None and not candidate.rule.fixed and not candidate.rule.pattern
+
     def _check(self) -> None:
-        if not isinstance(self.model, nn.Module):
-            raise TNLayersError(f"compress takes a torch module, got a {type(self.model).__name__}.")
-        lazy = [name for name, one in self.model.named_parameters() if is_lazy(one)]
-        if lazy:
-            raise TNLayersError(
-                f"{len(lazy)} parameters, {lazy[0]} among them, have no sizes yet (lazy modules): run the model once "
-                "on an example, then train it, then compress it."
-            )
-        empty = [name for name, parameter in self.model.named_parameters() if parameter.is_meta]
-        if empty:
-            raise TNLayersError(
-                f"{len(empty)} parameters, {empty[0]} among them, are on the meta device, without values to decompose. "
-                "Load the trained weights first: model.to_empty(device='cpu').load_state_dict(...), or without "
-                "torch.device('meta')."
-            )
-        stored = [name for name, one in self.model.named_parameters() if one.is_floating_point() and one.itemsize == 1]
-        if stored:
-            raise TNLayersError(
-                f"{stored[0]} is kept in 8 bits, in which nothing can be computed: compress model.to(torch.bfloat16)."
-            )
+        refuse_without_values(self.model)
         if isinstance(self.batch, bool) or not isinstance(self.batch, int) or self.batch < 1:
             raise TNLayersError(f"batch={self.batch!r} must be an integer of at least 1.")
 

@@ -68,7 +68,9 @@ class Search:
 
 def _searchable(candidate: Candidate, option: Option) -> bool:
     """Whether there is a network whose shape or order is not settled: convolutions have their kernel's own shape."""
-    return option.spec is not None and candidate.fixed is None and candidate.site.kind.searched
+    return (
+        option.spec is not None and not option.spec.terms and candidate.fixed is None and candidate.site.kind.searched
+    )
 
 
 def _orders(site: Site) -> bool:

@@ -1,0 +1,36 @@
+"""Models that have no values to decompose: refused in words before anything is looked at."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from tnlayers.errors import TNLayersError
+
+
+def refuse_without_values(model: nn.Module) -> None:
+    """Refuse what is no module, and parameters without sizes, without values, or in 8 bits.
+
+    Raises:
+        TNLayersError: If the model is one of these.
+    """
+    if not isinstance(model, nn.Module):
+        raise TNLayersError(f"compress takes a torch module, got a {type(model).__name__}.")
+    lazy = [name for name, one in model.named_parameters() if is_lazy(one)]
+    if lazy:
+        raise TNLayersError(
+            f"{len(lazy)} parameters, {lazy[0]} among them, have no sizes yet (lazy modules): run the model once "
+            "on an example, then train it, then compress it."
+        )
+    empty = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+    if empty:
+        raise TNLayersError(
+            f"{len(empty)} parameters, {empty[0]} among them, are on the meta device, without values to decompose. "
+            "Load the trained weights first: model.to_empty(device='cpu').load_state_dict(...), or without "
+            "torch.device('meta')."
+        )
+    stored = [name for name, one in model.named_parameters() if one.is_floating_point() and one.itemsize == 1]
+    if stored:
+        raise TNLayersError(
+            f"{stored[0]} is kept in 8 bits, in which nothing can be computed: compress model.to(torch.bfloat16)."
+        )
