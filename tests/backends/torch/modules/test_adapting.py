@@ -146,3 +146,20 @@ def test_models_of_transformers_say_that_they_hold_adapters(tmp_path):
     merged.save_pretrained(tmp_path)
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
     torch.testing.assert_close(outputs(again, "gpt2"), wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+
+
+def test_a_file_that_is_said_to_hold_adapters_alone_is_checked(tmp_path):
+    import json
+
+    from tnlayers.io.container import write
+
+    whole = nn.Sequential(tnl.nn.MPOLinear(16, 16, cores=2, bond_dim=2), nn.Linear(16, 4))
+    file = tmp_path / "m.safetensors"
+    tnl.save(whole, file)
+    metadata, arrays = read(file)
+    header = json.loads(metadata["tnlayers"]) | {"object": "adapters"}
+    write(file, json.dumps(header), arrays)
+    into = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 4))
+    with pytest.raises(tnl.TNLayersError, match="said to hold adapters alone"):
+        tnl.load(file, into=into)
+    assert type(into[0]) is nn.Linear
