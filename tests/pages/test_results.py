@@ -10,6 +10,7 @@ import tnlayers as tnl
 from tnlayers.train.recipes import find_recipe
 
 collect, entropies, fast, frozen = script("collect"), script("entropies"), script("fast"), script("frozen")
+serve = script("serve")
 RUNS = json.loads(collect.STORE.read_text())["runs"]
 
 
@@ -21,6 +22,10 @@ def test_pages_show_the_stored_runs():
 
 def test_the_table_of_frozen_layers_is_of_the_stored_times():
     assert frozen.table(json.loads(frozen.FILE.read_text())) in (DOCS / "plans.md").read_text()
+
+
+def test_the_sizes_of_served_models_are_the_stored_ones():
+    assert serve.table(json.loads(serve.STORE.read_text())) in serve.PAGE.read_text()
 
 
 def test_the_table_of_entropies_is_of_the_stored_ones():
