@@ -183,7 +183,9 @@ def test_draws_follow_the_probabilities():
         ({"tokens": tokens(0)}, "nothing to continue"),
         ({"tokens": tokens(1, 3)}, r"got \(1, 3\)"),
         ({"tokens": torch.tensor([2, 11])}, "knows the tokens 0 to 10; the text to continue has 2 to 11"),
+        ({"tokens": [1, 2]}, "got a list"),
         ({"count": -1}, "count=-1"),
+        ({"count": 10**12}, "from 0 to 1,048,576"),
         ({"temperature": -0.5}, "temperature=-0.5"),
         ({"temperature": math.nan}, "temperature=nan"),
         ({"top_k": 0}, "top_k=0"),
@@ -195,7 +197,7 @@ def test_what_cannot_be_generated_is_refused(arguments, words):
 
 
 def test_tokens_of_another_form_are_refused():
-    for wrong in (torch.zeros(2, 3), tokens(3), tokens(2, 0), tokens(1, 13)):
+    for wrong in (torch.zeros(2, 3), tokens(3), tokens(2, 0), tokens(1, 13), [[1, 2]], None):
         with pytest.raises(tnl.TNLayersError, match="reads"):
             small()(wrong)
 

@@ -15,9 +15,9 @@ def to_backend(layer: Any, backend: str) -> Any:
     """A layer of another backend with the same cores, bit for bit: names, shapes, dtype, bias and pinned plan stay.
 
     The given layer stays as it is, and shares no memory with the new one. What a framework keeps beside (devices,
-    hooks, gradients) stays behind. A torch module of several weights, or a whole model, becomes a callable on numpy and
-    a pytree on jax, which run it as it evaluates: its forward pass is traced (`torch.fx`), and what has no form there
-    is refused by name.
+    gradients, hooks on a single layer) stays behind. A torch module of several weights, or a whole model, becomes a
+    callable on numpy and a pytree on jax, which run it as it evaluates: its forward pass is traced (`torch.fx`), and
+    what has no form there is refused by name, as are forward hooks inside and values read after a change in place.
 
     Args:
         layer: A layer or a module of any backend.

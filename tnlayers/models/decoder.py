@@ -94,6 +94,11 @@ class GPT(nn.Module):
         return [(empty, empty) for _ in self.blocks]
 
     def _check(self, tokens: Tensor, before: int) -> None:
+        if not isinstance(tokens, Tensor):
+            raise TNLayersError(
+                f"{self.name} reads a tensor of tokens (N, T) int64, got a {type(tokens).__name__}. torch.as_tensor "
+                "makes one."
+            )
         if tokens.ndim != 2 or tokens.dtype not in (torch.int64, torch.int32) or tokens.shape[1] == 0:
             raise TNLayersError(
                 f"{self.name} reads tokens (N, T) of int64 with T at least 1, got {tuple(tokens.shape)} of "

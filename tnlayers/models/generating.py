@@ -8,6 +8,8 @@ from torch import Tensor
 from tnlayers.errors import TNLayersError
 from tnlayers.models.decoder import GPT, Seen
 
+_MOST = 2**20  # tokens of one call, which holds them all until its end
+
 
 @torch.inference_mode()
 def generate(
@@ -79,6 +81,11 @@ def _draw(logits: Tensor, temperature: float, top_k: int | None, generator: torc
 
 
 def _check(model: GPT, tokens: Tensor, count: int, temperature: float, top_k: int | None) -> None:
+    if not isinstance(tokens, Tensor):
+        raise TNLayersError(
+            f"generate continues a tensor of tokens (T,) int64, got a {type(tokens).__name__}. torch.as_tensor makes "
+            "one."
+        )
     if tokens.ndim != 1 or len(tokens) == 0 or tokens.dtype not in (torch.int64, torch.int32):
         raise TNLayersError(
             f"generate continues tokens (T,) of int64 with T at least 1, got {tuple(tokens.shape)} of "
@@ -90,8 +97,8 @@ def _check(model: GPT, tokens: Tensor, count: int, temperature: float, top_k: in
             f"{model.name} knows the tokens 0 to {most - 1}; the text to continue has "
             f"{int(tokens.min())} to {int(tokens.max())}."
         )
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise TNLayersError(f"count={count!r}: the number of tokens to add is an integer, 0 or more.")
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= _MOST:
+        raise TNLayersError(f"count={count!r}: the number of tokens to add is an integer from 0 to {_MOST:,}.")
     if not 0 <= temperature < float("inf"):
         raise TNLayersError(
             f"temperature={temperature!r} must be finite and 0 or more; 0 takes the most probable token."

@@ -79,7 +79,11 @@ def adapt(
         >>> merge_adapters(model)[0]
         Linear(in_features=64, out_features=64, bias=True)
     """
-    places = _targets(model, [targets] if isinstance(targets, str) else list(targets))
+    patterns = [targets] if isinstance(targets, str) else targets
+    if not isinstance(patterns, (list, tuple)) or not patterns or not all(isinstance(one, str) for one in patterns):
+        shown = f"targets={targets!r:.80}"
+        raise TNLayersError(f"{shown}: give a pattern on names of layers, such as '*.attn.*', or a list of patterns.")
+    places = _targets(model, list(patterns))
     _check_untied(model, places)
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     made: dict[nn.Module, TNAdapter] = {}

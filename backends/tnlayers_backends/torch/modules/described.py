@@ -27,6 +27,7 @@ from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.layers.recurrent_cells import TNRecurrentCell
 from tnlayers_backends.torch.layers.sequence import TNRecurrent
 from tnlayers_backends.torch.modules.adapter import TNAdapter
+from tnlayers_backends.torch.modules.followable import SeenInPlace, check_modules, check_overwritten
 from tnlayers_backends.torch.modules.saved import state_of
 from tnlayers_backends.torch.modules.storage import dtype_name, take_apart
 
@@ -186,8 +187,8 @@ def _item(values: Any, key: Any) -> Call:
 # Function -> the step for its arguments.
 FUNCTIONS: dict[Any, Callable[..., Call]] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add), _arithmetic("add")),
-    **dict.fromkeys((operator.sub, torch.sub), _arithmetic("subtract")),
-    **dict.fromkeys((operator.mul, torch.mul), _arithmetic("multiply")),
+    **dict.fromkeys((operator.sub, operator.isub, torch.sub), _arithmetic("subtract")),
+    **dict.fromkeys((operator.mul, operator.imul, torch.mul), _arithmetic("multiply")),
     **dict.fromkeys((torch.relu, functional.relu), _activation("relu")),
     **dict.fromkeys((torch.tanh, functional.tanh), _activation("tanh")),
     **dict.fromkeys((torch.sigmoid, functional.sigmoid), _activation("sigmoid")),
@@ -223,6 +224,7 @@ def describe(module: nn.Module) -> tuple[Form, dict[str, Tensor]]:
     Raises:
         TNLayersError: If something in it has no form on other backends: with its name and what mends it.
     """
+    check_modules(module)
     form = form_of(module)
     state = module.state_dict(keep_vars=True)
     missing = [name for name in form.shapes if name not in state]
@@ -276,6 +278,10 @@ def _layer(layer: TNModule) -> Form:
 class _Tracer(fx.Tracer):
     """Stops at modules that have a form, and at those of torch, which are refused by name."""
 
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """A value that tells `x += y` from `x = x + y`."""
+        return SeenInPlace(node, self)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is one step."""
         of_torch = type(m).__module__.startswith("torch.nn.") and not isinstance(m, (nn.Sequential, nn.ModuleList))
@@ -299,6 +305,7 @@ def _traced(module: nn.Module) -> Steps:
             f"The forward pass of this {name} cannot be followed step by step ({type(error).__name__}: "
             f"{str(error)[:300]}). Split off what depends on values, or move its parts one by one (tnl.to_backend)."
         ) from error
+    check_overwritten(graph.nodes, module)
     parts: dict[str, Form] = {}
     steps: list[Step] = []
     refs: dict[fx.Node, Ref] = {}

@@ -88,6 +88,9 @@ def test_refusals_change_nothing(tmp_path):
     for one, targets, network, words in (
         (plain, "head*", "mpo", "matches none of the 3 layers"),
         (plain, ["3", "4"], "mpo", "matches none"),
+        (plain, 5, "mpo", "targets=5: give a pattern"),
+        (plain, [], "mpo", "targets=.*: give a pattern"),
+        (plain, [None], "mpo", "targets=.*: give a pattern"),
         (plain, "*", "mpo(in=4x4, out=4x4, bond=2)", "^0: "),
         (tied, "1", "lowrank(rank=1)", "shares a parameter"),
     ):
