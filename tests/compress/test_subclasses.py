@@ -33,6 +33,7 @@ class Initialised(nn.Linear):
 
     def reset_parameters(self):
         nn.init.xavier_uniform_(self.weight)
+        nn.init.zeros_(self.bias)  # else what lay in memory
 
     def extra_repr(self):
         return "mine"

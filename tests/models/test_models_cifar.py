@@ -244,7 +244,7 @@ def test_the_command_tells_counts_and_differences(capsys):
     assert found["total"]["mpo"] == {"weights": 5284224, "trainable": 5307014}
     assert {"vgg_dropout_eval", "rho_excludes"} <= {point["key"] for point in found["differences"]}
     with pytest.raises(SystemExit, match="0"):
-        main(["describe", "vgg16"])
+        main(["describe", "vgg16", "--notes"])
     assert "In the code dropout stays on when the model is evaluated." in " ".join(capsys.readouterr().out.split())
 
 

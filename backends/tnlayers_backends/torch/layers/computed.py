@@ -44,6 +44,7 @@ class ComputedWeight(Tensor, metaclass=_AnyTensor):
     """The dense weight of a layer of cores; a write into it raises."""
 
     _owner: str
+    _home: int
 
     @classmethod
     def __torch_function__(
@@ -114,7 +115,8 @@ class ComputedWeights(nn.Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self._is_computed(name):
-            if type(value) is ComputedWeight and torch.equal(plain(value), plain(getattr(self, name))):
+            own = type(value) is ComputedWeight and getattr(value, "_home", None) == id(self)
+            if own and torch.equal(plain(value), plain(getattr(self, name))):
                 return  # layer.weight = layer.weight, as code does that passes a module's tensors on
             raise _refusal(_owner(self, name), "an assignment")
         super().__setattr__(name, value)
@@ -167,6 +169,7 @@ def computed(value: Tensor, layer: nn.Module, name: str) -> Tensor:
     if _is_traced(value):
         return value
     guarded = _with_guard(value, _owner(layer, name))
+    guarded._home = id(layer)
     if _INITIALISED in vars(layer):
         setattr(guarded, _INITIALISED, True)
     return guarded

@@ -281,7 +281,7 @@ REFUSED = {
     "cell": (lambda: tnl.nn.TNGRUCell(6, 8, networks={"hidden": "mpo"}), "networks has hidden, .* here are ih, hh"),
     "axes": (lambda: tnl.nn.TNTensorLinear((3, 4), (2,))(draw(5, 4, 3)), r"shape \(5, 4, 3\).* takes \(\.\.\., 3, 4\)"),
     "order": (lambda: tnl.nn.TNTensorLinear((3, 4), (2,))(draw(4)), r"shape \(4,\)"),
-    "modes": (lambda: tnl.nn.TNTensorLinear((3, 4), (2,), network="mpo(in=3x5, out=2x1)"), "multiply to 15"),
+    "modes": (lambda: tnl.nn.TNTensorLinear((3, 4), (2,), network="mpo(in=3x5, out=2x1)"), "in=3x5 multiplies to 15"),
 }
 
 

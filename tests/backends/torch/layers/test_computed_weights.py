@@ -162,7 +162,8 @@ def test_writes_into_layers_of_layers_are_refused(kind):
         lambda layer: setattr(layer, "weight", nn.Parameter(torch.zeros(16, 16))),
         lambda layer: setattr(layer, "weight", torch.zeros(16, 16)),
         lambda layer: setattr(layer, "weight", None),
-        lambda layer: setattr(layer, "weight", layer.weight),
+        lambda layer: setattr(layer, "weight", layer.weight.clone()),
+        lambda layer: setattr(layer, "weight", copy.deepcopy(layer).weight),  # equal, but of another layer
         lambda layer: delattr(layer, "weight"),
         lambda layer: layer.register_parameter("weight", nn.Parameter(torch.zeros(16, 16))),
         lambda layer: layer.register_buffer("weight", torch.zeros(16, 16)),
@@ -171,6 +172,20 @@ def test_writes_into_layers_of_layers_are_refused(kind):
 )
 def test_assignments_are_refused(kind, write):
     assert_refused(LAYERS[kind](), write)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_weight_may_be_assigned_to_where_it_is_from(kind):
+    layer = LAYERS[kind]()
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    stale = layer.weight
+    layer.weight = stale
+    assert all(torch.equal(before[name], value) for name, value in layer.state_dict().items())
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(1.0)
+    with pytest.raises(tnl.TNLayersError, match="an assignment"):
+        layer.weight = stale
 
 
 def test_augmented_assignments_are_refused():

@@ -22,7 +22,7 @@ REFUSED = {
     "flat-to-conv": (lambda: small(view="flat", in_size=5).to_conv(), "no convolution equals it"),
     "modes": (
         lambda: small(network="mpo(in=9x4, out=2x4)"),
-        r"out_modes \(2, 4\) multiply to 8 but out_features is 6",
+        "out=2x4 multiplies to 8, but the layer has 6 output features",
     ),
     "cut": (
         lambda: small(network="mpo(in=2x18, out=2x3)"),

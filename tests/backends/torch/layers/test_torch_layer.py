@@ -281,7 +281,7 @@ def test_unknown_backends_are_refused():
 
 
 def test_sizes_that_do_not_fit_are_refused_with_the_numbers():
-    with pytest.raises(tnl.TNLayersError, match=r"\(4, 7, 7\) multiply to 196 but in_features is 784"):
+    with pytest.raises(tnl.TNLayersError, match="in=4x7x7 multiplies to 196, but the layer has 784 input features"):
         tnl.nn.MPOLinear(784, 256, in_modes=(4, 7, 7), out_modes=(4, 8, 8))
 
 
