@@ -1,4 +1,4 @@
-"""Wrong calls and flags: what tells a wrong call from a failure, and how the help shows a flag."""
+"""Wrong calls and flags: what separates a wrong call from a failure, and how the help shows a flag."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def compress(
             `data_aware`, of its outputs.
         network: A network type or template, or several to choose from by what singular values tell. None offers low
             rank and an MPO; within a budget of parameters each weight then takes the one of least measured error, of
-            its outputs on the sample, else of itself, their sum among them. The report tells what was measured.
+            its outputs on the sample, else of itself, their sum among them. The report shows what was measured.
         rules: By patterns on layer names ("encoder.*"): a template, a mapping with `network` and one of bond_dim,
             max_params, ratio and error, or None for dense. The last that matches counts.
         sample: Inputs of the model: a tensor, a tuple of arguments, a mapping of keywords, or an iterable of those.

@@ -4,7 +4,7 @@
      "layers": [{"layer": {"paths": ["model.layers.0.mlp.up_proj"], "kind": "linear", ...}, "orders": []}],
      "sha256": "..."}
 
-An entry is that of a file's header (`tnlayers.io.header`). The digest tells damage, not forgery. Nothing is believed of
+An entry is that of a file's header (`tnlayers.io.header`). The digest finds damage, not forgery. Nothing is believed of
 a table: every entry is checked as that of a file is, and a layer is put only where the dense module is that it
 replaces.
 """

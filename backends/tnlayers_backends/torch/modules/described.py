@@ -1,19 +1,16 @@
 """Torch modules as forms, which numpy and jax run: layers of cores, ordinary modules, and models of such by tracing.
 
-One table has the classes of modules, one the functions and one the methods that a forward pass may call between them.
-A model is traced by `torch.fx` in evaluation mode; what is in no table is refused by name.
+One table has the classes of modules; `step_tables` has the functions and methods that a forward pass may call between
+them. A model is traced by `torch.fx` in evaluation mode; what is in no table is refused by name.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional
 
 from tnlayers.cores.linear_map import LinearMap
 from tnlayers.errors import TNLayersError
@@ -29,26 +26,12 @@ from tnlayers_backends.torch.layers.sequence import TNRecurrent
 from tnlayers_backends.torch.modules.adapter import TNAdapter
 from tnlayers_backends.torch.modules.followable import SeenInPlace, check_modules, check_overwritten
 from tnlayers_backends.torch.modules.saved import state_of
+from tnlayers_backends.torch.modules.step_tables import FUNCTIONS, METHODS, Call, each, pooled
 from tnlayers_backends.torch.modules.storage import dtype_name, take_apart
 
 _DIMS = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3, nn.MaxPool1d: 1, nn.MaxPool2d: 2, nn.MaxPool3d: 3}
 _DIMS |= {nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3}
 _DIMS |= {nn.AdaptiveAvgPool1d: 1, nn.AdaptiveAvgPool2d: 2, nn.AdaptiveAvgPool3d: 3}
-
-
-def _each(value: Any, dims: int) -> tuple[int, ...]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
-
-
-def _pooled(
-    reduction: str, dims: int, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, **rest: Any
-) -> ordinary.Pool:
-    if rest.get("ceil_mode") or rest.get("return_indices") or rest.get("divisor_override"):
-        raise TNLayersError("Pooling with ceil_mode, return_indices or divisor_override has no form on other backends.")
-    if reduction == "mean" and any(_each(padding, dims)) and not rest.get("count_include_pad", True):
-        raise TNLayersError("Average pooling with count_include_pad=False has no form on other backends.")
-    sizes = [_each(value, dims) for value in (kernel, kernel if stride in (None, []) else stride, padding, dilation)]
-    return ordinary.Pool(reduction, *sizes)
 
 
 def _convolution(one: Any) -> Form:
@@ -67,18 +50,18 @@ def _batch_norm(one: Any) -> Form:
 
 def _max_pool(one: Any) -> Form:
     settings = (one.kernel_size, one.stride, one.padding, one.dilation)
-    return _pooled("max", _DIMS[type(one)], *settings, ceil_mode=one.ceil_mode, return_indices=one.return_indices)
+    return pooled("max", _DIMS[type(one)], *settings, ceil_mode=one.ceil_mode, return_indices=one.return_indices)
 
 
 def _avg_pool(one: Any) -> Form:
     rest = {name: getattr(one, name, None) for name in ("ceil_mode", "divisor_override")}
     rest["count_include_pad"] = one.count_include_pad
-    return _pooled("mean", _DIMS[type(one)], one.kernel_size, one.stride, one.padding, **rest)
+    return pooled("mean", _DIMS[type(one)], one.kernel_size, one.stride, one.padding, **rest)
 
 
 def _global_mean(one: Any) -> Form:
     dims = _DIMS[type(one)]
-    if _each(one.output_size, dims) != (1,) * dims:
+    if each(one.output_size, dims) != (1,) * dims:
         raise TNLayersError(f"Adaptive pooling to {one.output_size} has no form on other backends; pooling to 1 has.")
     return ordinary.GlobalMean(dims)
 
@@ -136,86 +119,6 @@ MODULES: dict[type[nn.Module], Callable[[Any], Form]] = {
 }
 # Likewise, for every class derived from these that tnlayers has.
 _FAMILIES: dict[type[nn.Module], Callable[[Any], Form]] = {TNRecurrentCell: _cell, TNRecurrent: _recurrent}
-
-Call = tuple[str, tuple[Any, ...]]
-
-
-def _max_pool2d(x: Any, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, **rest: Any) -> Call:
-    form = _pooled("max", 2, kernel, stride, padding, dilation, **rest)
-    return "pool", (x, "max", form.kernel_size, form.stride, form.padding, form.dilation)
-
-
-def _avg_pool2d(x: Any, kernel: Any, stride: Any = None, padding: Any = 0, **rest: Any) -> Call:
-    form = _pooled("mean", 2, kernel, stride, padding, **rest)
-    return "pool", (x, "mean", form.kernel_size, form.stride, form.padding, form.dilation)
-
-
-def _arithmetic(name: str) -> Callable[..., Call]:
-    return lambda a, b: (name, (a, b))
-
-
-def _activation(name: str) -> Callable[..., Call]:
-    return lambda x, inplace=False: (name, (x,))
-
-
-def _softmax_call(x: Any, dim: int) -> Call:
-    if dim != -1:
-        raise TNLayersError(f"A softmax along axis {dim} has no form on other backends; along -1 it has.")
-    return "softmax", (x,)
-
-
-def _flat(x: Any, start_dim: int = 0, end_dim: int = -1) -> Call:
-    return "flatten", (x, start_dim, end_dim)
-
-
-def _shaped(name: str) -> Callable[..., Call]:
-    return lambda x, *sizes: (name, (x, sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes))
-
-
-def _attribute(x: Any, name: str) -> Call:
-    if name != "shape":
-        raise TNLayersError(f"A forward pass that reads .{name} of a tensor has no form on other backends.")
-    return "shape", (x,)
-
-
-def _item(values: Any, key: Any) -> Call:
-    if not isinstance(key, int):
-        raise TNLayersError(f"A forward pass that reads [{str(key)[:60]}] has no form on other backends.")
-    return "item", (values, key)
-
-
-# Function -> the step for its arguments.
-FUNCTIONS: dict[Any, Callable[..., Call]] = {
-    **dict.fromkeys((operator.add, operator.iadd, torch.add), _arithmetic("add")),
-    **dict.fromkeys((operator.sub, operator.isub, torch.sub), _arithmetic("subtract")),
-    **dict.fromkeys((operator.mul, operator.imul, torch.mul), _arithmetic("multiply")),
-    **dict.fromkeys((torch.relu, functional.relu), _activation("relu")),
-    **dict.fromkeys((torch.tanh, functional.tanh), _activation("tanh")),
-    **dict.fromkeys((torch.sigmoid, functional.sigmoid), _activation("sigmoid")),
-    **dict.fromkeys((torch.softmax, functional.softmax), _softmax_call),
-    torch.flatten: _flat,
-    torch.permute: _shaped("permute"),
-    torch.reshape: _shaped("reshape"),
-    **dict.fromkeys((torch.cat, torch.concat), lambda tensors, dim=0: ("join", (tensors, dim))),
-    functional.max_pool2d: _max_pool2d,
-    functional.avg_pool2d: _avg_pool2d,
-    functional.linear: lambda x, weight, bias=None: ("linear", (x, weight, bias)),
-    getattr: _attribute,
-    operator.getitem: _item,
-}
-# Method of a tensor -> likewise; the tensor is the first argument.
-METHODS: dict[str, Callable[..., Call]] = {
-    "add": _arithmetic("add"),
-    "sub": _arithmetic("subtract"),
-    "mul": _arithmetic("multiply"),
-    **{name: _activation(name) for name in ("relu", "tanh", "sigmoid")},
-    "softmax": _softmax_call,
-    "flatten": _flat,
-    "permute": _shaped("permute"),
-    **dict.fromkeys(("reshape", "view"), _shaped("reshape")),
-    "contiguous": lambda x: ("reshape", (x, Step("shape", (x,)))),
-    "size": lambda x, dim: ("item", (Step("shape", (x,)), dim)),
-}
 
 
 def describe(module: nn.Module) -> tuple[Form, dict[str, Tensor]]:
