@@ -138,7 +138,8 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
         "numpy has one",
         "test_torch_parallel::test_ddp_gradients_are_those_of_one_process, "
         "test_torch_parallel::test_a_step_under_fully_shard_is_that_of_one_process",
-        "test_jax_transforms::test_two_devices_with_sharded_data",
+        "test_jax_transforms::test_two_devices_with_sharded_data, "
+        "test_jax_tools::test_a_training_over_eight_devices_is_that_of_one",
     ),
     "buffers given back (donation)": (
         "numpy frees by reference: test_numpy::test_memory_is_what_the_plan_states",
@@ -158,12 +159,12 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
     "training step by step as the torch twin, by Adam in float64": (
         NO_GRADIENTS,
         "test_jax_modules::test_training_follows_the_torch_twin",
-        "test_jax_modules::test_training_follows_the_torch_twin, test_jax_kinds::test_training_follows_the_torch_twin",
+        "test_jax_modules::test_training_follows_the_torch_twin, test_parity::test_parity",
     ),
     "every other kind of layer": (
         "test_parity::test_parity, test_gaps::test_every_kind_works_on_every_backend",
         "test_parity::test_parity",
-        "test_parity::test_parity, test_jax_kinds::test_training_follows_the_torch_twin",
+        "test_parity::test_parity",
     ),
     "recurrent cells": (
         "test_parity::test_parity",
@@ -174,6 +175,23 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
         "test_elsewhere::test_logits_on_numpy, test_elsewhere::test_a_model_is_served_without_torch",
         "they are its own",
         "test_elsewhere::test_logits_and_gradients_on_jax",
+    ),
+    "checkpoints of a framework's own": (
+        "numpy has none",
+        "a state dict: test_torch_lifecycle::test_copies_and_pickles",
+        "test_jax_tools::test_orbax_writes_and_reads_what_nnx_trains, "
+        "test_jax_tools::test_leaves_of_equinox_are_written_and_read",
+    ),
+    "layers stacked and scanned, rematerialised": (
+        "numpy has none",
+        "torch has no scan over modules",
+        "test_jax_modules::test_layers_are_stacked_and_scanned, "
+        "test_jax_tools::test_stacked_layers_are_scanned_and_rematerialised",
+    ),
+    "a cast of all parameters": (
+        "`to_backend` keeps the dtype: test_backends::test_to_backend_keeps_the_dtype_or_refuses",
+        "test_torch_dtypes::test_half_precision_of_two_to_twelve_cores",
+        "test_jax_tools::test_a_cast_by_tree_map_is_followed",
     ),
     "copy and pickle": (
         "plain Python objects",

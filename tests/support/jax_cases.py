@@ -44,9 +44,9 @@ def swapped(cores, k, core):
     return [core if j == k else c for j, c in enumerate(cores)]
 
 
-def on_two_devices(code):
-    """Run code where jax sees two devices: what it printed, and its errors."""
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+def on_devices(code, count):
+    """Run code where jax sees so many devices: what it printed, and its errors."""
+    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}", "JAX_PLATFORMS": "cpu"}
     environment = {**os.environ, **flags, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], env=environment, capture_output=True, text=True, check=False

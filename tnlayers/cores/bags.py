@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from tnlayers.cores.arithmetic import Arithmetic
 from tnlayers.errors import TNLayersError
 from tnlayers.program.program import Array
 
 BagMode = Literal["sum", "mean", "max"]
+
+
+def bag_keywords(rows: int, mode: str, padding_idx: int | None, include_last_offset: bool) -> dict[str, Any]:
+    """What the form of a bag keeps beside its network.
+
+    Args:
+        rows: Of the table.
+        mode: What is taken of each bag.
+        padding_idx: An id that bags leave out, or None; a negative one counts from the end.
+        include_last_offset: Whether the last of the offsets is the number of ids.
+
+    Raises:
+        TNLayersError: If the mode is none, or `padding_idx` is no id.
+
+    Example:
+        >>> bag_keywords(10, "sum", -1, False)
+        {'padding_idx': 9, 'unique': False, 'mode': 'sum', 'include_last_offset': False}
+    """
+    if mode not in get_args(BagMode):
+        raise TNLayersError(f"mode={str(mode)[:60]!r}: bags are reduced by 'sum', 'mean' or 'max'.")
+    if padding_idx is not None and not -rows <= padding_idx < rows:
+        raise TNLayersError(f"padding_idx={padding_idx} is no id: the table has {rows} rows.")
+    kept = None if padding_idx is None else padding_idx % rows
+    return {"padding_idx": kept, "unique": False, "mode": mode, "include_last_offset": include_last_offset}
 
 
 def check_bags(what: str, ids: Array, offsets: Array | None, weights: Array | None, mode: str) -> None:

@@ -157,10 +157,11 @@ class Recurrent(Several):
 
 @dataclass(frozen=True)
 class Adapter(Several):
-    """A dense layer and a network whose outputs are added; parts are base and delta."""
+    """A dense layer and a network whose outputs are added; parts are base and delta. The base is a constant."""
 
     kind = "adapter"
 
     def apply(self, at: Runtime, arrays: Arrays, *inputs: Any, **options: Any) -> Any:
         """The sum of both."""
-        return self.run_child(at, arrays, "base", *inputs) + self.run_child(at, arrays, "delta", *inputs)
+        still = {name: at.ops.constant(array) for name, array in arrays.items() if name.startswith("base.")}
+        return self.run_child(at, still, "base", *inputs) + self.run_child(at, arrays, "delta", *inputs)

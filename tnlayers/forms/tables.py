@@ -30,6 +30,8 @@ class Embedding(Networked):
     _table: LookupMap = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.spec.bias:
+            raise TNLayersError(f"{str(self.spec)[:200]} has a bias, and an embedding has none: leave bias out.")
         object.__setattr__(self, "_table", LookupMap(self.map))
 
     @property

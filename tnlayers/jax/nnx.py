@@ -12,13 +12,26 @@ if find_spec("flax") is None:
 from tnlayers_backends.jax.nnx import MPOLinear, TNGRUCell, TNLinear, TNLSTMCell, TNSimpleCell  # noqa: E402
 from tnlayers_backends.jax.nnx_attention import TNMultiHeadAttention  # noqa: E402
 from tnlayers_backends.jax.nnx_conv import TNConv  # noqa: E402
-from tnlayers_backends.jax.nnx_layers import TNBilinear, TNEmbedding, TNModule, TNTensorLinear  # noqa: E402
+from tnlayers_backends.jax.nnx_layers import (  # noqa: E402
+    Frozen,
+    TNBilinear,
+    TNEmbedding,
+    TNEmbeddingBag,
+    TNModule,
+    TNTensorLinear,
+)
+from tnlayers_backends.jax.nnx_recurrent import TNGRU, TNLSTM, TNRNN  # noqa: E402
 
 __all__ = [
+    "TNGRU",
+    "TNLSTM",
+    "TNRNN",
+    "Frozen",
     "MPOLinear",
     "TNBilinear",
     "TNConv",
     "TNEmbedding",
+    "TNEmbeddingBag",
     "TNGRUCell",
     "TNLSTMCell",
     "TNLinear",

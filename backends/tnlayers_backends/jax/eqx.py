@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from tnlayers.cores.gates import MODES
+from tnlayers.cores.gates import MODES, rnn_mode
 from tnlayers.declare.arguments import checks_arguments
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
@@ -166,4 +166,45 @@ class TNGRUCell(_Cell):
         """One step: an input and the hidden state to the new hidden state."""
         state: jax.Array
         (state,) = MODES["GRU"].step(OPS, self.ih(input), self.hh(hidden), (hidden,))
+        return state
+
+
+class TNRNNCell(_Cell):
+    """A simple recurrent cell with tensor networks for its weights; Equinox has none.
+
+    Args:
+        input_size: Size of each input.
+        hidden_size: Size of the hidden state.
+        use_bias: Whether both projections add a bias.
+        nonlinearity: "tanh" or "relu".
+        dtype: Of the parameters; jax's default if None.
+        key: Draws the parameters.
+        **keywords: Of both projections, as `TNLinear` takes them.
+
+    Raises:
+        TNLayersError: If the nonlinearity is none of the two, or a network does not fit.
+    """
+
+    _mode = "RNN_TANH"
+    nonlinearity: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        use_bias: bool = True,
+        nonlinearity: str = "tanh",
+        dtype: Any = None,
+        *,
+        key: jax.Array,
+        **keywords: Any,
+    ) -> None:
+        rnn_mode(nonlinearity)  # refuses others
+        self.nonlinearity = nonlinearity
+        super().__init__(input_size, hidden_size, use_bias, dtype, key=key, **keywords)
+
+    def __call__(self, input: jax.Array, hidden: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
+        """One step: an input and the hidden state to the new hidden state."""
+        state: jax.Array
+        (state,) = MODES[rnn_mode(self.nonlinearity)].step(OPS, self.ih(input), self.hh(hidden), (hidden,))
         return state

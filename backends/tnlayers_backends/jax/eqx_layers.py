@@ -10,9 +10,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from tnlayers.cores.bags import BagMode, bag_keywords
 from tnlayers.cores.pairs import pair_spec
 from tnlayers.cores.tensor_modes import tensor_modes
-from tnlayers.declare.arguments import checks_arguments, shape
+from tnlayers.declare.arguments import checks_arguments, flag, shape
 from tnlayers.declare.kernel import check_channels, kernel_spec
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
@@ -23,8 +24,9 @@ from tnlayers_backends.jax.module import JaxModule, drawn_layer
 Network = str | Spec
 
 
-def _default(dtype: Any) -> Any:
-    return jnp.zeros(0).dtype if dtype is None else dtype  # as Equinox chooses
+def default_dtype(dtype: Any) -> Any:
+    """A dtype, or the one that Equinox would choose."""
+    return jnp.zeros(0).dtype if dtype is None else dtype
 
 
 class TNModule(eqx.Module):
@@ -107,7 +109,7 @@ class TNConv(TNModule):
             "view": "kernel",
             "in_size": None,
         }
-        super().__init__(drawn_layer(f"conv{self._dims}d", spec, _default(dtype), key, **settings))
+        super().__init__(drawn_layer(f"conv{self._dims}d", spec, default_dtype(dtype), key, **settings))
 
 
 class TNConv1d(TNConv):
@@ -167,7 +169,47 @@ class TNEmbedding(TNModule):
         asked = {name: value for name, value in keywords.items() if value is not None}
         spec = make_spec(network, num_embeddings, embedding_size, **asked)
         own: dict[str, Any] = {"padding_idx": None, "unique": False}
-        super().__init__(drawn_layer("embedding", spec, _default(dtype), key, **own))
+        super().__init__(drawn_layer("embedding", spec, default_dtype(dtype), key, **own))
+
+
+class TNEmbeddingBag(TNModule):
+    """Sums, means or maxima of bags of rows of a table that is a tensor network; the table is never built.
+
+    Equinox has no such layer; it is called as `tnl.nn.TNEmbeddingBag`, with all bags at once.
+
+    Args:
+        num_embeddings: How many rows the table has.
+        embedding_size: Size of each row.
+        mode: "sum", "mean" or "max" of the rows of a bag.
+        padding_idx: An id that bags leave out, or None; a negative one counts from the end.
+        include_last_offset: Whether the last of the offsets is the number of ids.
+        dtype: Of the parameters; jax's default if None.
+        network: A template, such as "mpo(bond=16)", or a spec.
+        key: Draws the parameters.
+        **keywords: Of the network type, such as `bond_dim=16`; and `in_modes`, `out_modes`.
+
+    Raises:
+        TNLayersError: As for `TNEmbedding`, or the mode or `padding_idx` is none.
+    """
+
+    @checks_arguments(include_last_offset=flag)
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_size: int,
+        mode: BagMode = "mean",
+        padding_idx: int | None = None,
+        include_last_offset: bool = False,
+        dtype: Any = None,
+        *,
+        network: Network = "mpo",
+        key: jax.Array,
+        **keywords: Any,
+    ) -> None:
+        asked = {name: value for name, value in keywords.items() if value is not None}
+        spec = make_spec(network, num_embeddings, embedding_size, **asked)
+        own = bag_keywords(num_embeddings, mode, padding_idx, include_last_offset)
+        super().__init__(drawn_layer("embedding_bag", spec, default_dtype(dtype), key, **own))
 
 
 class TNTensorLinear(TNModule):
@@ -202,7 +244,7 @@ class TNTensorLinear(TNModule):
         asked |= tensor_modes(network, in_shape, out_shape, asked)
         spec = make_spec(network, prod(in_shape), prod(out_shape), bias=use_bias, **asked)
         own: dict[str, Any] = {"in_shape": tuple(in_shape), "out_shape": tuple(out_shape)}
-        super().__init__(drawn_layer("tensor_linear", spec, _default(dtype), key, **own))
+        super().__init__(drawn_layer("tensor_linear", spec, default_dtype(dtype), key, **own))
 
 
 class TNBilinear(TNModule):
@@ -238,4 +280,4 @@ class TNBilinear(TNModule):
         asked = {name: value for name, value in keywords.items() if value is not None}
         spec = pair_spec(network, in1_features, in2_features, out_features, bias=use_bias, **asked)
         own: dict[str, Any] = {"in1_features": in1_features, "in2_features": in2_features}
-        super().__init__(drawn_layer("bilinear", spec, _default(dtype), key, **own))
+        super().__init__(drawn_layer("bilinear", spec, default_dtype(dtype), key, **own))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import accumulate
 from math import prod
 from typing import Any, Self, cast
@@ -54,6 +54,12 @@ class Params(Facade[jax.Array]):
     def bias(self) -> jax.Array | None:
         """A vector of out_features, or None."""
         return self.params.get("bias")
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the cores by name: that of now, where `jax.tree.map` has cast them."""
+        linear = self._network()
+        return str(getattr(self.params.get(next(iter(linear.shapes))), "dtype", linear.dtype))
 
     def _primitives(self) -> JaxOps:
         return OPS
@@ -143,13 +149,13 @@ class JaxLinear(Params):
             key: As `jax.random.key(0)` makes it.
 
         Returns:
-            Cores by name, and "bias" where the spec has one, in the dtype that the layer was built with.
+            Cores by name, and "bias" where the spec has one, in the dtype that the layer's own have.
         """
         for_cores, for_bias = jax.random.split(key)
-        params = draw_cores(self.map.graphs, default_variance(self.spec.in_features), for_cores, self.map.dtype)
+        params = draw_cores(self.map.graphs, default_variance(self.spec.in_features), for_cores, self.dtype)
         if self.spec.bias:
             bound = self.spec.in_features**-0.5
-            params["bias"] = draw_vector(for_bias, (self.spec.out_features,), bound, self.map.dtype)
+            params["bias"] = draw_vector(for_bias, (self.spec.out_features,), bound, self.dtype)
         return params
 
     def apply(self, params: Mapping[str, Any], x: Any) -> jax.Array:
@@ -179,7 +185,7 @@ class JaxLinear(Params):
         It is one for training wherever it runs: a trace does not tell whether it will be differentiated, and such a
         plan costs inference little.
         """
-        return self.map.plan_for(batch, objective)
+        return placed(self.map, self.dtype).plan_for(batch, objective)
 
     def use_plan(self, plan: AnyPlan | None) -> JaxLinear:
         """The same layer that runs every batch by this plan, or chooses by batch size (None); this one stays as it is.
@@ -213,10 +219,17 @@ def multiply(linear: LinearMap, x: jax.Array, cores: Sequence[jax.Array], *, by_
         cores: The cores, in order of declaration.
         by_jax: Whether jax differentiates everything by itself.
     """
+    linear = placed(linear, str(jnp.result_type(*cores)))
     in_chunks = linear.pinned is not None or planned.walks()  # a plan that was given is followed everywhere
     run = partial(planned.run, forward_mode=by_jax) if in_chunks else None
     y: jax.Array = linear.apply(OPS, x, cores, linear.plan_for(batch_of(x.shape[:-1]), "training"), run)
     return y
+
+
+@lru_cache(maxsize=1024)
+def placed(linear: LinearMap, dtype: str) -> LinearMap:
+    """A map that plans for cores of a dtype, which a cast of the layer may have changed since the map was made."""
+    return linear if dtype == linear.dtype else replace(linear, dtype=dtype, buckets=())
 
 
 def batch_of(leading: Sequence[Any]) -> int:

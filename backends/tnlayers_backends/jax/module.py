@@ -18,7 +18,7 @@ from tnlayers.forms.form import Form, Runtime
 from tnlayers.forms.kinds import check_arrays, networked
 from tnlayers.forms.networked import Networked
 from tnlayers.forms.ordinary import Dense
-from tnlayers.forms.several import Adapter
+from tnlayers.forms.several import Adapter, Cell, Recurrent
 from tnlayers_backends.jax.linear import Params, batch_of, checked_dtype, draw_cores, draw_vector, multiply
 from tnlayers_backends.jax.primitives import OPS
 
@@ -146,30 +146,35 @@ def drawn_layer(
     return JaxLayer(draw_cores(form.map.graphs, variance, key, name), form)
 
 
-def drawn_arrays(form: Form, key: jax.Array, dtypes: Mapping[str, Any] | str) -> dict[str, jax.Array]:
+def drawn_arrays(
+    form: Form, key: jax.Array, dtypes: Mapping[str, Any] | str, variance: float | None = None
+) -> dict[str, jax.Array]:
     """Fresh arrays of a form: cores so that E[W^2] is that of the kind, biases uniform within the root of thrice that.
 
     Args:
         form: A layer of cores, a dense linear one, or a module of such parts.
         key: As `jax.random.key(0)` makes it.
         dtypes: Of each array by name, or one for all.
+        variance: What E[W^2] is where the module around it decides, as recurrent layers do; that of the kind if None.
 
     Raises:
         TNLayersError: If the form has other arrays.
     """
     if isinstance(dtypes, str):
-        return drawn_arrays(form, key, dict.fromkeys(form.shapes, dtypes))
+        return drawn_arrays(form, key, dict.fromkeys(form.shapes, dtypes), variance)
     found: dict[str, jax.Array] = {}
     if isinstance(form, Networked):
         first, second = jax.random.split(key)
         name = next(iter(form.map.shapes))
-        found = draw_cores(form.map.graphs, form.variance, first, str(dtypes[name]))
+        variance = form.variance if variance is None else variance
+        found = draw_cores(form.map.graphs, variance, first, str(dtypes[name]))
         if "bias" in form.shapes:
-            found["bias"] = draw_vector(second, form.shapes["bias"], (3 * form.variance) ** 0.5, str(dtypes["bias"]))
+            found["bias"] = draw_vector(second, form.shapes["bias"], (3 * variance) ** 0.5, str(dtypes["bias"]))
     elif isinstance(form, Dense):
         keys = jax.random.split(key)
+        bound = form.in_features**-0.5 if variance is None else (3 * variance) ** 0.5
         for one, (name, shape) in zip(keys, form.shapes.items(), strict=False):
-            found[name] = draw_vector(one, shape, form.in_features**-0.5, str(dtypes[name]))
+            found[name] = draw_vector(one, shape, bound, str(dtypes[name]))
     elif form.own_shapes or isinstance(form, Adapter):
         raise TNLayersError(
             f"A module of kind {form.kind!r} has arrays that are not drawn here ({', '.join(list(form.shapes)[:3])}): "
@@ -177,6 +182,7 @@ def drawn_arrays(form: Form, key: jax.Array, dtypes: Mapping[str, Any] | str) ->
         )
     for number, (name, child) in enumerate(form.children):
         inner = {one: dtypes[f"{name}.{one}"] for one in child.shapes}
-        made = drawn_arrays(child, jax.random.fold_in(key, number), inner)
+        own = 1 / (3 * form.hidden_size) if isinstance(form, (Cell, Recurrent)) else None  # as torch draws them
+        made = drawn_arrays(child, jax.random.fold_in(key, number), inner, own)
         found |= {f"{name}.{one}": array for one, array in made.items()}
     return found

@@ -180,7 +180,7 @@ class _Cell(nnx.RNNCellBase):
         return 1
 
     def _zeros(self, input_shape: tuple[int, ...]) -> jax.Array:
-        return jnp.zeros((*input_shape[:-1], self.hidden_features), self.ih.network_map.dtype)
+        return jnp.zeros((*input_shape[:-1], self.hidden_features), self.ih.dtype or self.ih.layer.dtype)
 
 
 class TNLSTMCell(_Cell):

@@ -9,12 +9,15 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from tnlayers.cores.bags import BagMode, bag_keywords
 from tnlayers.cores.lookup import transposed
 from tnlayers.cores.pairs import pair_spec
 from tnlayers.cores.tensor_modes import tensor_modes
-from tnlayers.declare.arguments import checks_arguments, shape
+from tnlayers.declare.arguments import checks_arguments, flag, shape
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
+from tnlayers.forms.form import Form, tree
+from tnlayers.forms.several import Adapter
 from tnlayers_backends.jax.linear import JaxLinear, multiply
 from tnlayers_backends.jax.module import JaxModule, drawn_layer, make_module
 from tnlayers_backends.jax.nnx import hold
@@ -24,11 +27,16 @@ Network = str | Spec
 _STATISTICS = ("running_mean", "running_var")
 
 
+class Frozen(nnx.Variable[Any]):
+    """What a module holds and no optimizer trains: the dense layer of an adapter. It is no `nnx.Param`."""
+
+
 class TNModule(nnx.Module):
     """A layer of any kind, or a whole model, of `tnl.load(path, backend="jax")` or `tnl.to_backend(...)`.
 
-    Its arrays are parameters by their own names (`nnx.Param`), running statistics of normalisations `nnx.BatchStat`. It
-    is called as the torch module that it stands for, and evaluates.
+    Its arrays are parameters by their own names (`nnx.Param`), running statistics of normalisations `nnx.BatchStat`,
+    the dense layers of adapters `tnl.jax.nnx.Frozen`. It is called as the torch module that it stands for, and
+    evaluates.
 
     Args:
         layer: The layer or model, whose arrays are taken over.
@@ -45,8 +53,7 @@ class TNModule(nnx.Module):
     def __init__(self, layer: JaxModule | JaxLinear, *, dtype: Any = None) -> None:
         form, arrays = describe(layer)
         self.form, self.dtype = form, dtype
-        kinds = {name: nnx.BatchStat if name.rpartition(".")[2] in _STATISTICS else nnx.Param for name in arrays}
-        hold(self, arrays, form.kind, kinds)
+        hold(self, arrays, form.kind, _kinds(form))
 
     @property
     def layer(self) -> JaxModule:
@@ -67,6 +74,20 @@ class TNModule(nnx.Module):
         return layer.apply(
             {name: cast(array) for name, array in layer.params.items()}, *jax.tree.map(cast, given), **options
         )
+
+
+def _kinds(form: Form) -> dict[str, Any]:
+    """The kind of variable that each array of a form is."""
+    adapters = [path for path, one in tree(form) if isinstance(one, Adapter)]
+    still = tuple(f"{path}.base." if path else "base." for path in adapters)
+    return {
+        name: nnx.BatchStat
+        if name.rpartition(".")[2] in _STATISTICS
+        else Frozen
+        if name.startswith(still)
+        else nnx.Param
+        for name in form.shapes
+    }
 
 
 class TNEmbedding(TNModule):
@@ -118,6 +139,57 @@ class TNEmbedding(TNModule):
         x, cores = jnp.asarray(query), [getattr(self, name)[...] for name in form.map.shapes]
         dtype = self.dtype or jnp.result_type(x, *cores)
         return multiply(transposed(form.map), x.astype(dtype), [core.astype(dtype) for core in cores], by_jax=False)
+
+
+class TNEmbeddingBag(TNModule):
+    """Sums, means or maxima of bags of rows of a table that is a tensor network; the table is never built.
+
+    Flax has no such layer; it is called as `tnl.nn.TNEmbeddingBag`. Rows are of variance 1 / features.
+
+    Args:
+        num_embeddings: How many rows the table has.
+        features: Size of each row.
+        mode: "sum", "mean" or "max" of the rows of a bag.
+        padding_idx: An id that bags leave out, or None; a negative one counts from the end.
+        include_last_offset: Whether the last of the offsets is the number of ids.
+        network: A template, such as "mpo(bond=16)", or a spec.
+        dtype: Of the rows; None for that of the parameters.
+        param_dtype: Of the parameters.
+        rngs: Draws them, by its stream "params".
+        **keywords: Of the network type, such as `bond_dim=16`; and `in_modes`, `out_modes`.
+
+    Raises:
+        TNLayersError: As for `TNEmbedding`, or the mode or `padding_idx` is none.
+
+    Example:
+        >>> from flax import nnx
+        >>> import jax.numpy as jnp
+        >>> import tnlayers as tnl
+        >>> layer = tnl.jax.nnx.TNEmbeddingBag(50_000, 512, "sum", network="mpo(cores=3, bond=16)", rngs=nnx.Rngs(0))
+        >>> layer(jnp.array([7, 49_999, 7]), jnp.array([0, 2])).shape
+        (2, 512)
+    """
+
+    @checks_arguments(include_last_offset=flag)
+    def __init__(
+        self,
+        num_embeddings: int,
+        features: int,
+        mode: BagMode = "mean",
+        *,
+        padding_idx: int | None = None,
+        include_last_offset: bool = False,
+        network: Network = "mpo",
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        rngs: nnx.Rngs,
+        **keywords: Any,
+    ) -> None:
+        asked = {key: value for key, value in keywords.items() if value is not None}
+        spec = make_spec(network, num_embeddings, features, **asked)
+        own = bag_keywords(num_embeddings, mode, padding_idx, include_last_offset)
+        made = drawn_layer("embedding_bag", spec, param_dtype, rngs.params(), variance=1 / features, **own)
+        super().__init__(made, dtype=dtype)
 
 
 class TNTensorLinear(TNModule):

@@ -27,60 +27,10 @@ def normal(*shape, seed=1):
     return np.random.default_rng(seed).standard_normal(shape)
 
 
-def conv():
-    return tnl.nn.TNConv2d(4, 6, 3, stride=2, padding=1, groups=2, **OPTIONS)
-
-
-IDS = np.array([[1, 3, 0], [11, 3, 7]])
-# Kind -> torch's layer, the nnx and the eqx module of a jax layer, the input of torch, and what it is in nnx and eqx.
-ROWS = {
-    "conv": (
-        conv,
-        lambda layer: tnl.jax.nnx.TNConv.of(layer),
-        lambda layer: jax.vmap(eqx_of(layer, tnl.jax.eqx.TNConv2d, 4, 6, 3, 2, 1, groups=2)),
-        (normal(3, 4, 6, 5),),
-        lambda x: np.moveaxis(x, 1, -1),
-        lambda y: jnp.moveaxis(y, -1, 1),
-    ),
-    "embedding": (
-        lambda: tnl.nn.TNEmbedding(12, 10, **OPTIONS),
-        lambda layer: tnl.jax.nnx.TNModule(layer),
-        lambda layer: jax.vmap(jax.vmap(eqx_of(layer, tnl.jax.eqx.TNEmbedding, 12, 10))),
-        (IDS,),
-        lambda x: x,
-        lambda y: y,
-    ),
-    "tensor": (
-        lambda: tnl.nn.TNTensorLinear((3, 4), (2, 5), **{**OPTIONS, "network": "mpo(bond=3)"}),
-        lambda layer: tnl.jax.nnx.TNModule(layer),
-        lambda layer: jax.vmap(eqx_of(layer, tnl.jax.eqx.TNTensorLinear, (3, 4), (2, 5), network="mpo(bond=3)")),
-        (normal(5, 3, 4),),
-        lambda x: x,
-        lambda y: y,
-    ),
-    "bilinear": (
-        lambda: tnl.nn.TNBilinear(6, 4, 10, **OPTIONS),
-        lambda layer: tnl.jax.nnx.TNModule(layer),
-        lambda layer: jax.vmap(eqx_of(layer, tnl.jax.eqx.TNBilinear, 6, 4, 10)),
-        (normal(5, 6), normal(5, 4)),
-        lambda x: x,
-        lambda y: y,
-    ),
-}
-
-
 def eqx_made(make, *sizes, **options):
     """An Equinox module without values: drawing them takes seconds to compile."""
     own = {"network": NETWORK, "dtype": jnp.float64} | options
     return eqx.filter_eval_shape(lambda key: make(*sizes, key=key, **own), jax.random.key(3))
-
-
-def eqx_of(layer, make, *sizes, **options):
-    """An Equinox module with the arrays of a layer; its own have the same names and shapes."""
-    module = eqx_made(make, *sizes, **options)
-    assert module.layer.form == layer.form
-    assert {name: array.shape for name, array in module.layer.params.items()} == layer.form.shapes
-    return eqx.tree_at(lambda one: one.layer, module, layer)
 
 
 def nnx_made(make, *sizes, **options):
@@ -95,10 +45,11 @@ def nnx_made(make, *sizes, **options):
     return module
 
 
-def torch_losses(module, given):
+def torch_losses(module, x):
     optimizer, found = torch.optim.Adam(module.parameters(), lr=1e-2), []
     for _ in range(STEPS):
-        loss = (module(*map(torch.from_numpy, given)) ** 2).mean() + module(*map(torch.from_numpy, given)).mean()
+        y = module(torch.from_numpy(x))
+        loss = (y**2).mean() + y.mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -106,36 +57,31 @@ def torch_losses(module, given):
     return found
 
 
-def loss_of(y):
-    return jnp.mean(y**2) + jnp.mean(y)
-
-
-def nnx_losses(module, given, back=lambda y: y):
+def nnx_losses(module, x):
     optimizer = nnx.Optimizer(module, optax.adam(1e-2), wrt=nnx.Param)
 
     @nnx.jit
     def step(module, optimizer):
-        loss, gradients = nnx.value_and_grad(lambda module: loss_of(back(module(*given))))(module)
+        loss, gradients = nnx.value_and_grad(lambda module: (y := module(x), jnp.mean(y**2) + jnp.mean(y))[1])(module)
         optimizer.update(module, gradients)
         return loss
 
     return [float(step(module, optimizer)) for _ in range(STEPS)]
 
 
-@pytest.mark.parametrize("kind", ROWS)
 @pytest.mark.usefixtures("in_64_bits")
-def test_training_follows_the_torch_twin(kind):
-    make, of, eqx_call, given, to, back = ROWS[kind]
-    twin = make()
+def test_a_convolution_with_a_stride_and_groups_trains_as_its_torch_twin():
+    """Every kind is trained in `tests/backends/test_parity.py`, with its defaults."""
+    twin, x = tnl.nn.TNConv2d(4, 6, 3, stride=2, padding=1, groups=2, **OPTIONS), normal(3, 4, 6, 5)
     layer = tnl.to_backend(twin, "jax")
-    np.testing.assert_allclose(
-        jax.jit(eqx_call(layer))(*given), twin(*map(torch.from_numpy, given)).detach(), rtol=1e-10, atol=1e-12
-    )
-    expected = torch_losses(twin, given)
-    np.testing.assert_allclose(nnx_losses(of(layer), [to(x) for x in given], back), expected, rtol=1e-9)
+    other = eqx_made(tnl.jax.eqx.TNConv2d, 4, 6, 3, 2, 1, groups=2)
+    other = eqx.tree_at(lambda module: module.layer, other, layer)
+    np.testing.assert_allclose(jax.jit(other)(x), twin(torch.from_numpy(x)).detach(), rtol=1e-10, atol=1e-12)
+    expected, last = torch_losses(twin, x), np.moveaxis(x, 1, -1)
+    np.testing.assert_allclose(nnx_losses(tnl.jax.nnx.TNConv.of(layer), last), expected, rtol=1e-9)
     assert expected[-1] < expected[0]
     wrong = jax.tree.map(lambda leaf: leaf * (1 + 1e-6), layer)
-    assert not np.allclose(nnx_losses(of(wrong), [to(x) for x in given], back), expected, rtol=1e-8)
+    assert not np.allclose(nnx_losses(tnl.jax.nnx.TNConv.of(wrong), last), expected, rtol=1e-8)
 
 
 @pytest.mark.usefixtures("in_64_bits")

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
-from jax_cases import normal, on_two_devices, run, tangents, values, x64
+from jax_cases import normal, on_devices, run, tangents, values, x64
 from oracle import assert_close, oracle_forward, oracle_gradients
 from specs import MARKET, SUMS
 
@@ -256,5 +256,5 @@ print("shards agree")
 
 
 def test_shards_walk_their_own_rows():
-    printed, errors = on_two_devices(SEVERAL)
+    printed, errors = on_devices(SEVERAL, 2)
     assert printed == "shards agree\n", errors

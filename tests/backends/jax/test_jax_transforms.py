@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
-from jax_cases import BIAS, ROWS, normal, on_two_devices, swapped, tangents, values
+from jax_cases import BIAS, ROWS, normal, on_devices, swapped, tangents, values
 from oracle import added, assert_close, oracle_forward, oracle_gradients
 
 import tnlayers as tnl
@@ -155,5 +155,5 @@ print("two devices agree with one")
 
 
 def test_two_devices_with_sharded_data():
-    printed, errors = on_two_devices(SHARDED)
+    printed, errors = on_devices(SHARDED, 2)
     assert printed == "two devices agree with one\n", errors
