@@ -35,6 +35,7 @@ _LAZY = {
     "adapt": "tnlayers_backends.torch.modules.adapting",
     "adapters": "tnlayers_backends.torch.modules.adapting",
     "build": "tnlayers.cores.linear_map",
+    "dequantise": "tnlayers_backends.torch.modules.quantising",
     "draw_weights": "tnlayers.draw.weights",
     "freeze": "tnlayers_backends.torch.modules.freezing",
     "from_einsum": "tnlayers.cores.einsum",
@@ -48,6 +49,7 @@ _LAZY = {
     "models": "",
     "networks": "",
     "nn": "",
+    "quantise": "tnlayers_backends.torch.modules.quantising",
     "repair": "tnlayers.compress.repair",
     "save": "tnlayers.io",
     "spectra": "tnlayers.decompose.spectra",
@@ -68,6 +70,7 @@ __all__ = [
     "adapters",
     "build",
     "compress",
+    "dequantise",
     "draw",
     "draw_weights",
     "explore",
@@ -85,6 +88,7 @@ __all__ = [
     "network",
     "nn",
     "plan",
+    "quantise",
     "repair",
     "save",
     "spec",
@@ -97,6 +101,7 @@ if TYPE_CHECKING:
     from tnlayers_backends.torch.modules.adapting import adapt, adapters, merge_adapters
     from tnlayers_backends.torch.modules.dense_checkpoint import load_dense
     from tnlayers_backends.torch.modules.freezing import freeze, frozen, thaw
+    from tnlayers_backends.torch.modules.quantising import dequantise, quantise
 
     from tnlayers import io, jax, models, nn
     from tnlayers.compress.repair.stages import repair

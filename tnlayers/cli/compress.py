@@ -21,6 +21,10 @@ def compress(
     ratio: Annotated[float | None, typer.Option(metavar="X", help="At most this share of all parameters.")] = None,
     max_params: Annotated[int | None, typer.Option(metavar="N", help="At most so many parameters.")] = None,
     max_flops: Annotated[int | None, typer.Option(metavar="N", help="At most so many flops of a forward pass.")] = None,
+    max_bytes: Annotated[int | None, typer.Option(metavar="N", help="At most so many bytes of the file.")] = None,
+    bits: Annotated[
+        int | None, typer.Option(metavar="8|4", help="Round cores and dense weights to so many bits.")
+    ] = None,
     error: Annotated[float | None, typer.Option(metavar="X", help="At most this relative error per layer.")] = None,
     network: Annotated[
         list[str] | None,
@@ -71,6 +75,8 @@ def compress(
         ratio=ratio,
         max_params=max_params,
         max_flops=max_flops,
+        max_bytes=max_bytes,
+        bits=bits,
         error=error,
         network=network or None,
         rules=None if rules is None else _rules(rules),

@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias
 from tnlayers.decompose.asked import check_size, given
 from tnlayers.errors import TNLayersError
 
-RatioOf: TypeAlias = Literal["model", "replaced"]
-Key: TypeAlias = Literal["ratio", "max_params", "max_flops", "error"]
+RatioOf: TypeAlias = Literal["model", "replaced", "bytes"]
+Key: TypeAlias = Literal["ratio", "max_params", "max_flops", "max_bytes", "error"]
 NEAR = 0.98  # a model that gets less than this share of its budget is told
 
 
@@ -36,6 +36,7 @@ class Budget:
         max_params: int | None,
         max_flops: int | None,
         error: float | None,
+        max_bytes: int | None = None,
         *,
         ratio_of: RatioOf = "model",
         strict: bool = False,
@@ -53,6 +54,7 @@ class Budget:
             "ratio": ratio,
             "max_params": max_params,
             "max_flops": max_flops,
+            "max_bytes": max_bytes,
             "error": error,
         }
         asked = given(sizes)
@@ -61,9 +63,24 @@ class Budget:
             raise TNLayersError(f"{told} given; give exactly one of {', '.join(sizes)}.")
         ((key, value),) = asked.items()
         check_size(key, value, "the whole model", least=0)
-        if ratio_of not in ("model", "replaced"):
-            raise TNLayersError(f"ratio_of={ratio_of!r} must be 'model' or 'replaced'.")
+        if ratio_of not in ("model", "replaced", "bytes"):
+            raise TNLayersError(f"ratio_of={ratio_of!r} must be 'model', 'replaced' or 'bytes'.")
         return cls(key=key, value=value, ratio_of=ratio_of, strict=strict)
+
+    @property
+    def of_bytes(self) -> bool:
+        """Whether it limits the bytes of the file."""
+        return self.key == "max_bytes" or (self.key == "ratio" and self.ratio_of == "bytes")
+
+    def file_bytes(self, model: int) -> int | None:
+        """The most bytes of a file, where the budget is one of bytes.
+
+        Args:
+            model: Bytes of the dense model's parameters and buffers.
+        """
+        if self.key == "ratio" and self.ratio_of == "bytes":
+            return int(self.value * model)
+        return int(self.value) if self.key == "max_bytes" else None
 
     def parameters(self, model: int, replaceable: int) -> int:
         """The parameters that the layers which may be replaced can have together, biases included.
@@ -78,4 +95,5 @@ class Budget:
         return limit - (model - replaceable)
 
     def __str__(self) -> str:
-        return f"{self.key}={self.value:g}{' of the replaced layers' if self.ratio_of == 'replaced' else ''}"
+        of = {"replaced": " of the replaced layers", "bytes": " of the bytes"}.get(self.ratio_of, "")
+        return f"{self.key}={self.value:g}{of}"

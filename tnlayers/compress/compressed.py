@@ -36,7 +36,7 @@ class Compressed:
 
 
 @checks_arguments(
-    network=None, ratio=None, max_params=None, max_flops=None, search=None
+    network=None, ratio=None, max_params=None, max_flops=None, max_bytes=None, bits=None, search=None
 )  # sizes are checked with the budget
 def compress(
     model: Any,
@@ -44,6 +44,7 @@ def compress(
     ratio: float | None = None,
     max_params: int | None = None,
     max_flops: int | None = None,
+    max_bytes: int | None = None,
     error: float | None = None,
     network: str | Spec | Sequence[str | Spec] | None = None,
     rules: Mapping[str, Given] | None = None,
@@ -51,6 +52,8 @@ def compress(
     data_aware: bool = True,
     batch: int = 1,
     ratio_of: RatioOf = "model",
+    bits: int | None = None,
+    group: int = 32,
     strict: bool = False,
     avoid_slower: bool = False,
     dry_run: bool = False,
@@ -71,6 +74,8 @@ def compress(
         ratio: At most this share of the parameters, biases and untouched layers included.
         max_params: At most so many parameters of the whole model.
         max_flops: At most so many flops of the layers that can be replaced, in a forward pass of `batch`.
+        max_bytes: At most so many bytes of the file that `tnl.save` writes. Files are written to find the parameters,
+            up to four times; nothing of them stays.
         error: At most this relative error of each layer's weight, ||W - W'|| / ||W||; with a sample and
             `data_aware`, of its outputs.
         network: A network type or template, or several to choose from by what singular values tell. None offers low
@@ -82,7 +87,10 @@ def compress(
             Then errors count by how much they change the model's outputs.
         data_aware: With a sample, whether to minimise the error of each layer's outputs, not of its weight.
         batch: Images or vectors that flops and predicted times are for.
-        ratio_of: "model", or "replaced": `ratio` is then of the layers that may be replaced alone.
+        ratio_of: "model"; "replaced": `ratio` is then of the layers that may be replaced alone; or "bytes": of the
+            bytes of the model's parameters and buffers, which the file is to keep to.
+        bits: 8 or 4: cores and dense weights are rounded afterwards, as by `tnl.quantise`. Not with `error`.
+        group: Entries that share a scale then.
         strict: Refuse a budget that can only be met more than 2 % below it.
         avoid_slower: Whether networks that are predicted to be slower than the dense layer are out of the question.
         dry_run: Only report; nothing is built.
@@ -108,31 +116,42 @@ def compress(
         >>> 0.294 < result.report.ratio <= 0.3
         True
     """
-    budget = Budget.of(ratio, max_params, max_flops, error, ratio_of=ratio_of, strict=strict)
+    budget = Budget.of(ratio, max_params, max_flops, error, max_bytes, ratio_of=ratio_of, strict=strict)
     from tnlayers.backends import backend
 
     backend("torch")  # says what to install
     from tnlayers.compress.contest import OFFERED
+    from tnlayers.compress.in_bytes import Stored, in_bytes, rounded
     from tnlayers.compress.pipeline import Compression
 
+    stored = Stored.of(bits, group, budget)
     given = OFFERED if network is None else network
-    compression = Compression(
-        model=model,
-        budget=budget,
-        networks=[given] if isinstance(given, str) or not isinstance(given, Sequence) else list(given),
-        compared=network is None,
-        rules=rules,
-        sample=sample,
-        data_aware=data_aware,
-        batch=batch,
-        avoid_slower=avoid_slower,
-        cache=None if cache is None else Path(cache),
-        progress=progress,
-        search=search,
-    )
-    report, made = compression.run(dry_run=dry_run)
-    if made is None:
-        return Compressed(model=None, report=report)
-    from tnlayers.compress.modules.placing import placed
 
-    return Compressed(model=placed(model, made, inplace=inplace), report=report)
+    def compressed(budget: Budget, folder: Path | None, dry: bool, own: bool) -> tuple[Any, CompressReport]:
+        compression = Compression(
+            model=model,
+            budget=budget,
+            networks=[given] if isinstance(given, str) or not isinstance(given, Sequence) else list(given),
+            compared=network is None,
+            rules=rules,
+            sample=sample,
+            data_aware=data_aware,
+            batch=batch,
+            avoid_slower=avoid_slower,
+            cache=folder,
+            progress=progress,
+            search=search,
+        )
+        report, made = compression.run(dry_run=dry)
+        if made is None:
+            return None, report
+        from tnlayers.compress.modules.placing import placed
+
+        return placed(model, made, inplace=own), report
+
+    folder = None if cache is None else Path(cache)
+    if budget.of_bytes:
+        done = in_bytes(model, budget, stored, compressed, folder, dry_run=dry_run, inplace=inplace)
+    else:
+        done = rounded(compressed(budget, folder, dry_run, inplace), stored)
+    return Compressed(model=done[0], report=done[1])

@@ -26,6 +26,9 @@ class CompressReport:
         others: All other parameters together.
         dry_run: Whether nothing was built; errors are then bounds from singular values.
         rest: The parameters in `others`, largest first.
+        others_after: What `others` take now, where some of them were rounded to few bits.
+        bits: Bits of each number that was rounded, scales included; None where none was.
+        file_bytes: What `tnl.save` writes of the model, where a budget was one of bytes.
     """
 
     model: str
@@ -35,6 +38,9 @@ class CompressReport:
     others: Size
     dry_run: bool
     rest: tuple[Rest, ...] = ()
+    others_after: Size | None = None
+    bits: float | None = None
+    file_bytes: int | None = None
 
     @property
     def before(self) -> Size:
@@ -44,7 +50,7 @@ class CompressReport:
     @property
     def after(self) -> Size:
         """The whole model as it is now."""
-        return sum((layer.after for layer in self.layers), self.others)
+        return sum((layer.after for layer in self.layers), self.others_after or self.others)
 
     @property
     def ratio(self) -> float:
@@ -92,8 +98,13 @@ class CompressReport:
         return (
             f"{self.model}: asked {self.asked}; {count} of {len(self.layers)} layers {verb} networks, "
             f"{self.ratio:.4f} of the model's parameters, {self.replaced_ratio:.4f} of the replaced layers'."
-            f"{self._dearer()}"
+            f"{self._stored()}{self._dearer()}"
         )
+
+    def _stored(self) -> str:
+        """Bits and bytes, where they were asked for."""
+        bits = "" if self.bits is None else f" Rounded numbers take {self.bits:.2f} bits each."
+        return bits + ("" if self.file_bytes is None else f" The file has {self.file_bytes:,} bytes.")
 
     def _dearer(self) -> str:
         """What rises: flops of the layers, and predicted times."""

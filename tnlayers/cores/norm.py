@@ -11,8 +11,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Sequence
 from functools import reduce
-from itertools import combinations
-from math import prod
+from itertools import combinations, product
+from math import prod, sqrt
 
 from tnlayers.cores.linear_map import LinearMap
 from tnlayers.cores.overlap import Below, Overlap, overlap
@@ -46,6 +46,35 @@ def norm2(ops: Primitives, layer: LinearMap, cores: Sequence[Array]) -> Array:
     ]
     mixed = [2 * _between(ops, layer, pair, [own[k] for k in pair]) for pair in combinations(range(len(own)), 2)]
     return reduce(operator.add, [*squares, *mixed])
+
+
+def relative_difference(
+    ops: Primitives, layer: LinearMap, before: Sequence[Array], after: Sequence[Array], dtype: str
+) -> float:
+    """||W - W'|| / ||W|| of two sets of cores of one network, exact to about 1e-8 in double precision; W is not built.
+
+    Args:
+        ops: The primitives of the arrays' backend.
+        layer: The layer's framework-free half.
+        before: The cores of W, not all zero.
+        after: Those of W'.
+        dtype: The name of the arrays' dtype.
+    """
+    own = [list(layer.split(cores)) for cores in (before, after)]
+
+    def inner(a: int, b: int) -> float:
+        found = 0.0
+        for (k, graph), (j, _) in product(enumerate(layer.graphs), repeat=2):
+            if k == j:
+                itself = overlap(graph, graph, _features(layer))
+                assert itself is not None
+                found += float(_run(ops, itself, own[a][k], own[b][k], dtype))
+            else:
+                found += float(_between(ops, layer, (k, j), [own[a][k], own[b][j]]))
+        return found
+
+    norm = inner(0, 0)
+    return sqrt(max(norm + inner(1, 1) - 2 * inner(0, 1), 0.0) / norm) if norm > 0 else 0.0
 
 
 def bond_norms2(

@@ -1,4 +1,4 @@
-"""The sizes that something may have (`bond_dim`, `max_params`, `max_flops`, `ratio`, `error`), checked in one place."""
+"""The sizes that something may have (`bond_dim`, `max_params`, `ratio`, `error` and the like), checked in one place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_size(key: str, value: Any, whole: str = "the dense weight", least: int
         key: Which size.
         value: Its value.
         whole: What a ratio is of, in words.
-        least: The least number of parameters or flops.
+        least: The least number of parameters, flops or bytes.
 
     Raises:
         TNLayersError: If it is none.
@@ -35,7 +35,7 @@ def check_size(key: str, value: Any, whole: str = "the dense weight", least: int
     """
     if key == "bond_dim":
         return
-    counts = key in ("max_params", "max_flops")
+    counts = key in ("max_params", "max_flops", "max_bytes")
     least = least if counts else 0
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     # An integer of 400 digits is below infinity and still no float.

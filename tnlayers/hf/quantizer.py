@@ -14,6 +14,7 @@ import torch
 from tnlayers_backends.torch.layers.expert_stack import ExpertStack
 from tnlayers_backends.torch.layers.feature_orders import check_orders
 from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.layers.quantised import all_codes
 from tnlayers_backends.torch.modules.marked import MARK, MARKERS, pretrained
 from tnlayers_backends.torch.modules.saved import place
 from torch import nn
@@ -82,6 +83,12 @@ class TNLayersQuantizer(HfQuantizer):
 
     def get_state_dict_and_metadata(self, model: nn.Module) -> tuple[None, dict[str, str]]:
         """Bring the table up to date, before `save_pretrained` writes the configuration."""
+        if codes := all_codes(model):
+            raise TNLayersError(
+                f"save_pretrained has no form for {next(iter(codes))}, which is codes of few bits. Save the model by "
+                "tnlayers.save(model, file) and load it by tnlayers.load(file, into=AutoModel.from_config(config)), or "
+                "make ordinary numbers of its codes first: tnlayers.dequantise(model)."
+            )
         _write_tables(model)
         _say_ties(model)
         if any(isinstance(module, ExpertStack) for module in model.modules()):

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from tnlayers_backends.base import Parts
 from tnlayers_backends.torch.layers.feature_orders import NAMES
+from tnlayers_backends.torch.layers.quantised import all_codes
 from tnlayers_backends.torch.modules.marked import MARK, TEXT
 from tnlayers_backends.torch.modules.saved import Placed, layers_of
 from torch import nn
@@ -38,6 +39,9 @@ _KEYS = {MARK, "format", "library", "layers", "sha256"}
 
 def table_of(model: nn.Module) -> dict[str, Any]:
     """The table of a model as it is now; where one of its layers has no entry, the mark alone, with the reason."""
+    if codes := all_codes(model):
+        reason = f"{next(iter(codes))} is codes of few bits: tnlayers.save(model, file), or tnlayers.dequantise(model)"
+        return {MARK: TEXT, "without": reason}
     try:
         layers = [_entry(placed) for placed in layers_of(model)]
     except TNLayersError as error:

@@ -64,6 +64,7 @@ class Header:
         info: Texts of the one who saved it.
         form: What a module of several weights does, for backends without its framework (`tnlayers.forms`), as JSON
             holds it; None for a layer, and where it is not known. `no_form` says why.
+        quantised: Of arrays that are stored as codes of few bits: their bits, dtype and shape (`codes.py`).
     """
 
     object: str
@@ -76,6 +77,7 @@ class Header:
     info: Mapping[str, str] = field(default_factory=dict)
     form: Any = None
     no_form: str = ""
+    quantised: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The header as text; equal headers give equal texts."""
@@ -95,6 +97,8 @@ class Header:
             data["form"] = self.form
         if self.no_form:
             data["no_form"] = self.no_form
+        if self.quantised:
+            data["quantised"] = dict(self.quantised)
         return json.dumps(data, sort_keys=True)
 
 
@@ -117,7 +121,7 @@ def header_from_data(path: Path, data: Mapping[str, Any]) -> Header:
         TNLayersError: Something in it is not as a header of format 1 has it.
     """
     extra = {"model"} if data.get("object") == "model" else set()
-    if set(data) - {"form", "no_form"} != _KEYS | extra or data["object"] not in OBJECTS:
+    if set(data) - {"form", "no_form", "quantised"} != _KEYS | extra or data["object"] not in OBJECTS:
         refuse(path, f"its header has the keys {sorted(data)}, not those of {FORMAT}")
     texts = [
         data["library"],
@@ -126,7 +130,9 @@ def header_from_data(path: Path, data: Mapping[str, Any]) -> Header:
         data.get("no_form", ""),
         *_texts(path, data["info"]),
     ]
-    names = [*_texts(path, data["tied"]), *_list(path, data["complex"])]
+    if not isinstance(data.get("quantised", {}), dict):
+        refuse(path, "its header has no table where one should be")
+    names = [*_texts(path, data["tied"]), *_list(path, data["complex"]), *data.get("quantised", {})]
     if not all(isinstance(text, str) for text in texts) or not all(_usable_key(name) for name in names):
         refuse(path, "its header has a name or a text that is none")
     header = Header(
@@ -140,6 +146,7 @@ def header_from_data(path: Path, data: Mapping[str, Any]) -> Header:
         info=data["info"],
         form=data.get("form"),
         no_form=data.get("no_form", ""),
+        quantised=data.get("quantised", {}),
     )
     places = [place for layer in header.layers for place in layer.paths]
     if len(set(places)) < len(places) or (places != [""] if header.object == "layer" else "" in places):

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tnlayers.backends import backend as get_backend
+from tnlayers.backends import backend_holding
 from tnlayers.cores.linear_map import LinearMap
 from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.forms.kinds import form_from_data, networked
 from tnlayers.forms.networked import ORDERS, Networked
 from tnlayers.io.arrays import match, unpack
+from tnlayers.io.codes import Packed, unpack_codes
 from tnlayers.io.container import Stored, read, refuse
 from tnlayers.io.header import Header, LayerRecord, check_names, header_from_data
 from tnlayers.io.model_registry import model_layers, model_maker
@@ -51,14 +53,14 @@ def load(path: str | Path, backend: str | None = None, into: Any = None) -> Any:
         True
     """
     file = Path(path)
-    found, arrays = _read(file)
+    found, arrays, packed = _read(file)
     if found.object == "layer":
         if into is not None:
             raise TNLayersError(f"{file} holds one layer, not a module to load into another. Leave out into=.")
-        return _layer(found.layers[0], arrays, backend or found.backend)
+        return _with_codes(_layer(found.layers[0], arrays, backend or found.backend), found, packed)
     name = backend or found.backend
     if name == "torch" and found.backend == "torch":
-        return _module(file, found, arrays, into)
+        return _with_codes(_module(file, found, arrays, into), found, packed)
     if into is not None:
         raise TNLayersError(f"{file} is loaded on {name}, which makes its own module. Leave out into=.")
     return _formed(file, found, arrays, name)
@@ -81,15 +83,32 @@ def header(path: str | Path) -> Header:
     return _read(Path(path))[0]
 
 
-def _read(path: Path) -> tuple[Header, dict[str, Stored]]:
-    """The header and the arrays of a file, checked against each other."""
+def _read(path: Path) -> tuple[Header, dict[str, Stored], dict[str, Packed]]:
+    """The header and the arrays of a file, checked against each other, and those of them that it holds as codes."""
     metadata, stored = read(path)
     check_names(path, stored)
     data, stored = current(path, metadata, stored)
     found = header_from_data(path, data)
-    arrays = unpack(path, found, stored)
+    decoded, packed = unpack_codes(path, found.quantised, stored)
+    arrays = unpack(path, found, decoded)
     match(path, found, arrays)
-    return found, arrays
+    return found, arrays, packed
+
+
+def _with_codes(obj: Any, found: Header, packed: Mapping[str, Packed]) -> Any:
+    """What was loaded, on torch with codes where the file has them; other backends have the numbers of the codes."""
+    if packed and backend_holding(obj).name == "torch":
+        from tnlayers_backends.torch.layers.codes import Codes
+        from tnlayers_backends.torch.modules.quantising import put_back
+
+        storage = get_backend("torch").storage
+        made = {}
+        for name, one in packed.items():
+            codes, scales = (storage.from_bytes(own.data, own.dtype, own.shape) for own in (one.codes, one.scales))
+            made[name] = Codes(codes, scales, one.bits, one.shape, one.dtype)
+        names = {name: name for name in packed} | {alias: of for alias, of in found.tied.items() if of in packed}
+        put_back(obj, {name: made[of] for name, of in names.items()})
+    return obj
 
 
 def _layer(record: LayerRecord, stored: Mapping[str, Stored], backend: str) -> Any:

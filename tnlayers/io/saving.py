@@ -14,6 +14,7 @@ from tnlayers.forms.form import tree
 from tnlayers.forms.kinds import form_to_data, order_arrays
 from tnlayers.forms.networked import Networked
 from tnlayers.io.arrays import pack
+from tnlayers.io.codes import Packed, pack_codes
 from tnlayers.io.container import Stored, write
 from tnlayers.io.header import Header, LayerRecord, check_names
 from tnlayers.io.model_registry import model_name
@@ -51,6 +52,7 @@ def save(obj: Any, path: str | Path, *, info: Mapping[str, str] | None = None) -
     form, no_form = (None, "") if kind == "layer" else _form(obj, framework)
     stored = {name: _store(name, array, framework) for name, array in arrays.items()}
     check_names(file, [*stored, *tied])
+    stored, quantised = pack_codes(stored, _codes(obj, framework, stored))
     packed, complex_names = pack(stored)
     header = Header(
         object=kind,
@@ -63,6 +65,7 @@ def save(obj: Any, path: str | Path, *, info: Mapping[str, str] | None = None) -
         info=texts,
         form=form,
         no_form=no_form,
+        quantised=quantised,
     )
     write(file, header.to_json(), packed)
 
@@ -75,6 +78,25 @@ def _backend_of(obj: Any) -> Backend:
         raise TNLayersError(f"Cannot save it: {error}") from error
 
 
+def _codes(obj: Any, framework: Backend, stored: Mapping[str, Stored]) -> dict[str, Packed]:
+    """What a torch module holds as codes, by the names of the arrays that they stand for."""
+    if framework.name != "torch":
+        return {}
+    from tnlayers_backends.torch.layers.quantised import all_codes
+
+    return {
+        name: Packed(
+            bits=one.bits,
+            dtype=_dtype(one),
+            shape=one.shape,
+            codes=_store(f"{name}.codes", one.codes, framework),
+            scales=_store(f"{name}.scales", one.short_scales(), framework),
+        )
+        for name, one in all_codes(obj).items()
+        if name in stored  # and is no alias of another
+    }
+
+
 def _form(obj: Any, framework: Backend) -> tuple[Any, str]:
     """What a module does, as a file holds it, or why that is not known.
 
@@ -83,7 +105,9 @@ def _form(obj: Any, framework: Backend) -> tuple[Any, str]:
     """
     if framework.name == "torch":
         from tnlayers_backends.torch.modules.described import is_known
+        from tnlayers_backends.torch.modules.quantising import without_codes
 
+        obj = without_codes(obj)
         if not (model_name(obj) or is_known(obj)):
             return None, (
                 f"a {type(obj).__name__} is a class of its own: save tnl.to_backend(model, 'numpy'), which follows its "

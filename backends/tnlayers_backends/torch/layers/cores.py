@@ -190,10 +190,25 @@ class HeldCores(ComputedWeights, Facade[Tensor]):
             self._frozen.replaced(name)
         super().register_parameter(name, param)
 
+    def _holds_cores(self) -> bool:
+        """Whether the cores are the layer's own parameters, not computed from other numbers."""
+        return all(name in self._parameters for name in self._names)
+
     def _cores(self) -> list[Tensor]:
         own = self._parameters  # asked by name, not by attribute: at batch 1 attributes take a tenth of the call
         return [own[name] if name in own else getattr(self, name) for name in self._names]  # type: ignore[misc]
 
+    def _refuse_computed(self, change: str) -> None:
+        """Refuse a change of cores that are no parameters: what is written into them would be lost."""
+        names = [name for name in self._names if name not in self._parameters]
+        if names:
+            raise TNLayersError(
+                f"{change} writes into the cores, but {', '.join(names)[:200]} of this layer are computed from other "
+                "numbers at each access, so it would be lost. Make them parameters first: tnl.dequantise(model) for "
+                "codes of few bits, torch.nn.utils.parametrize.remove_parametrizations or torch.nn.utils.prune.remove."
+            )
+
     def _rewrite(self, cores: list[Tensor]) -> None:
+        self._refuse_computed("This")
         for core, new in zip(self.cores.values(), cores, strict=True):
             core.copy_(new)

@@ -56,7 +56,8 @@ class TNModule(Freezable):
             centre: The name of a core; networks without it, and None, take their first.
 
         Raises:
-            TNLayersError: If a network has a loop, a hyperedge or a trace, or there is no core of that name.
+            TNLayersError: If a network has a loop, a hyperedge or a trace, there is no core of that name, or a core is
+                computed from other numbers.
         """
         self._rewrite(self._canonical(centre))
 
@@ -81,6 +82,7 @@ class TNModule(Freezable):
             TNLayersError: If the tolerance is not in [0, 1), the network type is not declared here, or another layer
                 holds the same cores (`untie_`).
         """
+        self._refuse_computed("prune_")
         self._refuse_tied("prune_")
         spec, cores, report = pruned(OPS, self._map, self._single(), tolerance)
         for (name, old), new in zip(self.cores.items(), cores, strict=True):
@@ -111,6 +113,7 @@ class TNModule(Freezable):
             TNLayersError: If not exactly one of the two is given, a network has loops, or another layer holds the
                 same cores (`untie_`).
         """
+        self._refuse_computed("round_")
         self._refuse_tied("round_")
         from tnlayers_backends.torch.layers.resize import round_layer
 
@@ -133,6 +136,7 @@ class TNModule(Freezable):
         Raises:
             TNLayersError: If a bond would become smaller, or another layer holds the same cores (`untie_`).
         """
+        self._refuse_computed("grow_")
         self._refuse_tied("grow_")
         from tnlayers_backends.torch.layers.resize import grow_layer
 
@@ -159,6 +163,7 @@ class TNModule(Freezable):
             >>> small[0].tied, small[2].tied
             (True, False)
         """
+        self._refuse_computed("untie_")
         for name, core in self.cores.items():
             self.register_parameter(name, nn.Parameter(core.detach().clone(), core.requires_grad))
         self.tied = False
@@ -197,7 +202,7 @@ class TNModule(Freezable):
             if torch.is_grad_enabled():
                 self._prepared.clear()  # training follows, which changes the cores
                 plan = own.plan_for(batch, "training")
-            elif is_captured(x):
+            elif is_captured(x) or not self._holds_cores():  # nothing that is prepared would be found again
                 plan = own.plan_for(batch)
             else:
                 plan = own.guarded_plan(batch)

@@ -25,6 +25,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from tnlayers.errors import TNLayersError
+from tnlayers_backends.torch.layers.quantised import codes_of
 
 SINGLE: set[type[nn.Module]] = set()  # the classes of torch that are one weight and that a layer kind replaces
 SEVERAL: tuple[type[nn.Module], ...] = (
@@ -55,6 +56,8 @@ def reason_against(module: nn.Module) -> str:
     """Why a module is not what its class says; "" where it is, perhaps once its weight is computed."""
     if isinstance(module, LazyModuleMixin) or any(nn.parameter.is_lazy(p) for p in module.parameters(False)):
         return "its parameters have no sizes yet (lazy): run the model once"
+    if codes_of(module):
+        return "its weight is codes of few bits: tnl.dequantise(model) first"
     if "forward" in vars(module):
         return "its forward was replaced on the instance"
     reason = _class_reason(module) or next(filter(None, _tensor_reasons(module)), "")

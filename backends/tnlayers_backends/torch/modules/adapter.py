@@ -19,6 +19,7 @@ from tnlayers_backends.torch.layers.computed import ComputedWeights, computed
 from tnlayers_backends.torch.layers.kinds import KINDS, find
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.layers.ordinary import parent_of, reason_against
+from tnlayers_backends.torch.layers.quantised import codes_of, take_codes
 from tnlayers_backends.torch.modules.hosts import is_transposed, parts_of
 
 
@@ -118,10 +119,14 @@ class TNAdapter(ComputedWeights):
     def merge(self) -> nn.Module:
         """A layer like the base with W + delta for its weight, all of it trainable; equal up to rounding.
 
+        Codes of few bits become ordinary numbers.
+
         Raises:
             TNLayersError: If the base's weight is no parameter any more.
         """
-        merged = deepcopy(self.base).requires_grad_()
+        merged = deepcopy(self.base)
+        take_codes(merged)
+        merged.requires_grad_()
         weight = merged._parameters.get("weight")
         if weight is None:
             raise TNLayersError(
@@ -132,9 +137,10 @@ class TNAdapter(ComputedWeights):
         return merged
 
 
+@torch.no_grad()
 def _delta(base: nn.Module, network: str | Spec, seed: int | None) -> TNModule:
     """A layer that takes and gives what the base does, without a bias."""
-    if parent_of(base) is not None and (reason := reason_against(base)):
+    if parent_of(base) is not None and not codes_of(base) and (reason := reason_against(base)):
         raise TNLayersError(
             f"TNAdapter adds to the weight alone, and this {type(base).__name__} is more than that: {reason}. Give the "
             "layer of torch that computes the same."

@@ -25,6 +25,7 @@ from tnlayers_backends.torch.layers.recurrent_cells import TNRecurrentCell
 from tnlayers_backends.torch.layers.sequence import TNRecurrent
 from tnlayers_backends.torch.modules.adapter import TNAdapter
 from tnlayers_backends.torch.modules.followable import SeenInPlace, check_modules, check_overwritten
+from tnlayers_backends.torch.modules.quantising import without_codes
 from tnlayers_backends.torch.modules.saved import state_of
 from tnlayers_backends.torch.modules.step_tables import FUNCTIONS, METHODS, Call, each, pooled
 from tnlayers_backends.torch.modules.storage import dtype_name, take_apart
@@ -127,6 +128,7 @@ def describe(module: nn.Module) -> tuple[Form, dict[str, Tensor]]:
     Raises:
         TNLayersError: If something in it has no form on other backends: with its name and what mends it.
     """
+    module = without_codes(module)
     check_modules(module)
     form = form_of(module)
     state = module.state_dict(keep_vars=True)

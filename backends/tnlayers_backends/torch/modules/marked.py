@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.layers.quantised import Quantised
 
 MARK = "tnlayers"
 TEXT = (
@@ -43,16 +44,14 @@ def unmark(model: nn.Module) -> None:
     for module in model.modules():
         config: Any = getattr(module, "config", None)
         known = getattr(config, "quantization_config", None)
-        if not (isinstance(known, dict) and MARK in known) or any(
-            isinstance(one, TNModule) for one in module.modules()
-        ):
+        if not (isinstance(known, dict) and MARK in known) or any(map(_is_other, module.modules())):
             continue
         if "before" in known:
             config.quantization_config = known["before"]
         else:
             del config.quantization_config
     for module in model.modules():
-        if "hf_quantizer" in vars(module) and not any(isinstance(one, TNModule) for one in module.modules()):
+        if "hf_quantizer" in vars(module) and not any(map(_is_other, module.modules())):
             del module.hf_quantizer
             vars(module).pop("resize_token_embeddings", None)
 
@@ -64,5 +63,10 @@ def pretrained(model: nn.Module) -> list[nn.Module]:
         for module in model.modules()
         if hasattr(module, "save_pretrained")
         and hasattr(getattr(module, "config", None), "to_dict")
-        and any(isinstance(part, TNModule) for part in module.modules())
+        and any(map(_is_other, module.modules()))
     ]
+
+
+def _is_other(module: nn.Module) -> bool:
+    """Whether files hold a module's weight in other tensors than its class does: cores, or codes of few bits."""
+    return isinstance(module, (TNModule, Quantised))

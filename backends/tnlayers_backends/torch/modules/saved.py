@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.base import Parts
 from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.layers.quantised import plain_state
 from tnlayers_backends.torch.modules.hosts import (
     assembled,
     extra_attributes,
@@ -56,7 +57,7 @@ def state_of(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     tensors: dict[str, Tensor] = {}
     tied: dict[str, str] = {}
     first: dict[tuple[object, ...], str] = {}
-    for name, value in module.state_dict(keep_vars=True).items():
+    for name, value in plain_state(module).items():
         if not isinstance(value, Tensor):
             raise TNLayersError(
                 f"{name!r} in the state of this {type(module).__name__} is a {type(value).__name__}, not a tensor, and "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.base import Parts, Storage
 from tnlayers_backends.torch.layers import feature_orders as orders
 from tnlayers_backends.torch.layers.kinds import KINDS
 from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.layers.quantised import own_class, plain_state
 
 __all__ = ["KINDS", "STORAGE", "dtype_name", "from_bytes", "kind_name", "put_together", "take_apart", "to_bytes"]
 
@@ -21,7 +22,7 @@ def kind_name(layer: object) -> str:
         TNLayersError: If it is none, or of a class derived from one: nobody could tell what the class adds.
     """
     for name, kind in KINDS.items():
-        if type(layer) in kind.classes:
+        if isinstance(layer, nn.Module) and own_class(layer) in kind.classes:
             return name
     known = ", ".join(one.__name__ for kind in KINDS.values() for one in kind.classes)
     raise TNLayersError(
@@ -39,11 +40,11 @@ def take_apart(layer: object) -> Parts:
     kind = kind_name(layer)
     assert isinstance(layer, TNModule)
     keywords = {name: getattr(layer, name) for name in KINDS[kind].keywords}
-    arrays = layer.state_dict(keep_vars=True)
+    arrays = plain_state(layer)
     expected = {
         *layer.spec.shapes,
         *(["bias"] if layer.spec.bias else []),
-        *(orders.NAMES.keys() & layer.state_dict().keys()),
+        *(orders.NAMES.keys() & arrays.keys()),
     }
     if set(arrays) != expected:
         raise TNLayersError(

@@ -79,8 +79,9 @@ class Frozen:
         if not keepable(list(cores.values())) or any(core.is_meta for core in cores.values()):
             raise TNLayersError(
                 f"This {kind} cannot be frozen: a core is computed from other parameters at each access (parametrised "
-                "or pruned), or holds no numbers yet (meta). Bake it in first, with torch.nn.utils.parametrize."
-                "remove_parametrizations or torch.nn.utils.prune.remove, or load the weights."
+                "or pruned), or holds no numbers yet (meta). Bake it in, by tnl.dequantise(model), "
+                "torch.nn.utils.parametrize.remove_parametrizations or torch.nn.utils.prune.remove; or load the "
+                "weights."
             )
         self.kind, self.budget, self.nbytes = kind, budget, 0
         self._marks = tuple((name, core, core.data_ptr(), _version(core)) for name, core in cores.items())
