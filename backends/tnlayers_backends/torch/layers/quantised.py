@@ -79,7 +79,8 @@ def value_of(codes: Codes) -> Tensor:
     """The tensor that codes stand for, whether it is asked to learn or not."""
     mode = codes.training
     try:
-        return codes.eval()().detach()
+        value: Tensor = codes.eval()()
+        return value.detach()
     finally:
         codes.train(mode)
 
