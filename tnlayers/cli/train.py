@@ -118,6 +118,9 @@ def train(
     paper_selection: Annotated[
         bool | None, _option(_RECIPE, "--paper-selection", None, "No validation set: best test epoch, as in the paper.")
     ] = None,
+    backend: Annotated[
+        str | None, _option(_MACHINE, "--backend", "NAME", "torch (default), or jax: fc2 and lenet5, on one device.")
+    ] = None,
     accelerator: Annotated[
         str | None, _option(_MACHINE, "--accelerator", "NAME", "auto (default), cpu, cuda, mps.")
     ] = None,

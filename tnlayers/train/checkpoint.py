@@ -24,7 +24,7 @@ from tnlayers.files.atomic import replacing
 from tnlayers.train.archive import load
 from tnlayers.train.history import EpochRecord
 from tnlayers.train.processes import on_main_process
-from tnlayers.train.state import State
+from tnlayers.train.trainer import Held
 
 FORMAT = 1
 _CONTENT = {"format": int, "fingerprint": dict, "history": list, "random": dict, "model": dict, "optimizer": dict}
@@ -59,7 +59,7 @@ class Checkpoint:
             return []
         return self._epochs(self._content())
 
-    def restore(self, state: State) -> list[EpochRecord]:
+    def restore(self, state: Held) -> list[EpochRecord]:
         """Load the file into a model in training, and set this process's random state.
 
         Returns:
@@ -85,7 +85,7 @@ class Checkpoint:
         ready = time.monotonic() - self._last >= self.every_seconds
         return fabric.broadcast(ready) if fabric.world_size > 1 else ready
 
-    def save(self, state: State, history: list[EpochRecord]) -> None:
+    def save(self, state: Held, history: list[EpochRecord]) -> None:
         """Write the file; every process must call this.
 
         Raises:

@@ -24,6 +24,7 @@ from tnlayers.train.tokens import FORM
 
 MOST_SEEDS = 10_000
 PRECISIONS = ("32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed")
+BACKENDS = ("torch", "jax")
 STRATEGIES = ("auto", "ddp", "fsdp")
 # What the first version wrote into the folder of every run.
 WRITTEN = {"networks", "seeds", "epochs", "batch", "lr", "lr_decay", "momentum", "nesterov", "l2", "checkpoint_seconds"}
@@ -143,6 +144,7 @@ class TrainConfig(RecipeOverrides):
         seeds: One model is trained for each; it decides the initial weights and the order of the data.
         recipe_name: "paper", "fast" or "short", `recipe` in files; None means the default of the model on the data.
             Every setting of it can be changed by the attributes of `RecipeOverrides`.
+        backend: What trains: "torch", or "jax" with optax (fc2 and lenet5, on one device; `jax_loop.TAKES`).
         accelerator: Fabric's: "auto", "cpu", "cuda", "mps", ...
         devices: Fabric's: how many, a list of indices, or "auto".
         nodes: Machines, each with as many devices, where a scheduler or torchrun starts the processes.
@@ -167,6 +169,7 @@ class TrainConfig(RecipeOverrides):
         tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(as_seeds), AfterValidator(without_repeats)
     ] = Field(default=(0,), min_length=1)
     recipe_name: str | None = None
+    backend: Annotated[str, one_of(*BACKENDS)] = "torch"
     precision: Annotated[str, one_of(*PRECISIONS)] | None = None
     accelerator: str = "auto"
     devices: Annotated[int | str | tuple[int, ...], BeforeValidator(as_devices)] = 1

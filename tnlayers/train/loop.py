@@ -10,10 +10,8 @@ examples of one process.)
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -28,18 +26,16 @@ from tnlayers.train.average import WeightAverage
 from tnlayers.train.checkpoint import Checkpoint
 from tnlayers.train.feed import DeviceData, Examples
 from tnlayers.train.history import EpochRecord
+from tnlayers.train.launch import launch
 from tnlayers.train.memory_format import channels_last
 from tnlayers.train.processes import mean_over_processes, share_buffers
 from tnlayers.train.progress import Progress
 from tnlayers.train.randomness import mixed_seed
 from tnlayers.train.recipe import Recipe
 from tnlayers.train.state import State
+from tnlayers.train.trainer import Begin, Trainer, Way
 
 TEST_CHUNK = 1000  # answers that are tested at once
-
-
-class DivergedError(TNLayersError):
-    """The loss of a model is not finite any more; other models of the same run may still train well."""
 
 
 def fit(
@@ -53,6 +49,7 @@ def fit(
     checkpoint: Checkpoint,
     progress: Progress,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+    begin: Begin | None = None,
 ) -> list[EpochRecord]:
     """Train a model by a recipe, from its checkpoint if there is one.
 
@@ -67,6 +64,7 @@ def fit(
         checkpoint: Where to go on from, and where to leave off.
         progress: Told of every step and epoch.
         on_epoch: Called after each new epoch.
+        begin: Of the framework that trains, as `Way` has it; torch's if None.
 
     Returns:
         All epochs, those of the checkpoint included.
@@ -76,6 +74,24 @@ def fit(
             finite any more.
     """
     steps = steps_per_epoch(data.train.one_pass, recipe, processes=fabric.world_size)
+    common: dict[str, Any] = {"data": data, "recipe": recipe, "seed": seed, "steps": steps, "progress": progress}
+    trainer, state, finish = (begin or begin_on_torch)(fabric=fabric, model=model, **common)
+    history = checkpoint.restore(state)
+    progress.begin(label, epochs=recipe.epochs, done=len(history))
+    for epoch in range(len(history) + 1, recipe.epochs + 1):
+        history.append(trainer.epoch(epoch))
+        if epoch == recipe.epochs or checkpoint.due(fabric):
+            checkpoint.save(state, history)
+        on_epoch(history[-1])
+        progress.epoch(history[-1])
+    finish()
+    return history
+
+
+def begin_on_torch(
+    *, fabric: Fabric, model: nn.Module, data: DeviceData, recipe: Recipe, seed: int, steps: int, progress: Progress
+) -> tuple[Loop, State, Callable[[], None]]:
+    """Set a model up for training; see `trainer.Begin`."""
     is_sharded = isinstance(fabric.strategy, ModelParallelStrategy)
     if not is_sharded:  # weights are shared out only if they lie in the order of their axes
         channels_last(model)
@@ -84,8 +100,6 @@ def fit(
     average = WeightAverage(model, recipe.average, is_sharded=is_sharded) if recipe.average else None
     torch.manual_seed(mixed_seed(seed, fabric.global_rank))
     state = State(fabric=fabric, model=model, optimizer=optimizer, average=average, is_sharded=is_sharded)
-    history = checkpoint.restore(state)
-    progress.begin(label, epochs=recipe.epochs, done=len(history))
     loop = Loop(
         fabric=fabric,
         model=runnable,
@@ -97,15 +111,7 @@ def fit(
         steps=steps,
         progress=progress,
     )
-    for epoch in range(len(history) + 1, recipe.epochs + 1):
-        history.append(loop.epoch(epoch))
-        if epoch == recipe.epochs or checkpoint.due(fabric):
-            checkpoint.save(state, history)
-        on_epoch(history[-1])
-        progress.epoch(history[-1])
-    if average is not None:
-        average.put_in()
-    return history
+    return loop, state, lambda: None if average is None else average.put_in()
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -153,7 +159,7 @@ def steps_per_epoch(examples: int, recipe: Recipe, *, processes: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Loop:
+class Loop(Trainer):
     """A model, set up by Fabric, with all that its epochs need.
 
     Attributes:
@@ -161,53 +167,16 @@ class Loop:
         model: What a batch gives -> logits (B, classes) or (B, T, classes).
         optimizer: Of the model.
         average: Of the model's weights; None tests the last ones.
-        data: Training and test part.
-        recipe: Batch size and learning rates.
-        seed: Of the order of the data.
-        steps: Steps per epoch.
-        progress: Told of every step.
     """
 
     fabric: Fabric
     model: nn.Module
     optimizer: torch.optim.Optimizer
     average: WeightAverage | None
-    data: DeviceData
-    recipe: Recipe
-    seed: int
-    steps: int
-    progress: Progress
 
-    def epoch(self, epoch: int) -> EpochRecord:
-        """Train for one epoch, then test; every process returns the same record but for the times.
-
-        Raises:
-            DivergedError: The loss is not finite any more.
-        """
-        start = time.perf_counter()
-        train_loss = self.train(epoch)
-        share_buffers(self.fabric, self.model)
-        trained = time.perf_counter()
-        if not math.isfinite(train_loss):
-            raise DivergedError(
-                f"Training diverged: the loss of epoch {epoch} is {train_loss} at learning rate {self.recipe.lr} "
-                f"(momentum {self.recipe.momentum}). Try a smaller one: --lr {self.recipe.lr / 4:.3g}."
-            )
-        held_out = self.data.validation
-        with self.average.in_place() if self.average is not None else nullcontext():
-            test_loss, accuracy = self.test(self.data.test)
-            chosen_by = self.test(held_out) if held_out is not None else (None, None)
-        return EpochRecord(
-            epoch=epoch,
-            train_loss=train_loss,
-            test_loss=test_loss,
-            test_accuracy=accuracy,
-            validation_loss=chosen_by[0],
-            validation_accuracy=chosen_by[1],
-            lr=self.recipe.lr_at(epoch * self.steps - 1, steps_per_epoch=self.steps),
-            seconds=trained - start,
-            test_seconds=time.perf_counter() - trained,
-        )
+    def averages(self) -> AbstractContextManager[None]:
+        """The moving averages in the place of the weights, where there are any."""
+        return self.average.in_place() if self.average is not None else nullcontext()
 
     def train(self, epoch: int) -> float:
         """Do the steps of one epoch and return the mean loss over its images."""
@@ -239,6 +208,7 @@ class Loop:
                 self.average.update(done + 1)
             total += loss.detach()  # read once per epoch: reading each would make an accelerator wait
             self.progress.step(epoch, step + 1, self.steps)
+        share_buffers(self.fabric, self.model)
         return float(mean_over_processes(self.fabric, total)) / self.steps
 
     @torch.inference_mode()
@@ -273,3 +243,6 @@ def total_loss(logits: Tensor, answers: Tensor, label_smoothing: float = 0.0) ->
     return functional.cross_entropy(
         logits.flatten(0, -2), answers.flatten(), reduction="sum", label_smoothing=label_smoothing
     )
+
+
+WAY = Way(ready=nullcontext, launch=launch, begin=begin_on_torch, environment=dict)

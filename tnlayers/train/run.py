@@ -24,9 +24,8 @@ from tnlayers.train.directory import Job, RunDirectory
 from tnlayers.train.environment import describe_environment
 from tnlayers.train.feed import DeviceData
 from tnlayers.train.history import EpochRecord
-from tnlayers.train.launch import launch
 from tnlayers.train.lock import RunLock
-from tnlayers.train.loop import DivergedError, fit
+from tnlayers.train.loop import fit
 from tnlayers.train.plot import save_plot
 from tnlayers.train.processes import first_process, lost_connection, lost_others, on_main_process, speak_for
 from tnlayers.train.progress import Progress, showing
@@ -34,6 +33,8 @@ from tnlayers.train.recipe import Recipe
 from tnlayers.train.results import NetworkResult, Parameters, SeedResult
 from tnlayers.train.run_result import RunResult
 from tnlayers.train.tasks import Task, task_of
+from tnlayers.train.trainer import DivergedError, Way
+from tnlayers.train.ways import way_of
 
 
 def run(config: TrainConfig, *, progress: bool = True) -> RunResult:
@@ -49,13 +50,20 @@ def run(config: TrainConfig, *, progress: bool = True) -> RunResult:
     Raises:
         TNLayersError: Whatever cannot be done as asked: settings, data, folder, checkpoint, a loss that is not finite.
     """
+    way = way_of(config.backend)
+    with way.ready(config):
+        return _launched(config, way, progress)
+
+
+def _launched(config: TrainConfig, way: Way, progress: bool) -> RunResult:
+    """The run, with Fabric and the lock of its folder around it."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    fabric = launch(config)
+    fabric = way.launch(config)
     first = first_process(fabric)
     lock = RunLock(config.directory)
     try:
-        return _run(config, fabric, lock, progress)
+        return _run(config, way, fabric, lock, progress)
     except RuntimeError as error:
         if fabric.world_size == 1 or isinstance(error, TNLayersError) or not lost_connection(error):
             raise
@@ -67,7 +75,7 @@ def run(config: TrainConfig, *, progress: bool = True) -> RunResult:
         lock.release()
 
 
-def _run(config: TrainConfig, fabric: Fabric, lock: RunLock, progress: bool) -> RunResult:
+def _run(config: TrainConfig, way: Way, fabric: Fabric, lock: RunLock, progress: bool) -> RunResult:
     """The run, on every process."""
     task = task_of(config)
     dataset = load_data(task, config, fabric) if task.needs_data_first else None
@@ -78,6 +86,7 @@ def _run(config: TrainConfig, fabric: Fabric, lock: RunLock, progress: bool) -> 
     on_main_process(fabric, lambda: directory.prepare(config))
     runner = Runner(
         fabric=fabric,
+        way=way,
         config=config,
         task=task,
         dataset=dataset,
@@ -122,6 +131,7 @@ class Runner:
 
     Attributes:
         fabric: Launched.
+        way: How the framework trains.
         config: What to do.
         task: For what.
         dataset: The data set, where the task needs it first.
@@ -131,6 +141,7 @@ class Runner:
     """
 
     fabric: Fabric
+    way: Way
     config: TrainConfig
     task: Task
     dataset: Any
@@ -179,13 +190,14 @@ class Runner:
             "data": self.config.data,
             "processes": self.fabric.world_size,
             "sharded": self.config.strategy == "fsdp",
+            "backend": self.config.backend,
             **self.task.fingerprint(self.config, self.dataset),
         }
         defaults = {key: field.default for key, field in Recipe.model_fields.items() if not field.is_required()}
         return Checkpoint(
             path=self.directory.checkpoint(job),
             fingerprint={**fixed, **settings},
-            assumed={"sharded": False, **defaults},
+            assumed={"sharded": False, "backend": "torch", **defaults},
             every_seconds=self.config.checkpoint_seconds,
             keep=self.config.keep,
         )
@@ -225,6 +237,7 @@ class Runner:
             checkpoint=checkpoint,
             progress=progress,
             on_epoch=lambda record: self.directory.append_metrics(job, record) if main else None,
+            begin=self.way.begin,
         )
         if self.config.strategy == "fsdp":
             from tnlayers.train.sharded import whole_weights
@@ -245,7 +258,8 @@ class Runner:
             config=self.config,
             directory=self.directory.root,
             networks=self.results(histories),
-            environment=describe_environment(self.fabric.device, processes=self.fabric.world_size),
+            environment=describe_environment(self.fabric.device, processes=self.fabric.world_size)
+            | dict(self.way.environment()),
             main_process=self.fabric.is_global_zero,
             text=self.task.facts(self.dataset),
         )
