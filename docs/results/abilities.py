@@ -172,9 +172,10 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
         "test_jax_modules::test_cells_are_those_of_torch",
     ),
     "whole models of torch": (
-        "test_elsewhere::test_logits_on_numpy, test_elsewhere::test_a_model_is_served_without_torch",
+        "test_elsewhere::test_logits_on_numpy, test_elsewhere::test_a_language_model_gives_the_same_logits, "
+        "test_elsewhere::test_a_model_is_served_without_torch",
         "they are its own",
-        "test_elsewhere::test_logits_and_gradients_on_jax",
+        "test_elsewhere::test_logits_and_gradients_on_jax, test_elsewhere::test_a_language_model_gives_the_same_logits",
     ),
     "checkpoints of a framework's own": (
         "numpy has none",

@@ -65,6 +65,68 @@ def test_logits_and_gradients_on_jax(tmp_path, name):
         np.testing.assert_allclose(found[key], parameter.grad.numpy(), rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "jax"])
+@pytest.mark.parametrize(("network", "tied"), [("mpo(bond=4)", False), ({"*.attention.*": "mpo(bond=2)"}, True)])
+@torch.no_grad()
+def test_a_language_model_gives_the_same_logits(tmp_path, network, tied, backend):
+    model = tnl.models.gpt(network, width=16, depth=2, heads=2, context=8, vocabulary=11, tied=tied, seed=0).double()
+    tokens = torch.randint(0, 11, (3, 8), generator=torch.Generator().manual_seed(1))
+    tnl.save(model, tmp_path / "gpt")
+    with x64(True):
+        served = tnl.load(tmp_path / "gpt", backend=backend)
+        call = jax.jit(served) if backend == "jax" else served
+        for count in (8, 1):
+            found, expected = call(tokens[:, :count].numpy()), model(tokens[:, :count]).numpy()
+            assert found.dtype == np.float64
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+            assert not np.allclose(found, model(10 - tokens[:, :count]).numpy(), atol=1e-3)
+        with pytest.raises(tnl.TNLayersError, match="reads 8 tokens at most, got 9"):
+            served(np.zeros((1, 9), np.int64))
+        with pytest.raises(tnl.TNLayersError, match=r"got \(2, 3\) of float64"):
+            served(np.zeros((2, 3)))
+        with pytest.raises(tnl.TNLayersError, match="out of range"):
+            served(np.full((1, 2), 11))
+    if backend == "numpy":
+        tnl.save(served, tmp_path / "again")
+        again = tnl.load(tmp_path / "again", backend="numpy")
+        np.testing.assert_array_equal(again(tokens.numpy()), served(tokens.numpy()))
+
+
+def test_positions_are_those_of_the_paper():
+    """Sines and cosines of pos / 10000^(2i / width) (arXiv 1706.03762, Sec. 3.5), on torch in its own dtype."""
+    from tnlayers_backends.torch.modules.causal import add_positions
+
+    from tnlayers.forms.causal import sinusoids
+
+    place, column = np.arange(3, 8)[:, None], np.arange(12)
+    angle = place / 10_000 ** ((column - column % 2) / 12)
+    expected = np.where(column % 2, np.cos(angle), np.sin(angle))
+    np.testing.assert_allclose(sinusoids(3, 5, 12), expected, rtol=0, atol=1e-14)
+    found = add_positions(torch.zeros(2, 5, 12), 3)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found[1], expected, rtol=0, atol=1e-7)
+
+
+class Heads(nn.Module):
+    """Axes are split and exchanged; a scale that is None by default is left out where its value is asked for."""
+
+    def forward(self, x, scale=None):
+        x = x.unflatten(-1, (2, -1)).transpose(0, -2)
+        if scale:
+            x = x * scale
+        return torch.transpose(torch.unflatten(x, 1, (2, 1)), 1, 2)
+
+
+def test_what_is_none_by_default_may_be_left_out():
+    x = torch.randn(3, 2, 6)
+    twin = tnl.to_backend(Heads(), "numpy")
+    np.testing.assert_array_equal(twin(x.numpy()), Heads()(x).numpy())
+    with pytest.raises(tnl.TNLayersError, match="takes 1 inputs by place; it was called with 2"):
+        twin(x.numpy(), x.numpy())
+    with pytest.raises(tnl.TNLayersError, match=r"5 entries cannot be split into \(2, -1\)"):
+        twin(np.zeros((3, 2, 5)))
+
+
 def test_a_model_is_served_without_torch(tmp_path):
     model, images = trained("lenet5", "mpo")
     tnl.save(model, tmp_path / "model")

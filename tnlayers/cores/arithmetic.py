@@ -27,6 +27,9 @@ class Arithmetic(Primitives, Protocol):
     def numbers(self, values: Sequence[int], like: Array) -> Array:
         """Integers as an array (on the device) of another one's backend."""
 
+    def like(self, values: Any, array: Array) -> Array:
+        """A numpy array in the dtype (and on the device) of another one."""
+
     def bags_of(self, starts: Array, count: int) -> Array:
         """For each of `count` ids the number of its bag, by the places where bags begin.
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any
 
 from tnlayers.errors import TNLayersError
+from tnlayers.forms import causal
 from tnlayers.forms.form import Runtime, Shape
 from tnlayers.forms.ordinary import Flatten, Pool, multiplied
 from tnlayers.forms.several import Several
@@ -56,6 +58,25 @@ def _permute(at: Runtime, x: Array, axes: tuple[int, ...]) -> Array:
     return at.ops.permute(x, tuple(axis % x.ndim for axis in axes))
 
 
+def _unflatten(at: Runtime, x: Array, dim: int, sizes: tuple[int, ...]) -> Array:
+    axis = dim % x.ndim
+    return at.ops.reshape(x, (*x.shape[:axis], *_whole(x.shape[axis], sizes), *x.shape[axis + 1 :]))
+
+
+def _whole(size: int, parts: tuple[int, ...]) -> tuple[int, ...]:
+    """Sizes whose product is `size`, where one of them may be -1."""
+    known = prod(part for part in parts if part != -1)
+    if parts.count(-1) > 1 or known < 1 or size % known or (-1 not in parts and known != size):
+        raise TNLayersError(f"An axis of {size} entries cannot be split into {parts}.")
+    return tuple(size // known if part == -1 else part for part in parts)
+
+
+def _transpose(at: Runtime, x: Array, first: int, second: int) -> Array:
+    axes = list(range(x.ndim))
+    axes[first], axes[second] = axes[second], axes[first]
+    return at.ops.permute(x, tuple(axes))
+
+
 # Name -> the function: `function(at, *args)`.
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "add": lambda at, a, b: a + b,
@@ -73,6 +94,11 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "join": lambda at, arrays, axis: at.ops.join(list(arrays), axis % arrays[0].ndim),
     "pool": _pool,
     "linear": multiplied,
+    "unflatten": _unflatten,
+    "transpose": _transpose,
+    "read_tokens": causal.read,
+    "add_positions": causal.placed,
+    "attend_causally": causal.causal,
 }
 
 

@@ -14,12 +14,15 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from tnlayers_backends.torch.modules.causal import add_positions, attend_causally, read_tokens
+from torch import Tensor, fx, nn
 
 from tnlayers.errors import TNLayersError
 from tnlayers.io.model_registry import register_model
 from tnlayers.models.gpt_shape import Shape
+
+for _step in ("read_tokens", "add_positions", "attend_causally"):
+    fx.wrap(_step)  # a trace has each as one step, whatever it does inside
 
 Seen = list[tuple[Tensor, Tensor]]  # keys and values of each block, (N, heads, tokens, width / heads)
 Network = str | Mapping[str, str]
@@ -77,11 +80,11 @@ class GPT(nn.Module):
             TNLayersError: The tokens have another shape or kind, or are more than the context with those before.
         """
         before = seen[0][0].shape[2] if seen else 0
-        self._check(tokens, before)
+        tokens = read_tokens(tokens, before, self.shape.context, self.name)
         x = self.embedding(tokens)  # (N, T, width)
         if self.shape.tied:  # its table is drawn for the head, whose logits are of order one
             x = x * math.sqrt(self.shape.width)
-        x = x + sinusoids(before, tokens.shape[1], self.shape.width).to(x)
+        x = add_positions(x, before)
         for k, block in enumerate(self.blocks):
             x = block(x, seen, k)
         logits: Tensor = self.head(self.norm(x))
@@ -92,23 +95,6 @@ class GPT(nn.Module):
         shape, weight = self.shape, self.embedding.weight
         empty = weight.new_zeros(rows, shape.heads, 0, shape.width // shape.heads)
         return [(empty, empty) for _ in self.blocks]
-
-    def _check(self, tokens: Tensor, before: int) -> None:
-        if not isinstance(tokens, Tensor):
-            raise TNLayersError(
-                f"{self.name} reads a tensor of tokens (N, T) int64, got a {type(tokens).__name__}. torch.as_tensor "
-                "makes one."
-            )
-        if tokens.ndim != 2 or tokens.dtype not in (torch.int64, torch.int32) or tokens.shape[1] == 0:
-            raise TNLayersError(
-                f"{self.name} reads tokens (N, T) of int64 with T at least 1, got {tuple(tokens.shape)} of "
-                f"{str(tokens.dtype).removeprefix('torch.')}."
-            )
-        if before + tokens.shape[1] > self.shape.context:
-            raise TNLayersError(
-                f"{self.name} reads {self.shape.context} tokens at most, got {before + tokens.shape[1]}. Give the last "
-                f"{self.shape.context}, or a model of a longer context."
-            )
 
 
 class Block(nn.Module):
@@ -150,29 +136,9 @@ class Attention(nn.Module):
         if seen is not None:
             key, value = (torch.cat(pair, 2) for pair in zip(seen[number], (key, value), strict=True))
             seen[number] = key, value
-        new, all_of_them = query.shape[2], key.shape[2]
-        if new == all_of_them:
-            mixed = scaled_dot_product_attention(query, key, value, is_causal=True)
-        else:  # the last token reads all, the one before it all but the last
-            mask = torch.ones(new, all_of_them, dtype=torch.bool, device=x.device).tril(all_of_them - new)
-            mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        mixed = attend_causally(query, key, value)
         y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return y
-
-
-def sinusoids(first: int, count: int, width: int) -> Tensor:
-    """Positions first, first + 1, ...: sines in even columns, cosines in odd ones (arXiv 1706.03762, Sec. 3.5).
-
-    Returns:
-        (count, width) float32.
-
-    Example:
-        >>> sinusoids(0, 1, 4)
-        tensor([[0., 1., 0., 1.]])
-    """
-    place = torch.arange(first, first + count, dtype=torch.float32)[:, None]
-    angle = place * torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10_000.0) / width))
-    return torch.stack((angle.sin(), angle.cos()), 2).flatten(1)
 
 
 def by_place(network: Network, place: str) -> str:

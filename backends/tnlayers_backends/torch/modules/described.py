@@ -6,8 +6,7 @@ them. A model is traced by `torch.fx` in evaluation mode; what is in no table is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -24,7 +23,7 @@ from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.layers.recurrent_cells import TNRecurrentCell
 from tnlayers_backends.torch.layers.sequence import TNRecurrent
 from tnlayers_backends.torch.modules.adapter import TNAdapter
-from tnlayers_backends.torch.modules.followable import SeenInPlace, check_modules, check_overwritten
+from tnlayers_backends.torch.modules.followable import SeenInPlace, check_modules, check_overwritten, followed
 from tnlayers_backends.torch.modules.quantising import without_codes
 from tnlayers_backends.torch.modules.saved import state_of
 from tnlayers_backends.torch.modules.step_tables import FUNCTIONS, METHODS, Call, each, pooled
@@ -200,16 +199,7 @@ def _traced(module: nn.Module) -> Steps:
         TNLayersError: If its forward pass cannot be followed, or has a step of no table.
     """
     name = type(module).__name__
-    try:
-        with _evaluating(module):
-            graph = _Tracer().trace(module)
-    except TNLayersError:
-        raise
-    except Exception as error:  # the forward pass is code of others, and may do anything
-        raise TNLayersError(
-            f"The forward pass of this {name} cannot be followed step by step ({type(error).__name__}: "
-            f"{str(error)[:300]}). Split off what depends on values, or move its parts one by one (tnl.to_backend)."
-        ) from error
+    graph = followed(module, _Tracer())
     check_overwritten(graph.nodes, module)
     parts: dict[str, Form] = {}
     steps: list[Step] = []
@@ -313,16 +303,3 @@ def _argument(value: Any, refs: Mapping[fx.Node, Ref], name: str) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TNLayersError(f"A step of this {name} has the argument {str(value)[:60]!r}, which no file could hold.")
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """A module in evaluation mode, and as it was afterwards."""
-    before = {one: one.training for one in module.modules()}
-    try:
-        for one in before:
-            one.training = False
-        yield
-    finally:
-        for one, training in before.items():
-            one.training = training

@@ -1,9 +1,11 @@
-"""What a trace does not see of a model, and what therefore refuses it: hooks, replaced forwards, values overwritten."""
+"""Following a forward pass by torch.fx, and what a trace does not see: hooks, forwards, values overwritten."""
 
 from __future__ import annotations
 
+import inspect
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,8 +17,8 @@ from tnlayers_backends.torch.layers.ordinary import computes
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 # Steps whose result may share its memory with their first argument.
-_VIEWS_BY_NAME = ("view", "reshape", "flatten", "permute", "contiguous")
-_VIEWS = (torch.flatten, torch.permute, torch.reshape, operator.getitem)
+_VIEWS_BY_NAME = ("view", "reshape", "flatten", "permute", "transpose", "unflatten", "contiguous")
+_VIEWS = (torch.flatten, torch.permute, torch.reshape, torch.transpose, torch.unflatten, operator.getitem)
 _SAME = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Flatten)
 _IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
 _MAYBE_IN_PLACE = (torch.relu, functional.relu)
@@ -40,6 +42,55 @@ class SeenInPlace(fx.Proxy):
     def __itruediv__(self, other: Any) -> fx.Proxy:
         """`x /= other`."""
         return self.tracer.create_proxy("call_function", operator.itruediv, (self, other), {})
+
+
+def followed(module: nn.Module, tracer: fx.Tracer) -> fx.Graph:
+    """The trace of a forward pass with all its inputs, or else with those left out that are None by default.
+
+    Args:
+        module: What is followed, in evaluation mode.
+        tracer: Says which modules are single steps.
+
+    Raises:
+        TNLayersError: If neither can be followed.
+    """
+    parameters = inspect.signature(type(module).forward).parameters.values()
+    optional = {one.name: None for one in parameters if one.default is None}
+    first: Exception | None = None
+    for left_out in ({}, optional) if optional else ({},):
+        try:
+            with _evaluating(module):
+                graph = tracer.trace(module, dict(left_out))
+            break
+        except TNLayersError:
+            raise
+        except Exception as error:  # the forward pass is code of others, and may do anything
+            first = first or error
+    else:
+        raise TNLayersError(
+            f"The forward pass of this {type(module).__name__} cannot be followed step by step "
+            f"({type(first).__name__}: {str(first)[:300]}). Split off what depends on values, or move its parts one by "
+            "one (tnl.to_backend)."
+        ) from first
+    for node in list(graph.nodes):
+        if getattr(node.target, "__name__", "") == "_assert_is_none":  # of what was left out
+            (value, *_) = node.all_input_nodes
+            graph.erase_node(node)
+            graph.erase_node(value)
+    return graph
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """A module in evaluation mode, and as it was afterwards."""
+    before = {one: one.training for one in module.modules()}
+    try:
+        for one in before:
+            one.training = False
+        yield
+    finally:
+        for one, training in before.items():
+            one.training = training
 
 
 def check_modules(module: nn.Module) -> None:

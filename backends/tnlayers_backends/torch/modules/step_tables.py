@@ -12,6 +12,7 @@ from torch.nn import functional
 from tnlayers.errors import TNLayersError
 from tnlayers.forms import ordinary
 from tnlayers.forms.steps import Step
+from tnlayers_backends.torch.modules import causal
 
 Call = tuple[str, tuple[Any, ...]]
 
@@ -97,6 +98,11 @@ FUNCTIONS: dict[Any, Callable[..., Call]] = {
     functional.max_pool2d: _max_pool2d,
     functional.avg_pool2d: _avg_pool2d,
     functional.linear: lambda x, weight, bias=None: ("linear", (x, weight, bias)),
+    torch.transpose: lambda x, dim0, dim1: ("transpose", (x, dim0, dim1)),
+    torch.unflatten: lambda x, dim, sizes: ("unflatten", (x, dim, sizes)),
+    causal.read_tokens: lambda tokens, before, context, name: ("read_tokens", (tokens, before, context, name)),
+    causal.add_positions: lambda x, before: ("add_positions", (x, before)),
+    causal.attend_causally: lambda query, key, value: ("attend_causally", (query, key, value)),
     getattr: _attribute,
     operator.getitem: _item,
 }
@@ -109,6 +115,8 @@ METHODS: dict[str, Callable[..., Call]] = {
     "softmax": _softmax_call,
     "flatten": _flat,
     "permute": _shaped("permute"),
+    "transpose": lambda x, dim0, dim1: ("transpose", (x, dim0, dim1)),
+    "unflatten": lambda x, dim, sizes: ("unflatten", (x, dim, sizes)),
     **dict.fromkeys(("reshape", "view"), _shaped("reshape")),
     "contiguous": lambda x: ("reshape", (x, Step("shape", (x,)))),
     "size": lambda x, dim: ("item", (Step("shape", (x,)), dim)),
