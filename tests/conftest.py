@@ -14,6 +14,9 @@ from hypothesis import settings
 # Rates that a user has measured must not decide plans here: a folder that does not exist.
 os.environ["TNLAYERS_CACHE"] = os.path.join(os.path.dirname(__file__), "no-cache")
 os.environ["TNLAYERS_KEEP_PLANS"] = "0"  # nor plans that another process has kept, and the folder stays away
+# XLA compiles hundreds of small functions here, each for a few numbers: fast code for them costs more than it saves.
+_QUICK = ("backend_optimization_level=0", "llvm_disable_expensive_passes=true", "cpu_use_fusion_emitters=false")
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *(f"--xla_{flag}" for flag in _QUICK)]).strip()
 
 collect_ignore_glob = ["data/*"]  # scripts that run in environments of their own
 

@@ -1,14 +1,12 @@
 """Repair on two processes, each with its share of every batch, ends where one process with whole batches ends."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forked import Forked
 from safetensors.torch import load_file
 
-# Fabric starts the second process by running the file again.
 SCRIPT = """
 import sys
 
@@ -59,18 +57,24 @@ if fabric.is_global_zero:
 """
 
 
-def run(tmp_path: Path, case: str, processes: int) -> subprocess.CompletedProcess[str]:
+def run(tmp_path: Path, case: str, processes: int) -> tuple[int, str]:
+    """The status of so many processes, and what they wrote."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, str(script), case, str(processes), str(tmp_path / f"{case}-{processes}.safetensors")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    started = Forked(script, case, str(processes), str(weights(tmp_path, case, processes)), processes=processes)
+    output, _ = started.communicate(timeout=120)
+    return started.returncode, output
+
+
+def weights(tmp_path: Path, case: str, processes: int) -> Path:
+    return tmp_path / f"{case}-{processes}.safetensors"
 
 
 def repaired(tmp_path: Path, case: str, processes: int) -> dict[str, torch.Tensor]:
     """The weights after repair by so many processes."""
-    done = run(tmp_path, case, processes)
-    assert done.returncode == 0, done.stderr
-    return load_file(tmp_path / f"{case}-{processes}.safetensors")
+    status, output = run(tmp_path, case, processes)
+    assert status == 0, output
+    return load_file(weights(tmp_path, case, processes))
 
 
 def furthest(these: dict[str, torch.Tensor], those: dict[str, torch.Tensor]) -> float:
@@ -92,6 +96,6 @@ def test_a_layer_that_one_process_never_calls_is_fitted_by_the_other(tmp_path):
 
 @pytest.mark.slow
 def test_a_process_without_batches_is_refused_by_all(tmp_path):
-    done = run(tmp_path, "unequal", 2)
-    assert done.returncode != 0
-    assert "The 2 processes have [4, 0] batches of the loader and [4, 0] to choose by" in done.stderr
+    status, output = run(tmp_path, "unequal", 2)
+    assert status != 0
+    assert "The 2 processes have [4, 0] batches of the loader and [4, 0] to choose by" in output

@@ -65,18 +65,20 @@ BOMBS = {
 }
 
 
-def bounded(action, seconds=1.0, megabytes=64):
-    """The refusal of something that must be refused, shortly, in little time and memory."""
+def bounded(action, seconds=1.0, megabytes=64, traced=True):
+    """The refusal of something that must be refused, shortly, in little time and, where it is traced, memory."""
     begin = time.process_time()
-    tracemalloc.start()
+    most = 0
+    if traced:
+        tracemalloc.start()
     try:
         with pytest.raises(tnl.TNLayersError) as refusal:
             action()
-        most = tracemalloc.get_traced_memory()[1]
+        most = tracemalloc.get_traced_memory()[1] if traced else 0
     finally:
         tracemalloc.stop()
     assert len(str(refusal.value)) <= LONGEST
-    assert time.process_time() - begin < 10 * seconds  # tracing memory takes several times the time
+    assert time.process_time() - begin < (10 if traced else 2) * seconds  # tracing memory takes several times the time
     assert most < megabytes * 2**20
     return str(refusal.value)
 
@@ -98,7 +100,8 @@ READERS = {
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_bombs_are_refused_by_every_reader(tmp_path, monkeypatch, reader, bomb):
     monkeypatch.chdir(tmp_path)
-    bounded(lambda: READERS[reader](tmp_path, BOMBS[bomb]))
+    # All of them refuse in `load_yaml`, so that one shows the memory.
+    bounded(lambda: READERS[reader](tmp_path, BOMBS[bomb]), traced=reader == "spec")
     assert [path.name for path in tmp_path.iterdir()] in ([], ["file.yaml"])
 
 

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("lightning_fabric")  # and so torch
 import torch
+from forked import Forked
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from torch import nn
@@ -61,22 +62,21 @@ def small_model():
 
 @pytest.fixture
 def start_training(tmp_path):
-    """A starter of training in a process of its own, or by a launcher of several, which can be killed."""
+    """A starter of training in processes of their own, which can be killed: forked, or real ones by a launcher."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "CUDA_VISIBLE_DEVICES": ""}
     started = []
 
-    def start(*launcher, **settings):
+    def start(launcher=None, **settings):
+        """By a launcher such as `("-m", "torch.distributed.run")`, by Fabric itself for `()`, forked for None."""
         text = "{" + ", ".join(f"{key}: {str(value)!r}" for key, value in settings.items()) + "}"
-        process = subprocess.Popen(
-            [sys.executable, "-W", "error", *launcher, str(script), text],
-            env=environment,
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        if launcher is None:
+            process = Forked(script, text, processes=settings.get("devices", 1), environment=environment)
+        else:
+            command = [sys.executable, "-W", "error", *launcher, str(script), text]
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+            process = subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, **pipes)
         started.append(process)
         return process
 
@@ -85,7 +85,8 @@ def start_training(tmp_path):
         if process.poll() is None:
             process.kill()
         process.wait()
-        process.stdout.close()
+        if isinstance(process, subprocess.Popen):
+            process.stdout.close()
 
 
 @pytest.fixture

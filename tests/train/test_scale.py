@@ -2,12 +2,12 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
+from forked import Forked
 from places import SUPPORT
 from safetensors.torch import load_file
 
@@ -53,7 +53,7 @@ def finish(process):
 def test_two_processes_follow_the_curve_of_one(tmp_path, start_training, model, launcher):
     """In 64 bits, as training amplifies rounding; the sums of the losses are in 32."""
     settings = {**SETTINGS, "model": model, "precision": "64-true", "out": tmp_path}
-    finish(start_training(*launcher, **settings, name="pair", devices=2, strategy="ddp"))
+    finish(start_training(launcher, **settings, name="pair", devices=2, strategy="ddp"))
     single = losses(start(**settings, name="single"))
     assert losses(tmp_path / "pair") == pytest.approx(single, rel=1e-6)
     assert losses(start(**settings, name="other", seed=1)) != pytest.approx(single, rel=1e-6)
@@ -85,11 +85,8 @@ def test_weights_shared_out_follow_the_curve_of_one_and_resume(tmp_path, start_t
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_a_model_with_batch_norm_resumes_to_the_bit_on_two_processes(tmp_path, strategy):
     """Statistics of process 0 are stored: had the other kept its own, the resumed run would test with others."""
-    script = SUPPORT / "normalised.py"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-W", "error", str(script), strategy, str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
-    assert done.returncode == 0, done.stdout + done.stderr
+    script = Path(shutil.copy(SUPPORT / "normalised.py", tmp_path))
+    finish(Forked(script, strategy, str(tmp_path), processes=2))
     unbroken, resumed, other = (
         torch.load(tmp_path / name, weights_only=True) for name in ("unbroken-0.pt", "resumed-0.pt", "resumed-1.pt")
     )

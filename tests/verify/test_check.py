@@ -39,11 +39,14 @@ def test_every_network_type_on_every_backend_and_dtype():
     assert [one for one in found if not one.good] == []
     seen = {(one.spec, one.backend, one.dtype, one.quantity) for one in found}
     assert len(seen) == len(found)
-    for spec in specs:
-        for name in installed():
-            quantities = {"cores", "forward"} | ({"gradients"} if backend(name).vjp else set())
-            for dtype in backend(name).dtypes:
-                assert {q for s, b, d, q in seen if (s, b, d) == (str(spec), name, dtype)} == quantities
+    expected = {name: {"cores", "forward"} | ({"gradients"} if backend(name).vjp else set()) for name in installed()}
+    assert seen == {
+        (text, name, dtype, quantity)
+        for text in map(str, specs)
+        for name, quantities in expected.items()
+        for dtype in backend(name).dtypes
+        for quantity in quantities
+    }
     worst = max(found, key=lambda one: one.units)
     assert 0 < worst.units < 1
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,8 @@ from tnlayers.train.run_result import RunResult
 from tnlayers.train.tasks import Task, task_of
 from tnlayers.train.trainer import DivergedError, Way
 from tnlayers.train.ways import way_of
+
+PICTURE_SECONDS = 10.0  # between two drawings of what is finished; the last one is always drawn
 
 
 def run(config: TrainConfig, *, progress: bool = True) -> RunResult:
@@ -159,6 +162,7 @@ class Runner:
             self.directory.write_metrics(histories)
         data: DeviceData | None = None
         diverged = []
+        drawn = time.monotonic()  # a picture takes about a second, as long as a small model
         for job in jobs:
             if not self.finished(job, histories[job]):
                 data = data or self.load_data()
@@ -166,8 +170,10 @@ class Runner:
                     histories[job] = self.train(job, data, checkpoints[job], progress)
                 except DivergedError as error:  # an unlucky seed must not cost the night of the others
                     diverged.append(f"{job[0]} seed {job[1]}: {error}")
-                self.record(histories)
-        result = self.record(histories)
+                due = time.monotonic() - drawn > PICTURE_SECONDS
+                self.record(histories, picture=due)
+                drawn = time.monotonic() if due else drawn
+        result = self.record(histories, picture=True)
         if diverged:
             raise DivergedError(f"{' '.join(diverged)} The other models are in {self.directory.root}.")
         return result
@@ -252,8 +258,8 @@ class Runner:
             save(model, self.directory.weights(job), info=info)
         return history
 
-    def record(self, histories: Mapping[Job, Sequence[EpochRecord]]) -> RunResult:
-        """Write the table, the results and the picture of what is finished."""
+    def record(self, histories: Mapping[Job, Sequence[EpochRecord]], *, picture: bool) -> RunResult:
+        """Write the table and the results of what is finished, and the picture if it is asked for."""
         result = RunResult(
             config=self.config,
             directory=self.directory.root,
@@ -266,7 +272,8 @@ class Runner:
         if self.fabric.is_global_zero:
             self.directory.write_metrics(histories)
             write_text(self.directory.results, json.dumps(result.as_dict(), indent=2) + "\n")
-            save_plot(self.directory.plot, result)
+            if picture:
+                save_plot(self.directory.plot, result)
         return result
 
     def results(self, histories: Mapping[Job, Sequence[EpochRecord]]) -> tuple[NetworkResult, ...]:
