@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from contraction_paths import random_path
 from explorer_page import FIELDS, OUTSIDE, contract, counts, names, position, saved, shown
+from explorer_widget import Cell
 from oracle import assert_close, oracle_forward
 from specs import MARKET
 
@@ -16,7 +17,7 @@ import tnlayers as tnl
 from tnlayers.declare.graph import forward
 from tnlayers.draw.steps import byte_text
 from tnlayers.explore.data import page_data
-from tnlayers.explore.grid import Choice, Grid, make_grid
+from tnlayers.explore.grid import Choice, Grid, make_grid, of_spec
 from tnlayers.explore.page import save_page
 from tnlayers.explore.prices import step_prices, total
 from tnlayers.planning.plan import Plan
@@ -63,8 +64,8 @@ def test_prices_of_random_orders_are_pythons(page):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", tnl.TNLayersWarning)
             made = tnl.spec(text)
-        grid = Grid(choices=(Choice("", made),), batches=(6,), optimizers=("greedy",))
-        network = page_data(grid)["networks"][0]["bonds"][0]
+        grid = Grid(choices=(Choice("", of_spec(made)),), batches=(6,), optimizers=("greedy",))
+        network = page_data(grid)["parts"][0]["networks"][0]["bonds"][0]
         contraction = forward(made.graph, 6)
         for seed in range(3):
             path = random_path(len(contraction.operands), 100 * number + seed)
@@ -86,8 +87,8 @@ def test_prices_are_exact_beyond_floating_point(page):
     """Outer products of a large layer: more flops than a double can count."""
     made = tnl.spec("mpo(in=16x17x19x23, out=23x19x17x16, bond=101)")
     contraction = forward(made.graph, 4097)
-    grid = Grid(choices=(Choice("", made),), batches=(1,), optimizers=("greedy",))
-    network = page_data(grid)["networks"][0]["bonds"][0]
+    grid = Grid(choices=(Choice("", of_spec(made)),), batches=(1,), optimizers=("greedy",))
+    network = page_data(grid)["parts"][0]["networks"][0]["bonds"][0]
     path = ((1, 3), (2, 4), (5, 6), (0, 7))
     call = f"totals({pricing(network, contraction, path)})"
     told = page.ask(f"(t => [t.flops, t.bytes, t.largest, t.memory].map(String))({call})")
@@ -108,7 +109,7 @@ def test_numbers_are_written_as_plans_print_them(page):
 
 def test_stepping_through_the_planners_order(page):
     planned = tnl.plan(SPEC, 128)
-    assert shown(page, 2) == counts(total(step_prices(planned)))
+    assert shown(page, 4) == counts(total(step_prices(planned)))
     assert names(page) == list(planned.contraction.names)
     assert position(page) == "step 0 of 4"
     assert page.ask("document.querySelectorAll('.suggested').length") == 2
@@ -137,7 +138,7 @@ def test_an_order_picked_by_clicks_is_priced_saved_and_read_by_a_layer(page):
     contract(page, ("step 2", "core_1"), ("step 1", "step 3"))
     assert shown(page, 1) == counts(total(step_prices(made)))
     assert shown(page, 1)["flops"] == made.cost.flops
-    assert shown(page, 2) == counts(total(step_prices(tnl.plan(SPEC, 128))))
+    assert shown(page, 4) == counts(total(step_prices(tnl.plan(SPEC, 128))))
     page.click("#save")
     read = tnl.Plan.from_json(saved(page, "order-mpo-batch-128.json"))
     assert read == made
@@ -159,7 +160,7 @@ def test_undo_walking_back_and_another_way(page):
     contract(page, ("core_2", "step 1"))  # another way does
     assert page.ask("state.order.path") == [[1, 2], [3, 5]]
     page.click("#planner")
-    assert page.ask("document.getElementById('whose').textContent") == "The planner's order"
+    assert page.ask("document.getElementById('whose').textContent").startswith("The planner's order")
     page.click("#next")
     contract(page, ("step 1", "x"))  # from the middle of the planner's order
     assert page.ask("state.order.by + state.order.path.length") == "hand2"
@@ -186,14 +187,14 @@ def test_choices_lead_to_their_plans_and_a_picked_order_stays_for_another_batch(
     path = ((1, 2), (3, 4), (5, 6), (0, 7))
     made = Plan(contraction=forward(tnl.spec(SPEC).graph, 1), path=path)
     assert shown(page, 1) == counts(total(step_prices(made)))
-    assert shown(page, 2) == counts(total(step_prices(tnl.plan(SPEC, 1))))
+    assert shown(page, 4) == counts(total(step_prices(tnl.plan(SPEC, 1))))
     page.choose("optimizer", "greedy")
-    assert shown(page, 2) == counts(total(step_prices(tnl.plan(SPEC, 1, optimize="greedy"))))
+    assert shown(page, 4) == counts(total(step_prices(tnl.plan(SPEC, 1, optimize="greedy"))))
     page.choose("network", "cp")
     page.choose("bond", "8")
     other = "cp(in=4x7x7x4, out=4x4x4x4, rank=8)"
     assert page.ask("document.getElementById('spec').textContent").startswith(other)
-    assert shown(page, 2) == counts(total(step_prices(tnl.plan(other, 1, optimize="greedy"))))
+    assert shown(page, 4) == counts(total(step_prices(tnl.plan(other, 1, optimize="greedy"))))
     assert page.ask("state.order.by") == "planner"
 
 
@@ -223,20 +224,20 @@ def test_every_network_is_drawn_at_every_step(page, tmp_path):
     """One of each type, with its operands and open legs, in the picture; the last thing left is the output."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", tnl.TNLayersWarning)
-        every = {made.network: Choice("", made) for made in map(tnl.spec, MARKET.values())}
+        every = {made.network: Choice("", of_spec(made)) for made in map(tnl.spec, MARKET.values())}
     choices = tuple(every.values())
     save_page(page_data(Grid(choices=choices, batches=(6,), optimizers=("greedy",))), tmp_path / "all.html")
     page.open(tmp_path / "all.html")
     for choice in choices:
         page.choose("network", choice.network)
-        names = ["x", *(core.name for core in choice.spec.graph.cores)]
+        names = ["x", *(core.name for core in choice.part.graph.cores)]
         for at in range(len(names)):
             outside, count = page.ask(f"[{OUTSIDE}, document.querySelectorAll('#diagram .operand').length]")
-            assert (outside, count) == ([], len(names) - at), (choice.spec, at)
-            page.ask("ACTIONS.next()")
+            assert (outside, count) == ([], len(names) - at), (choice.part, at)
+            page.ask("actions.next()")
         legs = page.ask("[...document.querySelectorAll('#diagram path.output')].length")
-        modes = len(choice.spec.graph.outputs)
-        assert legs == (modes if modes <= 4 else 1), choice.spec
+        modes = len(choice.part.graph.outputs)
+        assert legs == (modes if modes <= 4 else 1), choice.part
 
 
 @pytest.mark.parametrize("text", ["mpo(in=28x28, out=16x16, bond=8)", LARGE], ids=["2 cores", "12 cores"])
@@ -257,3 +258,89 @@ def test_its_looks(browser, tmp_path, text, dark):
     assert paper == ("rgb(22, 27, 34)" if dark else "rgb(255, 255, 255)")
     browser.choose("theme", "light" if dark else "dark")
     assert browser.ask("getComputedStyle(document.body).backgroundColor") != paper
+
+
+def test_a_partial_order_is_compared_with_the_planners_at_the_same_step(page):
+    planned = step_prices(tnl.plan(SPEC, 128))
+    page.click("#reset")
+    contract(page, ("core_3", "core_2"))
+    assert shown(page, 2) == counts(total(planned[:1]))
+    assert shown(page, 4) == counts(total(planned))
+
+
+def test_two_orders_side_by_side(page):
+    page.click("#pin")
+    page.click("#reset")
+    contract(page, ("x", "core_0"))
+    assert page.ask("document.querySelectorAll('#pinned .operand').length") == 4
+    assert page.ask("document.getElementById('totals').rows[0].cells[4].textContent") == "pinned in all"
+    page.click("#pin")
+    assert page.ask("document.getElementById('beside').hidden")
+
+
+def test_candidates_and_the_batch_axis(page):
+    page.choose("batch", "1")
+    kinds = page.ask("[...document.querySelectorAll('#candidates td:nth-child(2)')].map(e => e.textContent)")
+    assert "rebuild" in kinds
+    page.click(f"#candidates tbody tr:nth-child({1 + kinds.index('rebuild')}) button")
+    assert page.ask("state.order.by") == "hand"
+    assert "changes between batch" in page.ask("document.getElementById('changes').textContent")
+    assert page.ask("document.querySelectorAll('#axis circle').length") == 13
+    page.choose("limit", "1/16")
+    assert "chunks of" in page.ask("document.getElementById('python').textContent")
+    page.choose("limit", "none")
+    page.choose("objective", "training")
+    rows = page.ask("[...document.querySelectorAll('#passes td:first-child')].map(e => e.textContent)")
+    assert rows == ["forward", "inference", "training"]
+
+
+class TestNotebook:
+    """The same front end in a shadow root, with a live kernel behind it."""
+
+    @pytest.fixture
+    def cell(self, browser, tmp_path):
+        browser.errors.clear()
+        yield Cell(browser, tnl.explore(SPEC, batch=128), tmp_path / "cell.html")
+        assert browser.errors == []
+
+    def names(self, cell):
+        return cell.ask("[...root.querySelectorAll('#diagram .operand')].map(node => node.dataset.name)")
+
+    def test_clicks_reach_python(self, cell):
+        cell.click("#reset")
+        for name in ("core_3", "core_2", "x", "core_0"):
+            cell.click(f"[data-name='{name}']")
+        assert cell.widget.order.path == ((4, 3), (0, 1))
+        cell.click("#finish")
+        assert cell.widget.order.complete
+        assert cell.ask("root.getElementById('position').textContent") == "step 2 of 4"
+        cell.click("#last")
+        assert self.names(cell) == ["step 4"]
+        assert cell.widget.plan.path[:2] == ((4, 3), (0, 1))
+
+    def test_python_reaches_the_picture(self, cell):
+        before = {name: getattr(cell.widget, name) for name in ("view", "order_from_python")}
+        cell.widget.reset()
+        for name in ("x", "core_1"):
+            cell.widget.pick(name)
+        cell.bring(before)
+        assert self.names(cell) == ["core_0", "core_2", "core_3", "step 1"]
+
+    def test_choices_are_planned_live_and_refusals_are_shown(self, cell):
+        cell.choose("batch", "1")
+        cell.choose("network", "ring")
+        assert cell.widget.plan == tnl.plan(cell.widget.plan.title, 1)
+        assert cell.ask("root.getElementById('spec').textContent").startswith("ring(in=4x7x7x4")
+        cell.click("#askAxis")
+        assert cell.ask("root.querySelectorAll('#axis circle').length") == 13
+        cell.widget._answer({"number": 99, "ask": "plan", **cell.widget.choices, "optimizer": "none"})
+        cell.bring({})
+        assert "no optimizer of this name" in cell.ask("root.getElementById('message').textContent")
+
+    def test_keys_stay_in_the_cell(self, cell):
+        cell.browser.ask("document.addEventListener('keydown', () => (window.leaked = true))")
+        cell.ask("root.querySelector('[data-name=x]').focus()")
+        cell.browser.key("ArrowRight")
+        cell.carry()
+        assert cell.widget.order.at == 1
+        assert cell.browser.ask("window.leaked") is None

@@ -88,7 +88,7 @@ CALLS = {
     "to_backend": (tnl.to_backend, {"layer": layer(), "backend": "numpy"}),
     "draw": (lambda thing, theme: tnl.draw(thing, theme=theme), {"thing": layer(), "theme": "auto"}),
     "draw_weights": (tnl.draw_weights, {"before": np.ones((3, 3)), "after": np.ones((3, 3)), "theme": "auto"}),
-    "explore": (tnl.explore, {"spec": MPO, "batch": 1}),
+    "explore": (tnl.explore, {"thing": MPO, "batch": 1}),
     "load_dense": (tnl.load_dense, {"model": layer(), "state": {"weight": torch.ones(16, 16)}}),
     "load": (tnl.load, {"path": "nowhere", "backend": "numpy", "into": None}),
     "load_network": (tnl.load_network, {"path": "nowhere"}),

@@ -11,7 +11,18 @@ import importlib.util
 import pytest
 from places import ROOT
 
-OPTIONAL = ("torch", "jax", "equinox", "flax", "ipywidgets", "lightning_fabric", "matplotlib", "pooch", "sklearn")
+OPTIONAL = (
+    "torch",
+    "jax",
+    "anywidget",
+    "equinox",
+    "flax",
+    "ipywidgets",
+    "lightning_fabric",
+    "matplotlib",
+    "pooch",
+    "sklearn",
+)
 ABSENT = tuple(name for name in OPTIONAL if importlib.util.find_spec(name) is None)
 
 

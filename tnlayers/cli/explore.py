@@ -87,7 +87,11 @@ def explore(
                 "bytes": size,
                 "plans": grid.points,
                 "batches": grid.batches,
-                "networks": {kind["name"]: [each["spec"] for each in kind["bonds"]] for kind in data["networks"]},
+                "networks": {
+                    kind["name"]: [each["spec"] for each in kind["bonds"]]
+                    for part in data["parts"]
+                    for kind in part["networks"]
+                },
                 "optimizers": sorted({name for choice in grid.choices for name in grid.optimizers_for(choice)}),
             }
         )

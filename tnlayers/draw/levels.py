@@ -29,7 +29,8 @@ def levels(wiring: Wiring, opened: frozenset[int]) -> dict[int, int]:
     """The level of every vertex but the dots with open legs (`opened`), from 0 upwards without a gap."""
     reads = [v for v in range(len(wiring.vertices)) if _touches(wiring, v, 0, opened)]
     writes = [v for v in range(len(wiring.vertices)) if _touches(wiring, v, 1, opened)]
-    d_in, d_out = _reach(wiring, reads), _reach(wiring, writes)
+    everywhere = dict.fromkeys(range(len(wiring.vertices)), Reach(0, frozenset()))  # where there is no way to any mode
+    d_in, d_out = ({**everywhere, **_reach(wiring, ends)} for ends in (reads, writes))
     body = [v for v in range(len(wiring.vertices)) if v not in opened]
     above = [v for v in body if d_in[v] == d_out[v] and d_in[v].distance > 0]
     heights = {v: d_in[v].distance - d_out[v].distance for v in body if v not in above}

@@ -6,22 +6,19 @@ The sizes, indices and names are those of `Plan.to_dict`, so that the page can w
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from tnlayers.cores.layer_plan import plan
-from tnlayers.declare.graph import forward
 from tnlayers.declare.registry import network_type
 from tnlayers.explore.grid import Choice, Grid
 from tnlayers.explore.prices import DTYPE
+from tnlayers.explore.questions import OBJECTIVES, Question, answer, axis_data
 from tnlayers.explore.stage import operand_places, reduced
-from tnlayers.planning.lowered import Objective
+from tnlayers.planning.choosing import plan_contraction
 from tnlayers.planning.plan import Plan
 from tnlayers.program.program import Reduce
 
-FORMAT = "tnlayers.explorer/1"
-OBJECTIVE: Objective = "forward"
+FORMAT = "tnlayers.explorer/2"
 
 
 def page_data(grid: Grid, told: Callable[[], None] = lambda: None) -> dict[str, Any]:
@@ -31,49 +28,71 @@ def page_data(grid: Grid, told: Callable[[], None] = lambda: None) -> dict[str, 
         grid: What can be chosen.
         told: Called after each plan, for showing progress.
     """
-    networks = defaultdict(list)
+    parts: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for choice in grid.choices:
-        networks[choice.network].append(_choice(choice, grid, told))
-    return {
-        "format": FORMAT,
-        "title": str(grid.choices[0].spec),
-        "objective": OBJECTIVE,
-        "dtype": DTYPE,
-        "start": {"network": grid.choices[0].network, "bond": grid.choices[0].bond},
-        "batches": grid.batches,
-        "networks": [
-            {
-                "name": name,
-                "summary": network_type(name).summary,
-                "bonds": sorted(bonds, key=lambda bond: bond["parameters"]),
-            }
-            for name, bonds in networks.items()
+        found = choice_data(choice, grid.questions(choice), told)
+        if choice.near == 0 and choice.part.einsum is None:
+            found["axis"] = {objective: axis_data(choice.part, objective) for objective in OBJECTIVES}
+        parts.setdefault(choice.part.name, {}).setdefault(choice.network, []).append(found)
+    return frame(grid.choices[0], grid.batches) | {
+        "parts": [
+            {"name": name, "networks": [network_data(kind, bonds) for kind, bonds in networks.items()]}
+            for name, networks in parts.items()
         ],
     }
 
 
-def _choice(choice: Choice, grid: Grid, told: Callable[[], None]) -> dict[str, Any]:
-    made, graph = choice.spec, choice.spec.graph
-    contraction = forward(graph, grid.batches[0])
+def frame(first: Choice, batches: Sequence[int]) -> dict[str, Any]:
+    """What is the same for all networks of a page."""
+    return {
+        "format": FORMAT,
+        "title": first.part.title,
+        "dtype": DTYPE,
+        "start": {"part": first.part.name, "network": first.network, "bond": first.bond},
+        "batches": batches,
+        "batch": 128 if 128 in batches else batches[0],
+    }
+
+
+def network_data(name: str, bonds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A network type with its bonds."""
+    summary = "" if name in ("graph", "einsum") else network_type(name).summary
+    return {"name": name, "summary": summary, "bonds": sorted(bonds, key=lambda bond: bond["parameters"])}
+
+
+def choice_data(
+    choice: Choice, questions: Sequence[Question], told: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """One network at one bond, with the plans asked for.
+
+    Args:
+        choice: The network.
+        questions: What plans are asked for, at least one.
+        told: Called after each plan.
+    """
+    part = choice.part
+    contraction = part.contraction(questions[0].batch)
     plans = []
-    for batch in grid.batches:
-        for optimizer in grid.optimizers_for(choice):
-            (found,) = plan(made, batch, objective=OBJECTIVE, optimize=optimizer, dtype=DTYPE).terms
-            plans.append(_plan(found, optimizer))
-            told()
-    alone = [_alone(found, step) for step in found.program.steps if isinstance(step, Reduce)]  # the same in all plans
+    for asked in questions:
+        plans.append(answer(part, asked))
+        told()
+    some = plan_contraction(contraction, optimize="greedy", dtype=DTYPE)
+    alone = [_alone(some, step) for step in some.program.steps if isinstance(step, Reduce)]  # the same in all plans
+    places = operand_places(part.graph, x=part.einsum is None)
     return {
         "bond": choice.bond,
-        "spec": str(made),
-        "parameters": graph.parameters,
-        "features": [made.in_features, made.out_features],
+        "spec": part.title,
+        "note": part.note,
+        "parameters": part.graph.parameters,
+        "features": part.features,
         "operands": dict(zip(contraction.names, contraction.operands, strict=True)),
+        "inputs": part.graph.inputs,
         "output": contraction.output,
         "sizes": contraction.sizes,
         "batch_index": contraction.batch,
         "reduced": reduced(contraction),
         "alone": alone,
-        "places": {name: [round(x, 1), round(y, 1)] for name, (x, y) in operand_places(graph).items()},
+        "places": {name: [round(x, 1), round(y, 1)] for name, (x, y) in places.items()},
         "plans": plans,
     }
 
@@ -86,16 +105,3 @@ def _alone(found: Plan, step: Reduce) -> dict[str, Any]:
         axes = [*(i for k, i in enumerate(axes) if k not in (first, second)), axes[first]]
         diagonals.append(axes)
     return {"operand": step.register, "diagonals": diagonals, "axes": axes, "sums": bool(step.axes)}
-
-
-def _plan(found: Plan, optimizer: str) -> dict[str, Any]:
-    return {
-        "batch": found.batch,
-        "optimizer": optimizer,
-        "found_by": found.found_by,
-        "path": found.path,
-        "chunk": found.chunk,
-        "copied": found.cost.copied,
-        "memory": found.memory,
-        "seconds": float(f"{found.seconds:.3g}"),
-    }

@@ -30,7 +30,7 @@ function shapeText(sizes) {
 function placeOf(thing, network) {
   const names = Object.keys(network.operands);
   const places = thing.members.map((member) => network.places[names[member]]);
-  if (thing.members.includes(0)) return network.places.x;
+  if (thing.members.includes(0) && network.places.x) return network.places.x;
   const middle = [0, 1].map((k) => places.reduce((sum, place) => sum + place[k], 0) / places.length);
   return places.reduce((best, place) => (distance(place, middle) < distance(best, middle) ? place : best));
 }
@@ -43,7 +43,7 @@ function wiring(things, network) {
   const indices = [...new Set(things.flatMap((thing) => thing.indices))].filter((i) => i !== network.batch_index);
   for (const index of indices) {
     const ends = things.filter((thing) => thing.indices.includes(index));
-    const mode = network.output.indexOf(index) - 1; // the first axis of the output is the batch
+    const mode = network.output.indexOf(index) - (network.batch_index === null ? 0 : 1); // the batch comes first
     if (ends.length === 2 && mode < 0) {
       const key = ends.map((thing) => thing.register).join();
       wires.set(key, { ends, indices: [...(wires.get(key)?.indices ?? []), index] });
@@ -132,7 +132,7 @@ function drawLines(discs, { network, sizes, things }) {
   const drawn = { discs: [...discs.values()], points: [] };
   const [lines, texts] = [element("g"), element("g")];
   const labels = [];
-  const inputs = new Set(network.operands.x);
+  const inputs = new Set(network.inputs);
   const join = (from, to, size, role, title, text) => {
     const points = clearCurve(from.place, to.place, drawn.discs);
     lines.append(line(points, size, role, title));
@@ -176,7 +176,7 @@ function drawDiagram(svg, scene, before) {
   const { network, sizes, things } = scene;
   const discs = new Map(things.map((thing) => {
     const entries = elements(thing.indices, sizes);
-    const carries = thing.members.includes(0);
+    const carries = network.batch_index !== null && thing.members.includes(0);
     return [thing.register, { thing, entries, carries, radius: radiusOf(entries), place: placeOf(thing, network) }];
   }));
   const [lines, texts] = drawLines(discs, scene);

@@ -1,251 +1,283 @@
-// The page: what is chosen, the order on view, and everything that is shown of them. One function, `show`, draws it all
-// anew from the state after each event.
+// The explorer: what is chosen, the order on view, and everything that is shown of them. `show` draws it all anew from
+// the state after each event. `root` is a document or a shadow root; `source` is the kernel behind a notebook's explorer,
+// null in a page, which carries its plans.
 
-const data = JSON.parse(document.getElementById("data").textContent);
-const byId = (id) => document.getElementById(id);
-const state = { network: null, sizes: null, plan: null, order: null, chosen: null, discs: new Map() };
-const itemsize = ITEMSIZES[data.dtype];
+const CHOICES = ["part", "network", "bond", "batch", "optimizer", "objective", "limit"];
+const KEYS = { Home: "first", ArrowLeft: "previous", ArrowRight: "next", End: "last", u: "undo", r: "reset", p: "planner",
+  s: "save", f: "finish", c: "pin" };
 
-function fill(select, values, wanted) {
-  const kept = values.map(String).includes(wanted) ? wanted : String(values[0]);
-  select.replaceChildren(...values.map((value) => new Option(value, value)));
-  select.value = kept;
-}
+function mount(root, data, source) {
+  const byId = (id) => root.getElementById(id);
+  const state = { network: null, sizes: null, plan: null, order: null, chosen: null, pinned: null, measured: null, discs: new Map(),
+    asked: 0 };
+  const itemsize = ITEMSIZES[data.dtype];
 
-// Read the choices: which network with which sizes, and its plan. Choices that go together stay where they can.
-function choose({ keepOrder = false } = {}) {
-  const kind = data.networks.find(({ name }) => name === byId("network").value);
-  fill(byId("bond"), kind.bonds.map(({ bond }) => bond), byId("bond").value);
-  const network = kind.bonds.find(({ bond }) => bond === byId("bond").value);
-  const batch = Number(byId("batch").value);
-  const plans = network.plans.filter((plan) => plan.batch === batch);
-  fill(byId("optimizer"), plans.map(({ optimizer }) => optimizer), byId("optimizer").value);
-  const sameOrder = keepOrder && state.order?.by === "hand" && network === state.network;
-  state.network = network;
-  state.sizes = network.sizes.map((size, index) => (index === network.batch_index ? batch : size));
-  state.plan = plans.find(({ optimizer }) => optimizer === byId("optimizer").value);
-  setOrder(sameOrder ? state.order : start(state.plan.path, "planner"), { still: true });
-}
-
-function setOrder(order, { still = false } = {}) {
-  if (still) state.discs = new Map();
-  state.order = order;
-  state.chosen = null;
-  show();
-}
-
-const stepsOf = (path) => priced(state.network, state.sizes, path, itemsize);
-const complete = () => state.order.path.length === Object.keys(state.network.operands).length - 1;
-
-// The price of contracting two of the things that are left.
-function offer(a, b) {
-  const path = [...state.order.path.slice(0, state.order.at), [a, b]];
-  return stepsOf(path).at(-1);
-}
-
-function pick(register) {
-  const things = left(state.network, state.order);
-  if (things.length < 2) return;
-  if (state.chosen === null || state.chosen === register) {
-    state.chosen = state.chosen === null ? register : null;
-    show();
-    return;
+  function fill(name, values, wanted) {
+    const kept = values.map(String).includes(String(wanted)) ? wanted : values[0];
+    byId(name).replaceChildren(...values.map((value) => new Option(value || "all", value)));
+    byId(name).value = String(kept);
+    byId(name).parentElement.hidden = values.length < 2;
   }
-  setOrder(picked(state.order, [state.chosen, register]));
-}
 
-function showDiagram() {
-  const things = left(state.network, state.order);
-  const offers = new Map();
-  if (state.chosen !== null) {
-    for (const { register } of things) {
-      if (register !== state.chosen) offers.set(register, amount(offer(state.chosen, register).flops));
+  const chosen = () => Object.fromEntries(CHOICES.map((name) => [name, name === "batch" ? Number(byId(name).value) : byId(name).value]));
+  const partNow = () => data.parts.find(({ name }) => name === byId("part").value);
+
+  // Read the choices: which network with which sizes, and its plan. Choices that go together stay where they can.
+  function choose({ keepOrder = false } = {}) {
+    const part = partNow();
+    if (source) source.ask({ ask: "plan", ...chosen() }, () => {}); // the kernel then sets what is on view
+    else {
+      fill("network", part.networks.map(({ name }) => name), byId("network").value);
+      const kind = part.networks.find(({ name }) => name === byId("network").value);
+      fill("bond", kind.bonds.map(({ bond }) => bond), byId("bond").value);
+      const network = kind.bonds.find(({ bond }) => bond === byId("bond").value);
+      const of = (plans, name) => [...new Set(plans.map((plan) => plan[name]))];
+      const narrow = (plans, name) => {
+        fill(name, of(plans, name), byId(name).value);
+        return plans.filter((plan) => String(plan[name]) === byId(name).value);
+      };
+      const plan = ["batch", "objective", "optimizer", "limit"].reduce(narrow, network.plans)[0];
+      settle(network, plan, keepOrder);
     }
   }
-  const focused = document.activeElement?.dataset?.register;
-  const suggested = state.chosen === null ? (state.order.path[state.order.at] ?? []) : [];
-  const scene = { network: state.network, sizes: state.sizes, things, chosen: state.chosen, suggested, offers };
-  state.discs = drawDiagram(byId("diagram"), scene, state.discs);
-  if (focused !== undefined) {
-    const operands = [...byId("diagram").querySelectorAll(".operand")];
-    (operands.find(({ dataset }) => dataset.register === focused) ?? operands.at(-1)).focus(); // merged: to what it became
+
+  // What the kernel has on view: a network with its plan, and what can be chosen.
+  function adopt({ network, plan, choices, offered, order }) {
+    for (const name of CHOICES) if (offered[name]) fill(name, offered[name], choices[name]);
+    settle(network, plan, false, order);
   }
-  hint(things);
-}
 
-function hint(things) {
-  const name = (register) => things.find((thing) => thing.register === register)?.name;
-  const next = state.order.path[state.order.at];
-  byId("hint").textContent =
-    state.chosen !== null ? `${name(state.chosen)} with …? Choose the second operand; in each stand the flops it would take.`
-      : things.length === 1 ? "All contracted: this is the layer's output."
-        : next ? `Next: ${next.map(name).join(" with ")}. Or click two operands to go another way.`
-          : "Click two operands to contract them.";
-}
-
-function describePair(a, b) {
-  const step = offer(a, b);
-  return `${amount(step.flops)} flops, ${byteText(step.bytes)} moved; the result takes ${byteText(step.result)}, with ` +
-    `${byteText(step.memory)} of intermediates alive.`;
-}
-
-const cell = (text, name = "") => Object.assign(document.createElement("td"), { textContent: text, className: name });
-const head = (text) => Object.assign(document.createElement("th"), { textContent: text, scope: "col" });
-
-function row(...cells) {
-  const made = document.createElement("tr");
-  made.append(...cells);
-  return made;
-}
-
-function times(count, other) {
-  if (count === 0n || other === 0n) return "";
-  const ratio = Number(count) / Number(other);
-  return ratio > 0 && ratio < 0.001 ? "× < 0.001" : `× ${Number(ratio.toPrecision(3))}`;
-}
-
-function showTotals() {
-  const steps = stepsOf(state.order.path.slice(0, state.order.at));
-  const [shown, planned] = [totals(steps), totals(stepsOf(state.plan.path))];
-  const dense = densePrice(state.network.features, state.plan.batch, itemsize);
-  const done = complete() && state.order.at === state.order.path.length;
-  byId("whose").textContent = state.order.by === "hand" ? "Your order beside the planner's" : "The planner's order";
-  const rows = [["flops", "flops", amount], ["bytes moved", "bytes", byteText],
-    ["largest intermediate", "largest", byteText], ["memory at once", "memory", byteText]];
-  const title = row(head(""), head(done ? "on view" : "so far"), head("planner's"), head("ratio"), head("dense layer"));
-  byId("totals").replaceChildren(title, ...rows.map(([name, field, told]) => {
-    const ratio = cell(times(shown[field], planned[field]),
-      shown[field] > planned[field] ? "more" : shown[field] < planned[field] && done ? "less" : "");
-    const made = row(cell(name), cell(told(shown[field])), cell(told(planned[field])), ratio, cell(told(dense[field])));
-    made.dataset.field = field;
-    made.children[1].title = `${shown[field]}`;
-    made.children[2].title = `${planned[field]}`;
-    return made;
-  }));
-  const { found_by: by, chunk, copied, memory, seconds } = state.plan;
-  byId("python").textContent = `The planner's order was found by ${by}. As Python lays it out it ` +
-    (copied ? `copies ${byteText(copied)}` : "copies nothing") +
-    (chunk ? `, walks the batch in chunks of ${chunk} rows` : ", takes all rows at once") +
-    `, has ${byteText(memory)} in use beyond input, output and cores, and takes an estimated ${timeText(seconds)}.`;
-}
-
-function timeText(seconds) {
-  const [value, unit] = seconds < 1e-3 ? [seconds * 1e6, "µs"] : seconds < 1 ? [seconds * 1e3, "ms"] : [seconds, "s"];
-  return `${Number(value.toPrecision(3))} ${unit}`;
-}
-
-function showSteps() {
-  const steps = stepsOf(state.order.path);
-  const names = Object.keys(state.network.operands);
-  const name = (register) => names[register] ?? `step ${register - names.length + 1}`;
-  const most = totals(steps);
-  const top = { flops: most.flops, bytes: steps.reduce((top, step) => (step.bytes > top ? step.bytes : top), 1n), memory: most.memory };
-  const bar = (text, step, field) => {
-    const made = cell(text);
-    const inner = Object.assign(document.createElement("span"), { className: `bar ${field}` });
-    inner.style.width = `${Math.max((100 * Number(step[field])) / Math.max(Number(top[field]), 1), 1)}%`;
-    made.append(inner);
-    return made;
-  };
-  const header = document.createElement("thead");
-  header.append(row(head("step"), head("contracts"), head("result"), head("flops"), head("bytes moved"), head("memory at once")));
-  const body = document.createElement("tbody");
-  for (const step of steps) {
-    const jump = document.createElement("button");
-    jump.textContent = step.pair === undefined ? "first" : step.pair + 1;
-    jump.title = "Show the network after this step";
-    jump.onclick = () => setOrder(walked(state.order, (step.pair ?? -1) + 1));
-    const first = cell("");
-    first.append(jump);
-    const shape = shapeText(step.indices.map((index) => state.sizes[index]));
-    const made = row(first, cell(step.pair === undefined ? `${name(step.alone)} alone` : step.reads.map(name).join(" · ")),
-      cell(shape), bar(amount(step.flops), step, "flops"), bar(byteText(step.bytes), step, "bytes"),
-      bar(byteText(step.memory), step, "memory"));
-    made.className = (step.pair ?? -1) < state.order.at ? "done" : "";
-    if (step.pair === state.order.at - 1) made.classList.add("now");
-    body.append(made);
+  function settle(network, plan, keepOrder, order) {
+    if (plan.refused) {
+      say(plan.refused);
+      return;
+    }
+    say(network.note);
+    const same = state.network && samePath(network.operands, state.network.operands);
+    const sameOrder = keepOrder && state.order?.by === "hand" && same;
+    if (!same) state.pinned = null;
+    state.network = network;
+    state.sizes = network.sizes.map((size, index) => (index === network.batch_index ? plan.batch : size));
+    state.plan = plan;
+    state.measured = null;
+    setOrder(order ?? (sameOrder ? state.order : start(plan.path, "planner")), { still: true });
   }
-  if (!steps.length) body.append(row(cell("none yet")));
-  byId("steps").replaceChildren(header, body);
-}
 
-function showButtons() {
-  const { path, at, by } = state.order;
-  byId("first").disabled = byId("previous").disabled = at === 0;
-  byId("last").disabled = byId("next").disabled = at === path.length;
-  byId("undo").disabled = at === 0;
-  byId("reset").disabled = by === "hand" && path.length === 0;
-  byId("planner").disabled = by === "planner";
-  byId("save").disabled = !complete();
-  byId("position").textContent = `step ${at} of ${Object.keys(state.network.operands).length - 1}`;
-}
+  function say(text) {
+    byId("message").textContent = text ?? "";
+  }
 
-function show() {
-  byId("spec").textContent = `${state.network.spec}, ${state.network.parameters.toLocaleString("en")} parameters`;
-  showDiagram();
-  showTotals();
-  showSteps();
-  showButtons();
-}
-
-function orderJson() {
-  const by = state.order.by === "hand" ? "hand" : state.plan.found_by;
-  return planJson(data, state.network, state.sizes, state.order, by);
-}
-
-function save() {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([orderJson()], { type: "application/json" }));
-  link.download = `order-${byId("network").value}-batch-${state.plan.batch}.json`;
-  link.click();
-  URL.revokeObjectURL(link.href);
-}
-
-const ACTIONS = {
-  first: () => setOrder(walked(state.order, 0)),
-  previous: () => setOrder(walked(state.order, state.order.at - 1)),
-  next: () => setOrder(walked(state.order, state.order.at + 1)),
-  last: () => setOrder(walked(state.order, state.order.path.length)),
-  undo: () => setOrder(undone(state.order)),
-  reset: () => setOrder(start([], "hand")),
-  planner: () => setOrder(start(state.plan.path, "planner")),
-  save,
-};
-const KEYS = { Home: "first", ArrowLeft: "previous", ArrowRight: "next", End: "last", u: "undo", r: "reset", p: "planner", s: "save" };
-
-for (const [id, action] of Object.entries(ACTIONS)) byId(id).onclick = action;
-for (const id of ["network", "bond"]) byId(id).onchange = () => choose();
-for (const id of ["batch", "optimizer"]) byId(id).onchange = () => choose({ keepOrder: true });
-byId("theme").onchange = () => (document.documentElement.style.colorScheme = byId("theme").value);
-byId("choices").onsubmit = (event) => event.preventDefault();
-
-const registerAt = (event) => event.target.closest?.(".operand")?.dataset.register;
-byId("diagram").addEventListener("click", (event) => {
-  const register = registerAt(event);
-  if (register !== undefined) pick(Number(register));
-});
-for (const kind of ["mouseover", "focusin"]) {
-  byId("diagram").addEventListener(kind, (event) => {
-    const register = Number(registerAt(event) ?? state.chosen);
-    if (state.chosen !== null && register !== state.chosen) byId("hint").textContent = describePair(state.chosen, register);
-  });
-}
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
-  const register = registerAt(event);
-  if (register !== undefined && (event.key === "Enter" || event.key === " ")) {
-    event.preventDefault();
-    pick(Number(register));
-  } else if (event.key === "Escape") {
+  function setOrder(order, { still = false, quiet = false } = {}) {
+    if (still) state.discs = new Map();
+    state.order = order;
     state.chosen = null;
+    if (source && !quiet) source.tell(order);
     show();
-  } else if (KEYS[event.key] && !byId(KEYS[event.key]).disabled) {
-    event.preventDefault();
-    ACTIONS[KEYS[event.key]]();
   }
-});
 
-fill(byId("network"), data.networks.map(({ name }) => name), data.start.network);
-fill(byId("bond"), [data.start.bond], data.start.bond);
-fill(byId("batch"), data.batches, data.batches.includes(128) ? "128" : String(data.batches[0]));
-choose();
+  const stepsOf = (path, sizes = state.sizes) => priced(state.network, sizes, path, itemsize);
+  const names = () => Object.keys(state.network.operands);
+  const complete = () => state.order.path.length === names().length - 1;
+
+  // The price of contracting two of the things that are left.
+  const offer = (a, b) => stepsOf([...state.order.path.slice(0, state.order.at), [a, b]]).at(-1);
+
+  function pick(register) {
+    if (left(state.network, state.order).length < 2) return;
+    if (state.chosen === null || state.chosen === register) {
+      state.chosen = state.chosen === null ? register : null;
+      show();
+    } else setOrder(picked(state.order, [state.chosen, register]));
+  }
+
+  function showDiagram() {
+    const things = left(state.network, state.order);
+    const offers = new Map();
+    if (state.chosen !== null) {
+      for (const { register } of things) {
+        if (register !== state.chosen) offers.set(register, amount(offer(state.chosen, register).flops));
+      }
+    }
+    const focused = root.activeElement?.dataset?.register;
+    const suggested = state.chosen === null ? (state.order.path[state.order.at] ?? []) : [];
+    const scene = { network: state.network, sizes: state.sizes, things, chosen: state.chosen, suggested, offers };
+    state.discs = drawDiagram(byId("diagram"), scene, state.discs);
+    if (focused !== undefined) {
+      const operands = [...byId("diagram").querySelectorAll(".operand")];
+      (operands.find(({ dataset }) => dataset.register === focused) ?? operands.at(-1)).focus(); // merged: to what it became
+    }
+    byId("beside").toggleAttribute("hidden", !state.pinned);
+    if (state.pinned) {
+      const other = walked(state.pinned, state.order.at);
+      drawDiagram(byId("pinned"), { ...scene, things: left(state.network, other), chosen: null, offers: new Map(),
+        suggested: other.path[other.at] ?? [] }, new Map());
+      for (const operand of byId("pinned").querySelectorAll(".operand")) operand.setAttribute("tabindex", -1);
+    }
+    hint(things);
+  }
+
+  function hint(things) {
+    const name = (register) => things.find((thing) => thing.register === register)?.name;
+    const next = state.order.path[state.order.at];
+    byId("hint").textContent =
+      state.chosen !== null ? `${name(state.chosen)} with …? Choose the second operand; each shows the flops it would take.`
+        : things.length === 1 ? `All contracted: this is the ${state.network.features ? "layer's output" : "result"}.`
+          : next ? `Next: ${next.map(name).join(" with ")}. Or click two operands to go another way.`
+            : "Click two operands to contract them.";
+  }
+
+  function describePair(a, b) {
+    const step = offer(a, b);
+    return `${amount(step.flops)} flops, ${byteText(step.bytes)} moved; the result takes ${byteText(step.result)}, with ` +
+      `${byteText(step.memory)} of intermediates alive.`;
+  }
+
+  function showTotals() {
+    const { order, plan, network } = state;
+    const other = state.pinned?.path ?? plan.path;
+    const named = state.pinned ? "pinned" : "planner's";
+    const dense = densePrice(network.features, plan.batch, itemsize);
+    const done = complete() && order.at === order.path.length;
+    byId("whose").textContent = (order.by === "hand" ? "Your order beside the " : "The planner's order beside the ") +
+      (state.pinned ? "pinned one" : order.by === "hand" ? "planner's" : "dense layer");
+    const [mine, others] = [stepsOf(order.path), stepsOf(other)];
+    fillTable(byId("totals"), totalsRows({ mine, other: others, at: order.at, done, named, dense }));
+    drawTimeline(byId("timeline"), mine, others, order.at, null);
+    byId("timelineText").textContent = `Bars: intermediates alive in each step of the order on view. Line: the ${named} order.`;
+    const { found_by: by, chunk, copied, memory, seconds, slices, printed } = plan;
+    byId("python").textContent = `The planner's order was found by ${by}. As Python lays it out it ` +
+      (copied ? `copies ${byteText(copied)}, so that print(plan) counts ${byteText(printed)} where products alone are counted here` : "copies nothing") +
+      (chunk ? `, walks the batch in chunks of ${chunk} rows` : ", takes all rows at once") +
+      (slices.length ? `, sums ${slices.map(([index, parts]) => `a bond of ${state.sizes[index]} in ${parts} slices`).join(" and ")}` : "") +
+      `, has ${byteText(memory)} in use beyond input, output and cores, and takes an estimated ${timeText(seconds)}.`;
+    const passes = ["forward", "inference", "training"].flatMap((objective) =>
+      network.plans.filter((each) => !each.refused && each.batch === plan.batch && each.limit === "none" &&
+        each.objective === objective && (objective !== plan.objective || each.optimizer === plan.optimizer)).slice(0, 1));
+    fillTable(byId("passes"), passesRows(passes, dense));
+    byId("passesPanel").hidden = !network.features;
+  }
+
+  function showSearch() {
+    const { plan, order, network } = state;
+    byId("search").hidden = !plan.candidates;
+    if (plan.candidates) {
+      const view = (candidate) => setOrder({ ...start(candidate.path, "planner"), by: samePath(candidate.path, plan.path) ? "planner" : "hand" });
+      fillTable(byId("candidates"), candidateRows(plan.candidates, order.path, view));
+      byId("why").textContent = [plan.search, plan.why].join(" ");
+    }
+    const points = network.axis?.[plan.objective];
+    byId("axisPanel").hidden = !(points || (source && network.features));
+    byId("askAxis").hidden = Boolean(points);
+    byId("axis").toggleAttribute("hidden", !points);
+    byId("changes").textContent = points ? changesText(points) : "";
+    if (points) {
+      const sizesAt = (batch) => network.sizes.map((size, index) => (index === network.batch_index ? batch : size));
+      drawAxis(byId("axis"), points, (path, batch) => totals(stepsOf(path, sizesAt(batch))).flops, plan.batch);
+    }
+    byId("measuredPanel").hidden = !source || !network.features;
+    byId("measuredChart").toggleAttribute("hidden", !state.measured);
+    fillTable(byId("measured"), state.measured ? measuredRows(state.measured) : [""]);
+    if (state.measured) drawMeasured(byId("measuredChart"), state.measured);
+  }
+
+  function showButtons() {
+    const { path, at, by } = state.order;
+    byId("first").disabled = byId("previous").disabled = at === 0;
+    byId("last").disabled = byId("next").disabled = at === path.length;
+    byId("undo").disabled = at === 0;
+    byId("reset").disabled = by === "hand" && path.length === 0;
+    byId("planner").disabled = by === "planner";
+    byId("finish").hidden = !source;
+    byId("finish").disabled = left(state.network, state.order).length < 2;
+    byId("pin").disabled = !state.pinned && !complete();
+    byId("pin").textContent = state.pinned ? "Unpin" : "Pin to compare";
+    byId("save").disabled = byId("measure").disabled = !complete();
+    byId("position").textContent = `step ${at} of ${names().length - 1}`;
+  }
+
+  function show() {
+    const { spec, parameters } = state.network;
+    byId("spec").textContent = `${spec}, ${parameters.toLocaleString("en")} ${state.network.features ? "parameters" : "entries"}`;
+    showDiagram();
+    showTotals();
+    showSearch();
+    fillTable(byId("steps"), stepsRows(stepsOf(state.order.path), names(), state.sizes, state.order.at,
+      (at) => setOrder(walked(state.order, at))));
+    showButtons();
+  }
+
+  const orderJson = () => planJson(data, state.network, state.sizes, state.order, state.order.by === "hand" ? null : state.plan);
+
+  function save() {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([orderJson()], { type: "application/json" }));
+    link.download = `order-${byId("network").value}-batch-${state.plan.batch}.json`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  const actions = {
+    first: () => setOrder(walked(state.order, 0)),
+    previous: () => setOrder(walked(state.order, state.order.at - 1)),
+    next: () => setOrder(walked(state.order, state.order.at + 1)),
+    last: () => setOrder(walked(state.order, state.order.path.length)),
+    undo: () => setOrder(undone(state.order)),
+    reset: () => setOrder(start([], "hand")),
+    planner: () => setOrder(start(state.plan.path, "planner")),
+    finish: () => source.ask({ ask: "finish" }, ({ order }) => setOrder(order, { quiet: true })),
+    pin: () => {
+      state.pinned = state.pinned ? null : state.order;
+      show();
+    },
+    save,
+  };
+
+  function listen() {
+    for (const [id, action] of Object.entries(actions)) byId(id).onclick = action;
+    for (const id of ["part", "network", "bond"]) byId(id).onchange = () => choose();
+    for (const id of ["batch", "optimizer", "objective", "limit"]) byId(id).onchange = () => choose({ keepOrder: true });
+    byId("theme").onchange = () => ((root.host ?? document.documentElement).style.colorScheme = byId("theme").value);
+    byId("choices").onsubmit = (event) => event.preventDefault();
+    byId("askAxis").onclick = () => source.ask({ ask: "axis", ...chosen() }, ({ axis }) => {
+      state.network.axis = { ...state.network.axis, [state.plan.objective]: axis };
+      show();
+    });
+    byId("measure").onclick = () => source.ask({ ask: "measure", backend: byId("backend").value, ...chosen() }, ({ rows }) => {
+      state.measured = rows;
+      show();
+    });
+    const registerAt = (event) => event.target.closest?.(".operand")?.dataset.register;
+    byId("diagram").addEventListener("click", (event) => {
+      const register = registerAt(event);
+      if (register !== undefined) pick(Number(register));
+    });
+    for (const kind of ["mouseover", "focusin"]) {
+      byId("diagram").addEventListener(kind, (event) => {
+        const register = Number(registerAt(event) ?? state.chosen);
+        if (state.chosen !== null && register !== state.chosen) byId("hint").textContent = describePair(state.chosen, register);
+      });
+    }
+    root.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || ["SELECT", "INPUT"].includes(event.target.tagName)) return;
+      const register = registerAt(event);
+      const key = KEYS[event.key];
+      if (register !== undefined && (event.key === "Enter" || event.key === " ")) pick(Number(register));
+      else if (event.key === "Escape") {
+        state.chosen = null;
+        show();
+      } else if (key && !byId(key).disabled && !byId(key).hidden) actions[key]();
+      else return;
+      event.preventDefault();
+      event.stopPropagation(); // a notebook has keys of its own
+    });
+  }
+
+  listen();
+  if (!source) {
+    for (const name of ["part", "network", "bond"]) fill(name, [data.start[name]], data.start[name]);
+    fill("part", data.parts.map(({ name }) => name), data.start.part);
+    fill("batch", data.batches, data.batch);
+    choose();
+  }
+  return { state, actions, adopt, say, setOrder };
+}

@@ -33,8 +33,9 @@ function left(network, order) {
   return [...found.values()];
 }
 
-// A complete order in the words of Plan.to_dict: what Plan.from_json reads.
-function planJson(data, network, sizes, order, foundBy) {
+// A complete order in the words of Plan.to_dict: what Plan.from_json reads. `plan` is the planner's, where the order is
+// its own: how it is walked goes with it.
+function planJson(data, network, sizes, order, plan) {
   return JSON.stringify({
     format: "tnlayers.plan/1",
     title: network.spec,
@@ -43,10 +44,12 @@ function planJson(data, network, sizes, order, foundBy) {
     sizes,
     batch_index: network.batch_index,
     features: network.features,
-    objective: data.objective,
+    objective: plan?.objective ?? "forward",
     dtype: data.dtype,
-    found_by: foundBy,
+    found_by: plan?.found_by ?? "hand",
     path: order.path,
-    chunk: null,
+    chunk: plan?.chunk ?? null,
+    slices: plan?.slices ?? [],
+    stacked: plan?.stacked ?? true,
   });
 }

@@ -1,15 +1,16 @@
-"""An order of contraction under way, priced live: a value, so that picking, undoing and walking give new ones."""
+"""An order of contraction under way, as a value, so that picking, undoing and walking give new ones."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tnlayers.declare.graph import Contraction, forward
-from tnlayers.declare.spec import Spec
+from tnlayers.declare.graph import Contraction
 from tnlayers.errors import TNLayersError
 from tnlayers.explore.prices import DTYPE, Price, step_prices
 from tnlayers.explore.stage import Stage, finished, rest, stage
+from tnlayers.explore.subjects import Part
 from tnlayers.planning.choosing import plan_contraction
+from tnlayers.planning.paths import Optimizer
 from tnlayers.planning.plan import Plan
 from tnlayers.program.axes import Path
 from tnlayers.program.program import Multiply
@@ -22,14 +23,14 @@ class Order:
     """Pairs of registers for one network at one batch size, and how many of them are carried out.
 
     Attributes:
-        spec: The network.
+        part: The network.
         batch: The batch size.
         path: The pairs, perhaps not yet all that it takes.
         at: How many of them are carried out.
         by: The optimizer that the pairs come from, or "hand".
     """
 
-    spec: Spec
+    part: Part
     batch: int
     path: Path = ()
     at: int = 0
@@ -38,7 +39,7 @@ class Order:
     @property
     def contraction(self) -> Contraction:
         """What is computed."""
-        return forward(self.spec.graph, self.batch)
+        return self.part.contraction(self.batch)
 
     @property
     def left(self) -> Stage:
@@ -67,8 +68,8 @@ class Order:
             path=self.path,
             dtype=DTYPE,
             found_by=self.by,
-            title=str(self.spec),
-            features=(self.spec.in_features, self.spec.out_features),
+            title=self.part.title,
+            features=self.part.features,
         )
 
     def picked(self, a: int, b: int) -> Order:
@@ -85,12 +86,13 @@ class Order:
         """The same order with so many steps carried out."""
         return replace(self, at=min(max(at, 0), len(self.path)))
 
-    def finished(self, optimizer: str) -> Order:
+    def finished(self, optimizer: Optimizer) -> Order:
         """The order whose further steps an optimizer finds, for what is left now.
 
         Example:
-            >>> from tnlayers.declare.spec import spec
-            >>> order = Order(spec=spec("mpo(in=2x2x2, out=2x2x2, bond=2)"), batch=4).picked(1, 2)
+            >>> from tnlayers.explore.subjects import parts_of
+            >>> (part,) = parts_of("mpo(in=2x2x2, out=2x2x2, bond=2)")
+            >>> order = Order(part=part, batch=4).picked(1, 2)
             >>> order.finished("greedy").path[0], order.finished("greedy").complete
             ((1, 2), True)
         """
@@ -99,15 +101,10 @@ class Order:
             return self
         end = plan_contraction(rest(self.contraction, left), optimize=optimizer, dtype=DTYPE)
         path = finished(self.contraction, self.path[: self.at], left, end)
-        return replace(self, path=path, by=HAND if self.at else optimizer)
+        return replace(self, path=path, by=HAND if self.at else str(optimizer))
 
     def prices(self) -> tuple[Price, ...]:
         """The price of each step carried out: what single operands settle alone first, then one per pair."""
         whole = self.finished("greedy").plan  # what a step costs does not depend on what follows
         pairs = [k for k, step in enumerate(whole.program.steps) if isinstance(step, Multiply)]
         return step_prices(whole)[: pairs[self.at - 1] + 1] if self.at else ()
-
-
-def planned(spec: Spec, batch: int, optimizer: str) -> Order:
-    """The planner's own order, no step carried out."""
-    return Order(spec=spec, batch=batch).finished(optimizer)

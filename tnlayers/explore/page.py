@@ -15,7 +15,7 @@ from tnlayers.errors import TNLayersError
 from tnlayers.files.atomic import write_text
 
 LIMIT = 2_000_000  # bytes of a page
-_SCRIPTS = ("price.js", "order.js", "routing.js", "diagram.js", "explorer.js")
+SCRIPTS = ("price.js", "order.js", "routing.js", "diagram.js", "tables.js", "charts.js", "explorer.js")
 
 
 def page(data: Mapping[str, Any]) -> str:
@@ -33,16 +33,18 @@ def page(data: Mapping[str, Any]) -> str:
     """
     parts = {
         "title": escape(str(data["title"])),
-        "style": _colours() + _file("explorer.css"),
+        "style": style(),
+        "body": file_text("explorer.html"),
         "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
-        "script": "\n".join(map(_file, _SCRIPTS)),
+        "script": script(),
     }
-    text = _file("explorer.html")
+    text = file_text("page.html")
     for name, part in parts.items():
         text = text.replace(f"{{{{{name}}}}}", part, 1)
     size = len(text.encode())
     if size > LIMIT:
-        plans = sum(len(bond["plans"]) for network in data["networks"] for bond in network["bonds"])
+        kinds = [network for part in data["parts"] for network in part["networks"]]
+        plans = sum(len(bond["plans"]) for network in kinds for bond in network["bonds"])
         raise TNLayersError(
             f"The page would have {size:,} bytes with its {plans:,} plans, and pages are kept below {LIMIT:,}. Choose "
             "fewer batch sizes, bonds, networks or optimizers: --batch, --bond, --network, --optimize."
@@ -56,8 +58,7 @@ def save_page(data: Mapping[str, Any], path: str | PathLike[str]) -> int:
     Raises:
         TNLayersError: If the path has another suffix, cannot be written, or the page is too large.
     """
-    file = Path(path)
-    check_target(file)
+    file = check_target(path)
     text = page(data)
     try:
         write_text(file, text)
@@ -66,22 +67,31 @@ def save_page(data: Mapping[str, Any], path: str | PathLike[str]) -> int:
     return len(text.encode())
 
 
-def check_target(file: Path) -> None:
+def check_target(path: str | PathLike[str]) -> Path:
     """Refuse a path that no page can be written to, before the work is done.
 
     Raises:
         TNLayersError: If it does not end in .html, or its folder does not exist.
     """
+    file = Path(path)
     if file.suffix != ".html":
         raise TNLayersError(f"The explorer is written as .html, not as {str(file)!r}: name it {file.stem}.html.")
     if not file.parent.is_dir():
         raise TNLayersError(f"The page cannot be written to {file}: there is no folder {file.parent}.")
+    return file
 
 
-def _file(name: str) -> str:
+def file_text(name: str) -> str:
+    """A file of the front end."""
     return files("tnlayers.explore").joinpath(name).read_text(encoding="utf-8")
 
 
-def _colours() -> str:
-    """The colours of all pictures as variables, each light and dark."""
-    return ":root{" + "".join(f"--{role}:light-dark({a},{b});" for role, (a, b) in COLOURS.items()) + "}\n"
+def script() -> str:
+    """The front end's scripts, in the order in which they need each other."""
+    return "\n".join(map(file_text, SCRIPTS))
+
+
+def style() -> str:
+    """The style, with the colours of all pictures as variables, each light and dark."""
+    colours = "".join(f"--{role}:light-dark({a},{b});" for role, (a, b) in COLOURS.items())
+    return f":root, :host {{{colours}}}\n{file_text('explorer.css')}"

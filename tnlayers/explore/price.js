@@ -57,8 +57,10 @@ function totals(steps) {
   return { flops: sum("flops"), bytes: sum("bytes"), largest: largest("result"), memory: largest("memory") };
 }
 
-// The dense layer of equal size, by the same rules.
-function densePrice([inFeatures, outFeatures], batch, itemsize) {
+// The dense layer of equal size, by the same rules; null for an einsum, which has none.
+function densePrice(features, batch, itemsize) {
+  if (!features) return null;
+  const [inFeatures, outFeatures] = features;
   const [m, n, b] = [BigInt(inFeatures), BigInt(outFeatures), BigInt(batch)];
   const result = itemsize * b * n;
   return { flops: 2n * b * m * n, bytes: itemsize * (b * m + m * n) + result, largest: result, memory: result };
@@ -83,4 +85,16 @@ function amount(count) {
 function byteText(count) {
   const text = amount(count);
   return text.includes(" ") ? `${text}B` : `${text} B`;
+}
+
+function timeText(seconds) {
+  const [value, unit] = seconds < 1e-3 ? [seconds * 1e6, "µs"] : seconds < 1 ? [seconds * 1e3, "ms"] : [seconds, "s"];
+  return `${Number(value.toPrecision(3))} ${unit}`;
+}
+
+// How many times as much one count is as another.
+function times(count, other) {
+  if (!count || !other) return "";
+  const ratio = Number(count) / Number(other);
+  return ratio > 0 && ratio < 0.001 ? "× < 0.001" : `× ${Number(ratio.toPrecision(3))}`;
 }

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import hypot
 from statistics import mean
 from typing import TypeAlias
 
-from tnlayers.declare.graph import Contraction, Core, Graph
+from tnlayers.declare.graph import Contraction, Graph
 from tnlayers.draw.placement import place
 from tnlayers.draw.scene import Point
 from tnlayers.draw.wiring import Wiring
@@ -98,38 +97,21 @@ def finished(contraction: Contraction, path: Path, left: Stage, end: Plan | None
     return tuple(steps)
 
 
-def operand_places(graph: Graph) -> Places:
-    """Where `x`, the cores and the hyperedges (by the name of their vertex) stand before the first step."""
+def operand_places(graph: Graph, *, x: bool = True) -> Places:
+    """Where the cores, the hyperedges (by the name of their vertex) and `x` stand before the first step.
+
+    Args:
+        graph: The network.
+        x: Whether there is an `x` below it.
+    """
     wiring = Wiring(graph)
     found = place(wiring, 1.1)
     places = {vertex.name: point for vertex, point in zip(wiring.vertices, found, strict=True)}
+    if not x:
+        return places
     reads = [point for vertex, point in zip(wiring.vertices, found, strict=True) if {*vertex.indices} & {*graph.inputs}]
     across = mean(x for x, _ in reads or found)
     low = max(point[1] + vertex.radius for vertex, point in zip(wiring.vertices, found, strict=True))
     reach = max(abs(x - across) for x, _ in found)
     places["x"] = (across, low + max(_RISE, _SLOPE * reach))
     return places
-
-
-def stage_graph(graph: Graph, left: Stage) -> Graph:
-    """What is left as a graph to be drawn: every thing a core, the output modes open, without the batch."""
-    known = range(len(graph.sizes))
-    cores = tuple(
-        Core(name, tuple(i for i in indices if i in known))
-        for name, indices in zip(left.names, left.indices, strict=True)
-    )
-    return Graph(cores=cores, sizes=graph.sizes, inputs=(), outputs=graph.outputs)
-
-
-def stage_places(contraction: Contraction, left: Stage, wiring: Wiring, places: Places) -> list[Point]:
-    """Where everything left stands, in the order of its wiring's vertices."""
-    found = [_place([places[contraction.names[k]] for k in sorted(members)], 0 in members) for members in left.members]
-    return [*found, *(places[vertex.name] for vertex in wiring.vertices if vertex.dot)]
-
-
-def _place(points: Sequence[Point], carries: bool) -> Point:
-    """That of the points which is nearest to their middle; the first, `x`, where it is among them."""
-    if carries:
-        return points[0]
-    x, y = mean(x for x, _ in points), mean(y for _, y in points)
-    return min(points, key=lambda point: hypot(point[0] - x, point[1] - y))

@@ -1,85 +1,114 @@
-"""The explorer in a notebook: ipywidgets around an `Order`, with the planner at hand for every choice.
+"""The explorer in a notebook: the page's own front end, with a live kernel behind it, by anywidget.
 
-What is shown is drawn anew from the order after each event; events change the order and nothing else.
+The front end asks by messages, each with a number, and Python answers with the number. What is shown is the value of
+two traits: `view`, a network with its plan, and `order_on_view`, the order under way. The planner is at hand for all.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from tnlayers.declare.keywords import checked
 from tnlayers.declare.registry import network_types
-from tnlayers.declare.spec import Spec
-from tnlayers.declare.spec import spec as make_spec
-from tnlayers.errors import TNLayersError, TNLayersWarning
-from tnlayers.explore.grid import bond_keyword, fitting, one_network, same_features
-from tnlayers.explore.order import Order, planned
-from tnlayers.explore.view import message_html, picture, steps_html, totals_html
+from tnlayers.errors import TNLayersError, did_you_mean
+from tnlayers.explore.data import choice_data, page_data
+from tnlayers.explore.grid import BATCHES, BONDS, Choice, Grid, at_bond, fitting, of_spec, own_bond, same_features
+from tnlayers.explore.order import HAND, Order
+from tnlayers.explore.page import file_text, page, script, style
+from tnlayers.explore.prices import DTYPE
+from tnlayers.explore.questions import LIMITS, OBJECTIVES, Question, answer, axis_data, planned
+from tnlayers.explore.searches import choices as optimizers
+from tnlayers.explore.subjects import Part, parts_of
 from tnlayers.files.atomic import write_text
 from tnlayers.planning.plan import Plan
 
 try:
-    import ipywidgets
+    import anywidget
+    import traitlets
 except ImportError as error:
     raise TNLayersError(
-        "The explorer in a notebook needs ipywidgets, which is not installed: pip install tnlayers[viz]. The page that "
-        "`tnlayers explore SPEC -o page.html` writes needs nothing."
+        "The explorer in a notebook needs anywidget, which is not installed: pip install tnlayers[viz]. The page that "
+        "tnl.explore(spec, path='page.html') and `tnlayers explore SPEC -o page.html` write needs nothing."
     ) from error
 
-OPTIMIZERS = ("auto", "optimal", "dp", "greedy")
+_CHOICES = ("part", "network", "bond", "batch", "optimizer", "objective", "limit")
+_STATIC_HEIGHT = 1500  # pixels of the page that stands in for the widget where no kernel is
 
 
-class Explorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """The explorer of one layer; see `tnl.explore`.
+class Explorer(anywidget.AnyWidget):
+    """The explorer of whatever `tnl.explore` takes.
 
     Attributes:
         order: The order on view.
-        best: The planner's order for the same choices.
+        best: The planner's plan for the same choices.
         chosen: The name of the operand picked first, None without.
+        choices: What is chosen, by name: part, network, bond, batch, optimizer, objective, limit.
     """
 
-    def __init__(self, spec: str | Spec, batch: int = 1) -> None:
-        self._own = one_network(spec)
+    _esm = script() + "\n" + file_text("widget.js")
+    markup = traitlets.Unicode(f"<style>{style()}</style>{file_text('explorer.html')}").tag(sync=True)
+    dtype = traitlets.Unicode(DTYPE).tag(sync=True)
+    view = traitlets.Dict().tag(sync=True)
+    order_on_view = traitlets.Dict().tag(sync=True)
+    order_from_python = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, thing: Any, shapes: Sequence[Sequence[int]] | None = None, *, batch: int = 1) -> None:
+        self._parts = {part.name: part for part in parts_of(thing, shapes)}
         checked("batch", batch, per_edge=False)
-        self.best = self.order = planned(self._own, batch, "auto")
+        super().__init__()
+        first = next(iter(self._parts.values()))
         self.chosen: str | None = None
-        self._quiet = False
-        self._make_choices(batch)
-        self.buttons = self._make_buttons()
-        self.picks = ipywidgets.Box(layout={"flex_flow": "row wrap"})
-        self.picture, self.totals, self.steps = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.HTML()
-        self.message = ipywidgets.HTML()
-        self.file = ipywidgets.Text("order.json", description="file", layout={"width": "240px"})
-        row = {"flex_flow": "row wrap"}
-        super().__init__(
-            [
-                ipywidgets.Box([self.network, self.bond, self.batch, self.optimizer], layout=row),
-                self.picture,
-                ipywidgets.HTML("Choose two to contract them:"),
-                self.picks,
-                ipywidgets.Box([*self.buttons.values(), self.file], layout=row),
-                self.message,
-                ipywidgets.Box([self.totals, self.steps], layout=row | {"justify_content": "space-around"}),
-            ]
-        )
-        self._show()
+        self._part = first
+        self._asked = Question(batch=batch, ranked=True)
+        self._told = 0
+        self.observe(self._order_of_browser, "order_on_view")
+        self.on_msg(lambda _, message, __: self._answer(message))
+        self._show(first, self._asked)
 
     @property
-    def spec(self) -> Spec:
-        """The network on view."""
-        return self.order.spec
+    def choices(self) -> dict[str, Any]:
+        """What is chosen, by name."""
+        part, asked = self._part, self._asked
+        return {"part": part.name, "network": part.network, "bond": own_bond(part), "batch": asked.batch} | {
+            name: getattr(asked, name) for name in _CHOICES[4:]
+        }
 
     @property
     def plan(self) -> Plan:
-        """The order on view as a plan, for `layer.use_plan`.
+        """The order on view as a plan, for `layer.use_plan`: the planner's own as it found it.
 
         Raises:
             TNLayersError: If operands are left.
         """
-        return self.order.plan
+        return self.best if self.order.path == self.best.path else self.order.plan
+
+    def choose(self, **choices: Any) -> None:
+        """Choose as the fields above the diagram do; an order picked by hand stays for another batch or optimizer.
+
+        Args:
+            **choices: Any of part, network, bond, batch, optimizer, objective and limit. A bond and a batch size may
+                be any number here.
+
+        Raises:
+            TNLayersError: If there is no such choice, or no plan for it.
+        """
+        for name in choices:
+            if name not in _CHOICES:
+                raise TNLayersError(
+                    f"There is no choice {name!r} in the explorer.{did_you_mean(name, _CHOICES)} It has "
+                    f"{', '.join(_CHOICES)}."
+                )
+        wanted = self.choices | choices
+        if wanted["part"] not in self._parts:
+            raise TNLayersError(f"There is no part {wanted['part']!r}; there are {', '.join(map(repr, self._parts))}.")
+        part = self._chosen_part(wanted, moved="part" in choices)
+        checked("batch", wanted["batch"], per_edge=False)
+        named = {name: wanted[name] for name in _CHOICES[3:]}
+        self._show(part, Question(**named, ranked=True), keep=self.order if self.order.by == HAND else None)
 
     def pick(self, name: str) -> None:
         """Choose an operand, or what a step left ("step 2"); the second choice contracts the two.
@@ -92,117 +121,149 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             raise TNLayersError(f"There is no {name!r} to contract; left are {', '.join(left.names)}.")
         if self.chosen is None or self.chosen == name:
             self.chosen = name if self.chosen is None else None
-            self._show()
             return
         first, second = (left.registers[left.names.index(each)] for each in (self.chosen, name))
         self._set(self.order.picked(first, second))
 
-    def save(self) -> None:
-        """Write the order on view to the file that is named, as JSON for `tnl.Plan.from_json`.
+    def walk(self, at: int) -> None:
+        """Carry out so many steps of the order on view."""
+        self._set(self.order.walked(at))
+
+    def undo(self) -> None:
+        """Take the last pair back."""
+        self._set(self.order.undone())
+
+    def reset(self) -> None:
+        """Begin an order of your own."""
+        self._set(replace(self.order, path=(), at=0, by=HAND))
+
+    def finish(self) -> None:
+        """Let the planner find the best steps for what is left."""
+        self._set(self.order.finished(self._asked.optimizer if self._asked.optimizer != "cotengra" else "auto"))
+
+    def save(self, path: str | Path) -> None:
+        """Write the order on view as JSON, for `tnl.Plan.from_json`.
 
         Raises:
             TNLayersError: If operands are left, or the file cannot be written.
         """
-        text = self.order.plan.to_json()
+        text = self.plan.to_json()
         try:
-            write_text(Path(self.file.value), text)
+            write_text(Path(path), text)
         except OSError as error:
-            raise TNLayersError(f"Cannot write {self.file.value!r}: {error.strerror or error}.") from error
-        self.message.value = message_html(f"Saved {self.file.value}.")
+            raise TNLayersError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
 
-    def _make_choices(self, batch: int) -> None:
-        names = [kind.name for kind in network_types() if fitting(kind.name, self._own)]
-        kept = {"layout": {"width": "200px"}}
-        own = self._own.network
-        self.network = ipywidgets.Dropdown(options=names, value=own, description="network", **kept)
-        self.bond = ipywidgets.BoundedIntText(_bond(self._own), 1, 10**6, description="bond", **kept)
-        self.batch = ipywidgets.BoundedIntText(batch, 1, 10**7, description="batch", **kept)
-        self.optimizer = ipywidgets.Dropdown(options=OPTIMIZERS, description="optimizer", **kept)
-        self.network.observe(lambda _: self._guarded(self._change_network), "value")
-        self.bond.observe(lambda _: self._guarded(self._change_bond), "value")
-        for each in (self.batch, self.optimizer):
-            each.observe(lambda _: self._guarded(self._replan), "value")
+    def _chosen_part(self, wanted: dict[str, Any], *, moved: bool) -> Part:
+        """The network that is chosen; another part begins with its own type and bond."""
+        own = self._parts[wanted["part"]]
+        if moved or own.spec is None:
+            return own
+        part, bond = self._part, str(wanted["bond"])
+        if wanted["network"] != part.network:
+            same = wanted["network"] == own.network
+            return own if same else of_spec(same_features(wanted["network"], own.spec), own.name)
+        if bond == own_bond(part):
+            return part
+        if part.network == own.network and bond == own_bond(own):
+            return own
+        if not bond.isdecimal() or int(bond) < 1:
+            raise TNLayersError(f"bond={wanted['bond']!r}: one positive integer is needed, for all bonds.")
+        return at_bond(part, int(bond))
 
-    def _make_buttons(self) -> dict[str, Any]:
-        actions: dict[str, Callable[[], None]] = {
-            "Start": lambda: self._set(self.order.walked(0)),
-            "Previous": lambda: self._set(self.order.walked(self.order.at - 1)),
-            "Next": lambda: self._set(self.order.walked(self.order.at + 1)),
-            "End": lambda: self._set(self.order.walked(len(self.order.path))),
-            "Undo": lambda: self._set(self.order.undone()),
-            "Reset": lambda: self._set(Order(spec=self.spec, batch=self.order.batch)),
-            "Finish": lambda: self._set(self.order.finished(self.optimizer.value)),
-            "Planner's order": lambda: self._set(self.best),
-            "Save": self.save,
+    def _show(self, part: Part, asked: Question, keep: Order | None = None) -> None:
+        """Plan, and show the planner's order, or the one that is kept where it fits."""
+        best = planned(part, asked)  # refused before anything changes
+        told = choice_data(Choice(own_bond(part), part, 0), [asked])
+        self._part, self._asked, self.best, self.chosen = part, asked, best, None
+        told["plans"] += self._passes(part, asked)
+        same = keep is not None and keep.contraction.operands == best.contraction.operands
+        by = HAND if same else asked.optimizer
+        path, at = (keep.path, keep.at) if keep is not None and same else (best.path, 0)
+        self.order = Order(part=part, batch=asked.batch, path=path, at=at, by=by)
+        self.view = {
+            "network": told,
+            "plan": told["plans"][0],
+            "choices": self.choices,
+            "offered": self._offered(),
+            "order": self._order(),
         }
-        buttons = {}
-        for name, action in actions.items():
-            buttons[name] = ipywidgets.Button(description=name, layout={"width": "auto"})
-            buttons[name].on_click(lambda _, action=action: self._guarded(action))
-        buttons["Finish"].tooltip = "The planner's best steps for what is left"
-        return buttons
 
-    def _guarded(self, action: Callable[[], None]) -> None:
-        """Do what an event asks for; a refusal is shown, not raised where nobody would see it."""
-        if self._quiet:
-            return
-        self.message.value = ""
-        try:
-            action()
-        except TNLayersError as error:
-            self.message.value = message_html(str(error))
+    def _passes(self, part: Part, asked: Question) -> list[dict[str, Any]]:
+        """The planner's plans for the other objectives, of which the front end shows the price."""
+        if part.einsum is not None:
+            return []
+        others = [name for name in OBJECTIVES if name != asked.objective or asked.limit != "none"]
+        return [answer(part, Question(batch=asked.batch, objective=name)) for name in others]
 
-    def _change_network(self) -> None:
-        name = self.network.value
-        made = same_features(name, self._own)
-        self._quiet = True
-        self.bond.value, self.bond.disabled = _bond(made), bond_keyword(name) is None
-        self._quiet = False
-        self._plan(made)
+    def _offered(self) -> dict[str, list[Any]]:
+        part, own = self._part, self._parts[self._part.name]
+        kinds = [part.network]
+        if own.spec is not None:
+            made = own.spec
+            kinds = [kind.name for kind in network_types() if fitting(kind.name, made)]
+        mine = own_bond(part)
+        bonds = [mine, *map(str, BONDS), *([own_bond(own)] if own.network == part.network else [])] if mine else [""]
+        layer = part.einsum is None
+        return {
+            "part": list(self._parts),
+            "network": kinds,
+            "bond": list(dict.fromkeys(bonds)),
+            "batch": sorted({*BATCHES, self._asked.batch}) if layer else [self._asked.batch],
+            "optimizer": list(optimizers(len(self.best.contraction.operands))),
+            "objective": list(OBJECTIVES) if layer else ["forward"],
+            "limit": ["none", *LIMITS] if layer else ["none"],
+        }
 
-    def _change_bond(self) -> None:
-        keyword = bond_keyword(self.spec.network)
-        if keyword is not None:
-            with warnings.catch_warnings():  # the spec that is shown tells of clipped bonds
-                warnings.simplefilter("ignore", TNLayersWarning)
-                self._plan(make_spec(self.spec, **{keyword: self.bond.value}))
-
-    def _replan(self) -> None:
-        """Another batch size or optimizer: an order picked by hand stays."""
-        mine = self.order if self.order.by == "hand" else None
-        self._plan(self.spec, mine)
-
-    def _plan(self, spec: Spec, mine: Order | None = None) -> None:
-        self.best = planned(spec, self.batch.value, self.optimizer.value)
-        if mine is None:
-            self._set(self.best)
-        else:
-            self._set(Order(spec=spec, batch=self.batch.value, path=mine.path, at=mine.at, by=mine.by))
+    def _order(self) -> dict[str, Any]:
+        by = HAND if self.order.by == HAND else "planner"
+        return {"path": [list(pair) for pair in self.order.path], "at": self.order.at, "by": by}
 
     def _set(self, order: Order) -> None:
         self.order, self.chosen = order, None
-        self._show()
+        self._told += 1  # an order that equals the last one is shown again too
+        self.order_from_python = {"order": self._order(), "number": self._told}
 
-    def _show(self) -> None:
-        order = self.order
-        self.picture.value = picture(order, self.chosen)._repr_html_()
-        old, self.picks.children = self.picks.children, [self._pick_button(name) for name in order.left.names]
-        for button in old:
-            button.close()
-        self.totals.value = totals_html(order, self.best)
-        self.steps.value = steps_html(order)
-        first, last = order.at == 0, order.at == len(order.path)
-        off = {"Start": first, "Previous": first, "Next": last, "End": last, "Undo": first, "Save": not order.complete}
-        for name, button in self.buttons.items():
-            button.disabled = off.get(name, False)
+    def _order_of_browser(self, change: Any) -> None:
+        told = change["new"]
+        path = tuple((int(a), int(b)) for a, b in told["path"])
+        by = HAND if told["by"] == HAND else self._asked.optimizer
+        self.order = replace(self.order, path=path, at=int(told["at"]), by=by)
 
-    def _pick_button(self, name: str) -> Any:
-        button = ipywidgets.ToggleButton(name == self.chosen, description=name, layout={"width": "auto"})
-        button.observe(lambda _: self._guarded(lambda: self.pick(name)), "value")
-        return button
+    def _answer(self, message: dict[str, Any]) -> None:
+        """What the front end asks for; a refusal is shown, not raised where nobody would see it."""
+        answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "plan": self._answer_plan,
+            "axis": lambda _: {"axis": axis_data(self._part, self._asked.objective)},
+            "finish": self._answer_finish,
+        }
+        number = message.get("number")
+        try:
+            self.send({"answers": number} | answers[message["ask"]](message))
+        except TNLayersError as error:
+            self.send({"answers": number, "refused": str(error)})
 
+    def _answer_plan(self, message: dict[str, Any]) -> dict[str, Any]:
+        now = self.choices
+        self.choose(**{name: message[name] for name in _CHOICES if message[name] != now[name]})
+        return {}  # `view` has changed, and shows it
 
-def _bond(made: Spec) -> int:
-    """The one number that the field for the bond shows: the largest, where a spec has one per bond."""
-    graph = made.graph
-    return max((graph.sizes[i] for i in graph.summed), default=1)
+    def _answer_finish(self, _: dict[str, Any]) -> dict[str, Any]:
+        self.finish()
+        return {"order": self._order()}
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """The widget, and for places without a kernel the page of what it begins with."""
+        bundle = super()._repr_mimebundle_(**options)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        if data:
+            grid = Grid(
+                choices=(Choice(own_bond(self._part), self._part, 1),),
+                batches=(self._asked.batch,),
+                optimizers=("auto",),
+            )
+            static = page(page_data(grid))
+            data["text/html"] = (
+                f'<iframe srcdoc="{escape(static)}" title="Contractions" loading="lazy" '
+                f'style="width:100%;height:{_STATIC_HEIGHT}px;border:0"></iframe>'
+            )
+        return bundle
