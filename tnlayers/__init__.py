@@ -34,7 +34,7 @@ _LAZY = {
     "SpectraRecorder": "tnlayers.decompose.spectra",
     "adapt": "tnlayers_backends.torch.modules.adapting",
     "adapters": "tnlayers_backends.torch.modules.adapting",
-    "build": "tnlayers.cores.linear_map",
+    "build": "tnlayers.cores.building",
     "dequantise": "tnlayers_backends.torch.modules.quantising",
     "draw_weights": "tnlayers.draw.weights",
     "freeze": "tnlayers_backends.torch.modules.freezing",
@@ -105,9 +105,9 @@ if TYPE_CHECKING:
 
     from tnlayers import io, jax, models, nn
     from tnlayers.compress.repair.stages import repair
+    from tnlayers.cores.building import build
     from tnlayers.cores.convert import to_backend
     from tnlayers.cores.einsum import from_einsum
-    from tnlayers.cores.linear_map import build
     from tnlayers.declare.declaration import Declaration
     from tnlayers.decompose.spectra import SpectraRecorder, spectra
     from tnlayers.draw.weights import draw_weights

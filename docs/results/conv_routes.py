@@ -22,8 +22,8 @@ from marks import filled
 
 import tnlayers as tnl
 from tnlayers.files.origin import command, commit, cpu_name
+from tnlayers.planning.conv_choice import plan_convolution
 from tnlayers.planning.conv_plan import ConvPlan
-from tnlayers.planning.conv_search import plan_convolution
 from tnlayers.pricing.counts import Cost
 
 FILE = Path(__file__).with_suffix(".json")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from command import SPEC, Call
-from places import ROOT
+from interpreter import run
 
 WRONG_CALLS = {
     "a type": (["plan", "mop(cores=4)", "--in", "784", "--out", "256"], "Did you mean 'mpo'?"),
@@ -89,11 +86,7 @@ def test_what_the_words_alone_decide_is_refused_before_torch_is_loaded() -> None
         "        assert exit_.code in (1, 2), words\n"
         "    assert 'torch' not in sys.modules, words\n"
     )
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "backends")])
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    run(program)
 
 
 def test_a_result_as_json_is_not_an_error(call: Call) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 from command import SPEC, Call
+from interpreter import run
 from places import ROOT
 from rich.console import Console
 
@@ -32,11 +33,7 @@ def test_help_plan_and_layers_load_no_framework() -> None:
         "    loaded = heavy & set(sys.modules)\n"
         "    assert not loaded, (words, loaded)\n"
     )
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "backends")])
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    run(program)
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sampled import assert_sampled
 from specs import MARKET
+from variance import weight_variance
 
 import tnlayers as tnl
-from tnlayers.cores.initialise import core_norms, default_variance, draw_bias, draw_layer, weight_variance
+from tnlayers.cores.initialise import core_norms, default_variance, draw_bias, draw_layer
 
 
 @pytest.mark.parametrize("target", [1.0, 1 / 3, 1e-12, 1e6])

@@ -189,3 +189,9 @@ def test_templates_are_refused_where_sizes_are_needed():
 def test_a_network_without_bond_dim_says_so():
     with pytest.raises(tnl.TNLayersError, match="'blocks' has no bond_dim"):
         _ = tnl.spec(MARKET["blocks"]).bond_dim
+
+
+@pytest.mark.parametrize("keyword", ["bond_dim", "bond", "cores", "bias", "in_modes", "out_modes", "pad_in"])
+def test_none_leaves_what_the_text_says(keyword):
+    made = tnl.spec("mpo(in=4x4, out=2x8, bond=3, bias=true)")
+    assert tnl.spec(made, **{keyword: None}) == tnl.spec(str(made), **{keyword: None}) == made

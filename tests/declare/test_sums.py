@@ -10,9 +10,10 @@ from layer_arrays import assert_gradients, inputs, to, values
 from oracle import Expected, assert_close, oracle_forward, oracle_weight
 from sampled import assert_sampled
 from specs import MARKET, SUMS
+from variance import weight_variance
 
 import tnlayers as tnl
-from tnlayers.cores.initialise import draw_layer, weight_variance
+from tnlayers.cores.initialise import draw_layer
 
 torch = framework("torch")
 

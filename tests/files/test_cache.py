@@ -13,7 +13,7 @@ import tnlayers as tnl
 from tnlayers.files import cache
 from tnlayers.machine import saved_rates as calibrate
 from tnlayers.planning import choosing as optimise
-from tnlayers.planning import conv_search as convsearch
+from tnlayers.planning import conv_choice
 from tnlayers.program.layout import assemble
 
 SPEC = "mpo(in=4x4x4x4, out=4x4x4x4, bond=4)"
@@ -93,7 +93,7 @@ PLACES = {
 
 
 def forget():
-    for known in (calibrate.machine, optimise._cached_search, assemble, convsearch.plan_convolution):
+    for known in (calibrate.machine, optimise._cached_search, assemble, conv_choice.plan_convolution):
         known.cache_clear()
 
 

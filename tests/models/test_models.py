@@ -4,9 +4,9 @@ from math import erf, exp, pi, prod, sqrt
 
 import pytest
 import torch
+from variance import weight_variance
 
 import tnlayers as tnl
-from tnlayers.cores.initialise import weight_variance
 from tnlayers.models.sites import glorot_shape
 
 # Fig. 2: bond of the first layer -> weights of both layers with uniform bonds, and with bonds at their exact maximum.

@@ -8,7 +8,7 @@ from absent import framework
 import tnlayers as tnl
 from tnlayers.machine import saved_rates
 from tnlayers.machine.rates import GPU, Machine
-from tnlayers.planning.conv_search import plan_convolution
+from tnlayers.planning.conv_choice import plan_convolution
 from tnlayers.pricing.convolutions import convolved_seconds, multiplied_seconds
 from tnlayers.pricing.counts import Cost
 

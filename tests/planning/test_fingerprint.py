@@ -28,7 +28,13 @@ def test_everything_named_is_there(name):
 @pytest.mark.parametrize(
     "file",
     [
-        *("planning/paths.py", "planning/conv_search.py", "planning/fingerprint.py", "program/layout.py"),
+        *(
+            "planning/paths.py",
+            "planning/conv_search.py",
+            "planning/conv_choice.py",
+            "planning/fingerprint.py",
+            "program/layout.py",
+        ),
         *("pricing/seconds.py", "machine/rates.py", "declare/graph.py", "declare/kernel.py"),
     ],
 )

@@ -12,9 +12,10 @@ from specs import chain
 import tnlayers as tnl
 from tnlayers.machine.rates import Machine
 from tnlayers.planning import choosing as optimise
-from tnlayers.planning import conv_search as convsearch
+from tnlayers.planning import conv_choice, conv_search
 from tnlayers.planning import plan_cache as kept
-from tnlayers.program.layout import _Layouts, assemble, follow
+from tnlayers.program.layout import assemble, follow
+from tnlayers.program.pair_layouts import PairLayouts
 
 SPECS = [
     "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)",
@@ -84,8 +85,8 @@ def test_a_plan_without_stacks_comes_back(searched):
 
 
 def test_reading_takes_a_small_part_of_the_work(searched, monkeypatch):
-    tried, product = [], _Layouts.product
-    monkeypatch.setattr(_Layouts, "product", lambda self, *args: tried.append(args) or product(self, *args))
+    tried, product = [], PairLayouts.product
+    monkeypatch.setattr(PairLayouts, "product", lambda self, *args: tried.append(args) or product(self, *args))
     tnl.plan(chain(8), 128)
     before = len(tried)
     forget()
@@ -193,12 +194,12 @@ CONVOLUTIONS = [
 
 @pytest.mark.parametrize("network", CONVOLUTIONS)
 def test_routes_of_convolutions_come_back_without_a_search(searched, tmp_path, monkeypatch, network):
-    runs, run = [], convsearch._Search.run
-    monkeypatch.setattr(convsearch._Search, "run", lambda self, spatial: runs.append(0) or run(self, spatial))
+    runs, run = [], conv_search.RouteSearch.run
+    monkeypatch.setattr(conv_search.RouteSearch, "run", lambda self, spatial: runs.append(0) or run(self, spatial))
 
     def found(**options):
         forget()
-        convsearch.plan_convolution.cache_clear()
+        conv_choice.plan_convolution.cache_clear()
         layer = tnl.nn.TNConv2d(64, 64, 3, padding=1, network=network, seed=0)
         return layer.plan_for((8, 64, 14, 14), **options)
 

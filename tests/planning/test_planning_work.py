@@ -7,11 +7,12 @@ from absent import framework
 from specs import chain
 
 import tnlayers as tnl
-from tnlayers.planning import conv_search as convsearch
+from tnlayers.planning import conv_choice
 from tnlayers.planning import paths as search
 from tnlayers.planning.choosing import _cached_search
 from tnlayers.planning.grouping import Rough
-from tnlayers.program.layout import _Layouts, assemble
+from tnlayers.program.layout import assemble
+from tnlayers.program.pair_layouts import PairLayouts
 
 torch = framework("torch")
 
@@ -22,7 +23,7 @@ def work(monkeypatch):
     _cached_search.cache_clear()
     assemble.cache_clear()
     counts = {"priced": 0, "tried": 0}
-    priced, product = Rough.priced, _Layouts.product
+    priced, product = Rough.priced, PairLayouts.product
 
     def counted_priced(self, *args):
         counts["priced"] += 1
@@ -33,7 +34,7 @@ def work(monkeypatch):
         return product(self, *args)
 
     monkeypatch.setattr(Rough, "priced", counted_priced)
-    monkeypatch.setattr(_Layouts, "product", counted_product)
+    monkeypatch.setattr(PairLayouts, "product", counted_product)
     return counts
 
 
@@ -107,7 +108,7 @@ def test_a_convolution_of_ten_cores_searches_few_orders(monkeypatch):
     monkeypatch.setattr(
         search, "_ask", lambda contraction, optimize: asked.append(optimize) or ask(contraction, optimize)
     )
-    convsearch.plan_convolution.cache_clear()
+    conv_choice.plan_convolution.cache_clear()
     layer = tnl.nn.TNConv2d(128, 128, 3, padding=1, network="cp(rank=16)", seed=0)
     _cached_search.cache_clear()
     asked.clear()

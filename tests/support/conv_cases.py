@@ -6,7 +6,7 @@ from oracle import assert_close
 from oracle_conv import oracle_conv, oracle_conv_gradients
 
 import tnlayers as tnl
-from tnlayers.planning.conv_search import plan_convolution
+from tnlayers.planning.conv_choice import plan_convolution
 from tnlayers.pricing.counts import Cost
 
 NEVER = Cost(flops=10**18, bytes=10**18, copied=0, kept=0, result=0)  # a rebuilt kernel that no search would take

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tnlayers.bench.cells import Cell
-from tnlayers.cores.linear_map import build
+from tnlayers.cores.building import build
 from tnlayers.declare.graph import forward
 from tnlayers.nn import TNLinear
 

@@ -15,7 +15,7 @@ import torch
 
 from tnlayers.bench.cells import Cell
 from tnlayers.bench.subjects import Answer, Given, Subject, double
-from tnlayers.cores.linear_map import build
+from tnlayers.cores.building import build
 from tnlayers.declare.graph import forward
 
 

@@ -9,8 +9,8 @@ from tnlayers.declare.kernel import kernel_of
 from tnlayers.declare.window import Window
 from tnlayers.errors import TNLayersError
 from tnlayers.machine.saved_rates import machine
+from tnlayers.planning.conv_choice import plan_convolution
 from tnlayers.planning.conv_plan import Convolution, ConvPlan
-from tnlayers.planning.conv_search import plan_convolution
 from tnlayers.planning.lowered import Objective
 from tnlayers.pricing.counts import NOTHING, Cost
 

@@ -50,13 +50,6 @@ def core_norms(graph: Graph, variance: float) -> dict[str, float]:
     return dict.fromkeys(graph.shapes, norm)
 
 
-def weight_variance(graph: Graph, norms: dict[str, float]) -> float:
-    """The exact mean of E[W^2] for cores drawn on spheres of these norms: the formula above, read forwards."""
-    total = sum(log(norms[name] ** 2 / prod(shape)) for name, shape in graph.shapes.items())
-    total += sum(log(graph.sizes[i]) for i in graph.summed)
-    return exp(total - sum(log(graph.sizes[i]) for i in graph.shared))
-
-
 def layer_norms(graphs: Sequence[Graph], variance: float) -> dict[str, float]:
     """The norm of each core of a layer: every term of a sum gets an equal share of the variance.
 

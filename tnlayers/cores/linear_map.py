@@ -11,15 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import reduce
 from math import prod
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from tnlayers.backends import backend as get_backend
-from tnlayers.backends import first_installed
 from tnlayers.cores.layer_plan import plan_graphs
-from tnlayers.declare.arguments import LARGEST, checks_arguments, integer, shown
+from tnlayers.declare.arguments import LARGEST, integer, shown
 from tnlayers.declare.graph import Graph, forward, weight
 from tnlayers.declare.spec import Spec
-from tnlayers.declare.spec import spec as make_spec
 from tnlayers.errors import TNLayersError
 from tnlayers.machine.saved_rates import machine
 from tnlayers.planning.choosing import plan_contraction
@@ -287,36 +284,3 @@ def _apply(ops: Primitives, x: Array, plan: Plan, ends: _Ends, cores: Sequence[A
         y = summed(ops, plan, x, cores) if plan.slices else plan.program.run(ops, [x, *cores])
     y = ops.reshape(y, (*leading, ends.out_features + ends.pad_out))
     return y[..., : ends.out_features] if ends.pad_out else y
-
-
-@checks_arguments()
-def build(
-    spec: str | Spec, backend: str | None = None, *, seed: int | None = 0, dtype: str = "float32", **options: Any
-) -> Any:
-    """Build a layer on a backend.
-
-    Args:
-        spec: A sized spec or its string.
-        backend: "torch" gives an `nn.Module`, "jax" a pytree, "numpy" a plain callable; None takes the first of these
-            three that is installed.
-        seed: Draws the cores; the same seed gives the same cores on every backend. None takes the framework's own
-            generator.
-        dtype: Name of the cores' dtype.
-        **options: Whatever the backend's own layers take, such as `device` for torch.
-
-    Returns:
-        A callable layer, `(..., in_features) -> (..., out_features)`, that holds its cores.
-
-    Raises:
-        TNLayersError: If the spec has no sizes, or the backend is unknown or not installed.
-
-    Example:
-        >>> import numpy as np
-        >>> import tnlayers as tnl
-        >>> layer = tnl.build("mpo(in=4x7, out=2x5, bond=3)", backend="numpy", seed=0)
-        >>> layer(np.ones((8, 28), np.float32)).shape
-        (8, 10)
-    """
-    made = make_spec(spec)
-    made.graphs  # noqa: B018  refuses a template here, before a framework is loaded
-    return get_backend(first_installed() if backend is None else backend).build(made, seed=seed, dtype=dtype, **options)

@@ -111,7 +111,7 @@ def spec(
         in_features: Input size. Without modes it is split into `cores` balanced factors; with modes it is checked.
         out_features: Output size, likewise.
         **keywords: `in_modes`, `out_modes`, `cores`, `bias`, `pad_in`, `pad_out` and the network type's own (such as
-            `bond_dim`); they win over what the string says.
+            `bond_dim`); they win over what the string says. None is as if it was not given.
 
     Returns:
         A checked spec, with bonds above their exact maximum clipped. Without any sizes it is a template.
@@ -126,6 +126,7 @@ def spec(
         >>> tnl.spec("mpo", in_modes=(2, 3), out_modes=(3, 2), bond_dim=4).parameters
         48
     """
+    keywords = {key: value for key, value in keywords.items() if value is not None}
     if isinstance(network, Spec) and network.lowered and _unchanged(network, in_features, out_features, keywords):
         return network
     if terms := split_terms(network):
@@ -155,7 +156,7 @@ def _sum_of_texts(
     network: object, terms: Sequence[Any], sizes: tuple[int | None, int | None], keywords: Mapping[str, Any]
 ) -> Spec:
     """Read the terms one by one; only the bias is the sum's own."""
-    if wrong := sorted(key for key, value in keywords.items() if key != "bias" and value is not None):
+    if wrong := sorted(key for key in keywords if key != "bias"):
         raise TNLayersError(f"{', '.join(wrong)} cannot be given for the sum {str(network)!r}: write it into its term.")
     read_terms = [spec(term, *sizes) for term in terms]
     if (written := keywords.get("bias")) is None:

@@ -9,7 +9,7 @@ position along a dimension steps over the positions there; any other is a produc
         x  ──►  [core_0 core_1]  ──►  [core_2]  ──►  [core_3]  ──►  y
                 conv 3x3, 1 -> 4      c_1 -> o_1     c_2 -> o_2
 
-The other way is to rebuild the kernel and convolve once. `conv_search.py` decides by cost; this is what about.
+The other way is to rebuild the kernel and convolve once. `conv_choice.py` decides by cost; this is what about.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The search for a convolution's plan: which cores are contracted with the input together, and in which order.
+"""The search for a route of one kernel: which cores are contracted with the input together, and in which order.
 
 After a set of cores has been applied, what remains to do depends only on that set. So the search goes from smaller sets
 to larger ones and keeps, for each set, the cheapest way to it; of sets of equal size the few cheapest. Groups are up to
@@ -8,9 +8,8 @@ three cores that hang together, or all that are left. For networks of up to six 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import lru_cache, reduce
+from dataclasses import dataclass
+from functools import reduce
 from itertools import combinations
 from math import prod
 
@@ -18,20 +17,17 @@ from tnlayers.declare.graph import Contraction
 from tnlayers.declare.kernel import Kernel
 from tnlayers.declare.window import Window
 from tnlayers.machine.rates import Machine
-from tnlayers.machine.saved_rates import machine
 from tnlayers.planning.choosing import plan_contraction
-from tnlayers.planning.conv_plan import Convolution, ConvPlan, ConvStep, Route, conv_cost
-from tnlayers.planning.lowered import ITEMSIZES, Objective
+from tnlayers.planning.conv_plan import ConvStep, Route, conv_cost
+from tnlayers.planning.lowered import ITEMSIZES
 from tnlayers.planning.paths import Optimizer
 from tnlayers.planning.plan import Plan
-from tnlayers.planning.plan_cache import UNREADABLE, keeping, kept_file, read, write
 from tnlayers.pricing.convolutions import contracted_seconds, convolved_seconds, multiplied_seconds
 from tnlayers.pricing.counts import NOTHING, Cost
 
 _BEAM = 24
 _GROUP = 3
 _DP_UP_TO = 12
-_GAIN = 0.9  # a route must promise this much of the rebuilt kernel's time: the estimate is rough
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,68 +53,7 @@ class _Move:
     cost: Cost
 
 
-@lru_cache(maxsize=1024)
-def plan_convolution(
-    convolution: Convolution,
-    batch: int,
-    spatial: tuple[int, ...],
-    rebuild: Cost,
-    objective: Objective,
-    dtype: str,
-    device: str = "cpu",
-    rates: Machine | None = None,
-) -> ConvPlan:
-    """The cheapest plan of a convolution: a route per network, or the rebuilt kernel applied once.
-
-    Args:
-        convolution: What is computed.
-        batch: Images at once, at least 1.
-        spatial: The input's size along each dimension.
-        rebuild: Exact counts of rebuilding the kernel.
-        objective: "forward", or "training" where gradients are wanted.
-        dtype: For counting bytes.
-        device: Whose rates rank the routes: "cpu", or "cuda" and the name of the GPU.
-        rates: These rates, as they are now; looked up if None.
-
-    Raises:
-        TNLayersError: If the kernel does not fit into the padded input.
-    """
-    convolution.window.out_sizes(spatial)
-    plan = ConvPlan(
-        convolution=convolution,
-        batch=batch,
-        spatial=spatial,
-        objective=objective,
-        dtype=dtype,
-        device=device,
-        routes=(),
-        rebuild=rebuild,
-    )
-    training, window = objective == "training", convolution.window
-    named = (rates or machine(device, dtype), dtype, device)
-    searches = [_Search(kernel, window, batch, *named, training=training) for kernel in convolution.kernels]
-    if not keeping():
-        return replace(plan, routes=_faster(searches, spatial, _GAIN * plan.rebuilt_seconds))
-    file = kept_file("convolutions", replace(convolution, title=""), batch, spatial, rebuild, training, *named)
-    try:
-        orders = read(file)["orders"]
-        found = [search.follow(spatial, order) for search, order in zip(searches, orders, strict=bool(orders))]
-        return replace(plan, routes=tuple(found))
-    except UNREADABLE:  # there is none yet, or it is damaged
-        routes = _faster(searches, spatial, _GAIN * plan.rebuilt_seconds)
-    with suppress(OSError):  # a folder that cannot be written to keeps nothing, and planning goes on without
-        write(file, {"title": convolution.title, "orders": [[step.cores for step in route.steps] for route in routes]})
-    return replace(plan, routes=routes)
-
-
-def _faster(searches: Sequence[_Search], spatial: tuple[int, ...], seconds: float) -> tuple[Route, ...]:
-    """A route per network, or none where rebuilding the kernel is faster, which takes so many seconds."""
-    routes = [search.run(spatial) for search in searches]
-    found = tuple(route for route in routes if route is not None)
-    return found if len(found) == len(routes) and sum(route.seconds for route in found) <= seconds else ()
-
-
-class _Search:
+class RouteSearch:
     """The search for one network's route at one batch size."""
 
     def __init__(

@@ -166,7 +166,7 @@ def to_numpy(framework: Backend, array: Any, dtype: str) -> Array:
 
 def _in_own_process(specs: Sequence[Spec], backend: str, dtypes: Sequence[str]) -> list[Difference]:
     """Check in a process of its own. Specs travel in files, whose networks need no code of the user's."""
-    from tnlayers.cores.linear_map import build
+    from tnlayers.cores.building import build
     from tnlayers.io import save
 
     extra = {key: value for dtype in dtypes for key, value in _OWN_PROCESS[backend, dtype].items()}

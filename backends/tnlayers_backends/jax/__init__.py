@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tnlayers_backends.base import Backend
-from tnlayers_backends.jax.linear import DTYPES, JaxLinear, build, vjp
+from tnlayers_backends.jax.dtypes import DTYPES
+from tnlayers_backends.jax.linear import JaxLinear, build, vjp
 from tnlayers_backends.jax.primitives import OPS
 from tnlayers_backends.jax.storage import STORAGE
 

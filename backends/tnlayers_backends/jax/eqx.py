@@ -58,8 +58,7 @@ class TNLinear(eqx.Module):
         key: jax.Array,
         **keywords: Any,
     ) -> None:
-        asked = {name: value for name, value in keywords.items() if value is not None}
-        spec = make_spec(network, in_features, out_features, bias=use_bias, **asked)
+        spec = make_spec(network, in_features, out_features, bias=use_bias, **keywords)
         self.layer = drawn(spec, jnp.zeros(0).dtype if dtype is None else dtype, key)  # as Equinox chooses
         self.in_features, self.out_features, self.use_bias = in_features, out_features, use_bias
 

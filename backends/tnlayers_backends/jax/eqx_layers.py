@@ -95,8 +95,7 @@ class TNConv(TNModule):
         padding = padding.lower() if isinstance(padding, str) else padding
         moves = window(self._dims, kernel_size, stride, padding, dilation, padding_mode.lower())
         check_channels(in_channels, out_channels, groups)
-        asked = {name: value for name, value in keywords.items() if value is not None}
-        spec = kernel_spec(network, moves.kernel, in_channels, out_channels, groups, bias=use_bias, **asked)
+        spec = kernel_spec(network, moves.kernel, in_channels, out_channels, groups, bias=use_bias, **keywords)
         settings: dict[str, Any] = {
             "in_channels": in_channels,
             "out_channels": out_channels,
@@ -166,8 +165,7 @@ class TNEmbedding(TNModule):
         key: jax.Array,
         **keywords: Any,
     ) -> None:
-        asked = {name: value for name, value in keywords.items() if value is not None}
-        spec = make_spec(network, num_embeddings, embedding_size, **asked)
+        spec = make_spec(network, num_embeddings, embedding_size, **keywords)
         own: dict[str, Any] = {"padding_idx": None, "unique": False}
         super().__init__(drawn_layer("embedding", spec, default_dtype(dtype), key, **own))
 
@@ -206,8 +204,7 @@ class TNEmbeddingBag(TNModule):
         key: jax.Array,
         **keywords: Any,
     ) -> None:
-        asked = {name: value for name, value in keywords.items() if value is not None}
-        spec = make_spec(network, num_embeddings, embedding_size, **asked)
+        spec = make_spec(network, num_embeddings, embedding_size, **keywords)
         own = bag_keywords(num_embeddings, mode, padding_idx, include_last_offset)
         super().__init__(drawn_layer("embedding_bag", spec, default_dtype(dtype), key, **own))
 
@@ -240,9 +237,8 @@ class TNTensorLinear(TNModule):
         key: jax.Array,
         **keywords: Any,
     ) -> None:
-        asked = {name: value for name, value in keywords.items() if value is not None}
-        asked |= tensor_modes(network, in_shape, out_shape, asked)
-        spec = make_spec(network, prod(in_shape), prod(out_shape), bias=use_bias, **asked)
+        keywords |= tensor_modes(network, in_shape, out_shape, keywords)
+        spec = make_spec(network, prod(in_shape), prod(out_shape), bias=use_bias, **keywords)
         own: dict[str, Any] = {"in_shape": tuple(in_shape), "out_shape": tuple(out_shape)}
         super().__init__(drawn_layer("tensor_linear", spec, default_dtype(dtype), key, **own))
 
@@ -277,7 +273,6 @@ class TNBilinear(TNModule):
         key: jax.Array,
         **keywords: Any,
     ) -> None:
-        asked = {name: value for name, value in keywords.items() if value is not None}
-        spec = pair_spec(network, in1_features, in2_features, out_features, bias=use_bias, **asked)
+        spec = pair_spec(network, in1_features, in2_features, out_features, bias=use_bias, **keywords)
         own: dict[str, Any] = {"in1_features": in1_features, "in2_features": in2_features}
         super().__init__(drawn_layer("bilinear", spec, default_dtype(dtype), key, **own))

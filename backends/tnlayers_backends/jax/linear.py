@@ -15,96 +15,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from itertools import accumulate
 from math import prod
-from typing import Any, Self, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tnlayers.cores.facade import Facade
-from tnlayers.cores.initialise import default_variance, draw_bias, draw_layer, is_complex, layer_norms
+from tnlayers.cores.initialise import default_variance, draw_bias, draw_layer
 from tnlayers.cores.linear_map import LinearMap
-from tnlayers.declare.graph import Graph
 from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.lowered import Objective
 from tnlayers.planning.plan import AnyPlan
 from tnlayers_backends.jax import planned
-from tnlayers_backends.jax.primitives import OPS, JaxOps
-
-DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
+from tnlayers_backends.jax.dtypes import checked_dtype
+from tnlayers_backends.jax.initialise import draw_cores, draw_vector
+from tnlayers_backends.jax.params import Params
+from tnlayers_backends.jax.primitives import OPS
 
 # The batch that is planned for where the trace does not know it: `jax.export` with a symbolic batch.
 _TRACED_BATCH = 128
-
-
-class Params(Facade[jax.Array]):
-    """A layer of one network with its arrays in a dict, which never changes: a frozen dataclass; abstract."""
-
-    params: dict[str, jax.Array]
-
-    @property
-    def cores(self) -> dict[str, jax.Array]:
-        """The cores by name, in order of declaration."""
-        return {name: self.params[name] for name in self._network().shapes}
-
-    @property
-    def bias(self) -> jax.Array | None:
-        """A vector of out_features, or None."""
-        return self.params.get("bias")
-
-    @property
-    def dtype(self) -> str:
-        """The dtype of the cores by name: that of now, where `jax.tree.map` has cast them."""
-        linear = self._network()
-        return str(getattr(self.params.get(next(iter(linear.shapes))), "dtype", linear.dtype))
-
-    def _primitives(self) -> JaxOps:
-        return OPS
-
-    def _arrays(self) -> list[jax.Array]:
-        return list(self.cores.values())
-
-    def canonicalise(self, centre: str | None = None) -> Self:
-        """The layer with every core but `centre` (the first if None) an isometry towards it, and the same W.
-
-        Raises:
-            TNLayersError: If the network has a loop, a hyperedge or a trace, or no core of that name.
-        """
-        return self._with_cores(self._canonical(centre))
-
-    def balance(self) -> Self:
-        """The layer with the cores of each network scaled to equal norms, and the same W; not under a trace."""
-        return self._with_cores(self._balanced())
-
-    def _with_cores(self, cores: list[jax.Array]) -> Self:
-        names = self._network().shapes
-        new = {name: core.astype(self.params[name].dtype) for name, core in zip(names, cores, strict=True)}
-        return self._replaced(params=self.params | new)
-
-    def forward_mode(self) -> Self:
-        """The same layer for `jax.jvp`, `linearize` and `jacfwd`; this one stays as it is.
-
-        Where the plan walks the batch in chunks, a layer has a planned backward pass, a `jax.custom_vjp`, through which
-        jax refuses forward mode. This one walks the same chunks in the same memory and leaves all derivatives to jax.
-        `hessian` and products with it, forward over reverse, need none of it.
-
-        Example:
-            >>> import jax
-            >>> import tnlayers as tnl
-            >>> layer = tnl.build("mpo(in=4x7, out=2x5, bond=3)", backend="jax", seed=0)
-            >>> x = jax.numpy.ones((8, 28))
-            >>> y, along = jax.jvp(lambda layer: layer.forward_mode()(x), (layer,), (layer,))
-            >>> bool(jax.numpy.allclose(along, 2 * y, atol=1e-5))  # W is quadratic in its two cores
-            True
-        """
-        return self._replaced(by_jax=True)
-
-    def _replaced(self, **changed: Any) -> Self:
-        this: Any = self
-        return cast("Self", replace(this, **changed))
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["map", "by_jax"])
@@ -237,29 +168,6 @@ def batch_of(leading: Sequence[Any]) -> int:
     return prod(leading) if all(isinstance(size, int) for size in leading) else _TRACED_BATCH
 
 
-def draw_cores(graphs: Sequence[Graph], variance: float, key: jax.Array, dtype: str) -> dict[str, jax.Array]:
-    """Cores such that the mean of E[|W|^2] is `variance`, as `tnlayers.cores.initialise.draw_layer` draws them."""
-    shapes = {name: shape for graph in graphs for name, shape in graph.shapes.items()}
-    norms = layer_norms(graphs, variance)
-    wide = jnp.promote_types(dtype, jnp.float32)  # half precision is rounded once, at the end
-    sizes = [prod(shape) for shape in shapes.values()]
-    # One draw for all cores: each draw adds seconds to compilation.
-    entries = jax.random.normal(key, (sum(sizes),), wide)
-    parts = jnp.split(entries, list(accumulate(sizes))[:-1])
-    made = {name: norms[name] / jnp.linalg.norm(part) * part for name, part in zip(shapes, parts, strict=True)}
-    return {name: made[name].reshape(shape).astype(dtype) for name, shape in shapes.items()}
-
-
-def draw_vector(key: jax.Array, shape: tuple[int, ...], bound: float, dtype: str) -> jax.Array:
-    """Entries uniform within a bound, of half its square in each part where they are complex."""
-    wide = jnp.promote_types(dtype, jnp.float32)
-    if not is_complex(dtype):
-        return jax.random.uniform(key, shape, wide, -bound, bound).astype(dtype)
-    bound /= 2**0.5
-    real, imaginary = jax.random.uniform(key, (2, *shape), jnp.empty(0, wide).real.dtype, -bound, bound)
-    return jax.lax.complex(real, imaginary).astype(dtype)
-
-
 def build(spec: Spec, *, seed: int | None = 0, dtype: Any = "float32", device: Any = None) -> JaxLinear:
     """A jax layer from a sized spec.
 
@@ -305,22 +213,3 @@ def vjp(layer: JaxLinear, x: jax.Array, grad_y: jax.Array) -> tuple[jax.Array, d
     y, pull = jax.vjp(lambda layer, x: layer(x), layer, x)
     by_layer, by_x = pull(grad_y)
     return y, {"x": by_x, **by_layer.params}
-
-
-def checked_dtype(dtype: Any) -> str:
-    """The name of a dtype that jax has in its present mode.
-
-    Raises:
-        TNLayersError: If it has not.
-    """
-    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", getattr(dtype, "__name__", str(dtype)))
-    if name not in DTYPES:
-        raise TNLayersError(f"A jax layer cannot have dtype {name!r}; use one of {', '.join(DTYPES)}.")
-    if jax.dtypes.canonicalize_dtype(name) != jnp.dtype(name):
-        narrow = jax.dtypes.canonicalize_dtype(name).name
-        raise TNLayersError(
-            f"dtype {name!r} was asked, but jax makes {narrow} of it unless its 64-bit mode is on. Turn it on with "
-            "jax.config.update('jax_enable_x64', True) before the first array is made, or with JAX_ENABLE_X64=1 in "
-            f"the environment; or build with dtype={narrow!r}."
-        )
-    return name

@@ -19,7 +19,10 @@ from tnlayers.forms.kinds import check_arrays, networked
 from tnlayers.forms.networked import Networked
 from tnlayers.forms.ordinary import Dense
 from tnlayers.forms.several import Adapter, Cell, Recurrent
-from tnlayers_backends.jax.linear import Params, batch_of, checked_dtype, draw_cores, draw_vector, multiply
+from tnlayers_backends.jax.dtypes import checked_dtype
+from tnlayers_backends.jax.initialise import draw_cores, draw_vector
+from tnlayers_backends.jax.linear import batch_of, multiply
+from tnlayers_backends.jax.params import Params
 from tnlayers_backends.jax.primitives import OPS
 
 

@@ -85,8 +85,7 @@ class TNLinear(nnx.Module):
         if isinstance(network, JaxLinear):
             layer = network
         else:
-            asked = {key: value for key, value in keywords.items() if value is not None}
-            spec = make_spec(network, in_features, out_features, bias=use_bias, **asked)
+            spec = make_spec(network, in_features, out_features, bias=use_bias, **keywords)
             layer = drawn(spec, param_dtype, rngs.params())
         self.network_map = layer.map
         self.in_features, self.out_features = layer.spec.in_features, layer.spec.out_features

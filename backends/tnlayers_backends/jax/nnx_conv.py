@@ -76,8 +76,7 @@ class TNConv(TNModule):
         if dims not in (1, 2, 3):
             raise TNLayersError(f"kernel_size={kernel_size!r}: a convolution here has 1, 2 or 3 dimensions.")
         check_channels(in_features, out_features, feature_group_count)
-        asked = {key: value for key, value in keywords.items() if value is not None}
-        spec = kernel_spec(network, kernel, in_features, out_features, feature_group_count, bias=use_bias, **asked)
+        spec = kernel_spec(network, kernel, in_features, out_features, feature_group_count, bias=use_bias, **keywords)
         settings: dict[str, Any] = {
             "in_channels": in_features,
             "out_channels": out_features,

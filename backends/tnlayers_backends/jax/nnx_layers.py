@@ -127,8 +127,7 @@ class TNEmbedding(TNModule):
         rngs: nnx.Rngs,
         **keywords: Any,
     ) -> None:
-        asked = {key: value for key, value in keywords.items() if value is not None}
-        spec = make_spec(network, num_embeddings, features, **asked)
+        spec = make_spec(network, num_embeddings, features, **keywords)
         own: dict[str, Any] = {"padding_idx": None, "unique": False}
         made = drawn_layer("embedding", spec, param_dtype, rngs.params(), variance=1 / features, **own)
         super().__init__(made, dtype=dtype)
@@ -185,8 +184,7 @@ class TNEmbeddingBag(TNModule):
         rngs: nnx.Rngs,
         **keywords: Any,
     ) -> None:
-        asked = {key: value for key, value in keywords.items() if value is not None}
-        spec = make_spec(network, num_embeddings, features, **asked)
+        spec = make_spec(network, num_embeddings, features, **keywords)
         own = bag_keywords(num_embeddings, mode, padding_idx, include_last_offset)
         made = drawn_layer("embedding_bag", spec, param_dtype, rngs.params(), variance=1 / features, **own)
         super().__init__(made, dtype=dtype)
@@ -224,9 +222,8 @@ class TNTensorLinear(TNModule):
         rngs: nnx.Rngs,
         **keywords: Any,
     ) -> None:
-        asked = {key: value for key, value in keywords.items() if value is not None}
-        asked |= tensor_modes(network, in_features, out_features, asked)
-        spec = make_spec(network, prod(in_features), prod(out_features), bias=use_bias, **asked)
+        keywords |= tensor_modes(network, in_features, out_features, keywords)
+        spec = make_spec(network, prod(in_features), prod(out_features), bias=use_bias, **keywords)
         own: dict[str, Any] = {"in_shape": tuple(in_features), "out_shape": tuple(out_features)}
         super().__init__(drawn_layer("tensor_linear", spec, param_dtype, rngs.params(), **own), dtype=dtype)
 
@@ -263,7 +260,6 @@ class TNBilinear(TNModule):
         rngs: nnx.Rngs,
         **keywords: Any,
     ) -> None:
-        asked = {key: value for key, value in keywords.items() if value is not None}
-        spec = pair_spec(network, in1_features, in2_features, out_features, bias=use_bias, **asked)
+        spec = pair_spec(network, in1_features, in2_features, out_features, bias=use_bias, **keywords)
         own: dict[str, Any] = {"in1_features": in1_features, "in2_features": in2_features}
         super().__init__(drawn_layer("bilinear", spec, param_dtype, rngs.params(), **own), dtype=dtype)

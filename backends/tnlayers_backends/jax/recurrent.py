@@ -13,7 +13,7 @@ from tnlayers.declare.spec import spec as make_spec
 from tnlayers.errors import TNLayersError
 from tnlayers.forms.networked import Linear
 from tnlayers.forms.several import Recurrent
-from tnlayers_backends.jax.linear import checked_dtype
+from tnlayers_backends.jax.dtypes import checked_dtype
 from tnlayers_backends.jax.module import JaxModule, drawn_arrays
 
 
@@ -58,10 +58,9 @@ def drawn_recurrent(
     name = checked_dtype(dtype)
     sizes: dict[str, Any] = {"mode": mode, "input_size": input_size, "hidden_size": hidden_size}
     sizes |= {"num_layers": num_layers, "bidirectional": bidirectional, "proj_size": proj_size}
-    asked = {key: value for key, value in keywords.items() if value is not None}
     parts = []
     for part, (inputs, outputs) in Recurrence(**sizes).projections().items():
-        spec = make_spec(network, inputs, outputs, bias=use_bias and not part.startswith("hr"), **asked)
+        spec = make_spec(network, inputs, outputs, bias=use_bias and not part.startswith("hr"), **keywords)
         parts.append((part, Linear(LinearMap(spec, name, buckets=()))))
     form = Recurrent(**sizes, batch_first=batch_first, parts=tuple(parts))
     return JaxModule(drawn_arrays(form, key, name), form)

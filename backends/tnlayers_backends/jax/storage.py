@@ -13,7 +13,8 @@ from tnlayers.forms.form import Form
 from tnlayers.forms.kinds import check_arrays, networked, order_arrays
 from tnlayers.forms.networked import Linear
 from tnlayers_backends.base import Parts, Storage, linear_parts
-from tnlayers_backends.jax.linear import JaxLinear, checked_dtype
+from tnlayers_backends.jax.dtypes import checked_dtype
+from tnlayers_backends.jax.linear import JaxLinear
 from tnlayers_backends.jax.module import JaxLayer, JaxModule, make_module
 
 

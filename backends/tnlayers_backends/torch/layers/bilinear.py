@@ -90,8 +90,7 @@ class TNBilinear(ExportedCores):
         seed: int | None = None,
         **keywords: Any,
     ) -> None:
-        given = {"in_modes": in_modes, "out_modes": out_modes, "bias": bias} | keywords
-        asked = {key: value for key, value in given.items() if value is not None}
+        asked = {"in_modes": in_modes, "out_modes": out_modes, "bias": bias} | keywords
         spec = pair_spec(network, in1_features, in2_features, out_features, **asked)
         super().__init__(spec, device, dtype, seed, linear=False, variance=1 / (3 * in1_features))
         self.in1_features, self.in2_features = in1_features, in2_features

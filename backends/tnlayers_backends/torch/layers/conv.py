@@ -91,8 +91,7 @@ class TNConv(DenseConv):
         **keywords: Any,
     ) -> None:
         moves = window(self.dims, kernel_size, stride, padding, dilation, padding_mode)
-        given = {"in_modes": in_modes, "out_modes": out_modes, "bias": bias} | keywords
-        asked = {key: value for key, value in given.items() if value is not None}
+        asked = {"in_modes": in_modes, "out_modes": out_modes, "bias": bias} | keywords
         check_channels(in_channels, out_channels, groups)
         if view == "flat":
             spatial = flat_size(self.dims, in_size, groups, padding_mode)

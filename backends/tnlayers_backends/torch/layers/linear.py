@@ -75,8 +75,7 @@ class TNLinear(ExportedCores):
         variance: float | None = None,
         **keywords: Any,
     ) -> None:
-        given = {"in_modes": in_modes, "out_modes": out_modes, "bias": bias} | keywords
-        asked = {key: value for key, value in given.items() if value is not None}
+        asked = {"in_modes": in_modes, "out_modes": out_modes, "bias": bias} | keywords
         super().__init__(make_spec(network, in_features, out_features, **asked), device, dtype, seed, variance=variance)
 
     @property

@@ -88,8 +88,7 @@ class TNTable(ExportedCores):
         seed: int | None,
         **keywords: Any,
     ) -> None:
-        asked = {key: value for key, value in keywords.items() if value is not None}
-        spec = make_spec(network, num_embeddings, embedding_dim, **asked)
+        spec = make_spec(network, num_embeddings, embedding_dim, **keywords)
         if spec.bias:
             raise TNLayersError(f"{spec} has a bias, and an embedding has none: leave bias out.")
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import tnlayers as tnl
-from tnlayers.planning.conv_search import _Search
+from tnlayers.planning.conv_search import RouteSearch
 
 PAIRS = {1: (tnl.nn.TNConv1d, nn.Conv1d), 2: (tnl.nn.TNConv2d, nn.Conv2d), 3: (tnl.nn.TNConv3d, nn.Conv3d)}
 
@@ -71,7 +71,7 @@ def test_every_route_gives_the_same(network, monkeypatch):
     layer = tnl.nn.TNConv2d(4, 6, (3, 2), (2, 1), 1, network=network, seed=0, dtype=torch.float64)
     x = inputs(layer, dtype="float64")
     finished = []
-    monkeypatch.setattr(_Search, "_finish", lambda self, state: finished.append((self, state)))
+    monkeypatch.setattr(RouteSearch, "_finish", lambda self, state: finished.append((self, state)))
     plan = forced(layer, x)
     monkeypatch.undo()
     ((search, best),) = finished
