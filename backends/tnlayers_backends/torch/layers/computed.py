@@ -8,7 +8,12 @@ the function runs as on any tensor, and where the version counter says that it w
 methods, `out=`, `inplace=True`, item assignment and `torch._foreach_*` without a list of names. What shares its memory
 (`.data`, `.detach()`, slices, transposes) has the guard too, and a numpy array of it cannot be written; everything else
 that comes out is a plain tensor. Under `torch.inference_mode`, which counts no versions, a function's name says whether
-it writes. Code that is compiled, exported or traced, and `torch.func` get plain tensors.
+it writes. Memory that would leave torch by DLPack is refused, since nobody sees writes there.
+
+Code that is compiled, exported or traced, and `torch.func` get plain tensors. So writes of compiled code into
+`layer.weight` are lost without a word: the compiler (torch 2.13) makes new tensors of them, follows guards of a tensor
+subclass only in part (`torch.relu_` and `torch._foreach_*` pass by), and breaks its graph at many plain reads of one.
+The same holds for storages and pointers (`untyped_storage()`, `data_ptr()`, `torch.utils.dlpack.to_dlpack`).
 """
 
 from __future__ import annotations
@@ -78,9 +83,11 @@ class ComputedWeight(Tensor, metaclass=_AnyTensor):
         """Refused here: torch does not show this method to `__torch_function__`."""
         raise _refusal(self._owner, "set_")
 
-    def __dlpack__(self, *, max_version: Any = None, **kwargs: Any) -> Any:
-        """By the protocol's first version, of which numpy reads only."""
-        return plain(self).__dlpack__(**kwargs)
+    def __dlpack__(self, *, copy: bool | None = None, **kwargs: Any) -> Any:
+        """Refused but for a copy: who takes the memory may write there, and does not say so."""
+        if not copy:
+            raise _refusal(self._owner, "from_dlpack")
+        return plain(self).__dlpack__(copy=True, **kwargs)
 
     @property
     def _is_param(self) -> bool:

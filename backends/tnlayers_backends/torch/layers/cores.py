@@ -139,7 +139,8 @@ class HeldCores(ComputedWeights, Facade[Tensor]):
         """The dense weight, rebuilt at each access; differentiable, no parameter of its own.
 
         It is here for code that reads `layer.weight`; `forward` does not use it. A write into it is refused
-        (`computed.py`); `to_dense()` gives a tensor to write into.
+        (`computed.py`), except inside a function that `torch.compile` or `torch.export` reads: there it is lost, so
+        write outside of it, into the cores. `to_dense()` gives a tensor to write into.
         """
         return computed(self.to_dense(), self, "weight")
 

@@ -116,7 +116,16 @@ ARRAYS = {
     "forced": lambda w: w.numpy(force=True),
     "asarray": lambda w: np.asarray(w.detach()),
     "slice": lambda w: w.detach()[1:].numpy(),
-    "dlpack": lambda w: np.from_dlpack(w.detach()),
+    "memoryview": lambda w: np.asarray(memoryview(w.detach().numpy())),
+    "__array__": lambda w: w.detach().__array__(),
+}
+TAKERS = {
+    "torch": lambda w: torch.from_dlpack(w),
+    "numpy": lambda w: np.from_dlpack(w),
+    "numpy without a copy": lambda w: np.from_dlpack(w, copy=False),
+    "torch on a device": lambda w: torch.from_dlpack(w, device="cpu"),
+    "capsule": lambda w: w.__dlpack__(),
+    "capsule of version 1": lambda w: w.__dlpack__(max_version=(1, 0)),
 }
 
 
@@ -129,6 +138,35 @@ def test_arrays_of_it_are_read_only(array):
     expected = layer.weight.detach().numpy().copy()  # which is one's own
     expected[0] = 7.0
     assert expected[0, 0] == 7.0
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_its_memory_is_not_handed_out(taker):
+    layer = LAYERS["linear"]()
+    for part in (lambda w: w.detach(), lambda w: w.data, lambda w: w.detach()[1:].T):
+        with pytest.raises(
+            tnl.TNLayersError, match=r"from_dlpack writes there would be lost.*layer\.weight\.clone\(\)"
+        ):
+            TAKERS[taker](part(layer.weight))
+    own = TAKERS[taker](layer.weight.detach().clone())
+    if not taker.startswith("capsule"):
+        own[...] = 0  # one's own
+
+
+def test_a_copy_by_dlpack_is_free():
+    jax = pytest.importorskip("jax")
+    layer = LAYERS["linear"]()
+    weight = layer.to_dense().detach()
+    for copied in (
+        torch.from_dlpack(layer.weight.detach(), copy=True),
+        np.from_dlpack(layer.weight.detach(), copy=True),
+    ):
+        assert np.array_equal(copied, weight)
+        copied[...] = 0
+    assert np.array_equal(jax.numpy.asarray(layer.weight.detach()), weight)
+    with pytest.raises(tnl.TNLayersError, match="from_dlpack"):
+        jax.dlpack.from_dlpack(layer.weight.detach())
+    assert torch.equal(layer.to_dense(), weight)
 
 
 @pytest.mark.parametrize("writer", [name for name in WRITERS if name not in ("embedding max_norm", "data.data =")])
