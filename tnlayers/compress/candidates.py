@@ -10,7 +10,7 @@ from typing import Any
 
 from tnlayers_backends.torch.layers.kind import Work
 from tnlayers_backends.torch.layers.module import TNModule
-from tnlayers_backends.torch.modules.hosts import itemsize, keep_modes
+from tnlayers_backends.torch.modules.hosts import itemsize, keep_modes, occupied
 from torch import Tensor
 
 from tnlayers.backends import backend
@@ -182,10 +182,14 @@ class Candidate:
         )
 
     def _size(self, layer: TNModule | None, parameters: int) -> Size:
-        total = parameters + self.site.bias_size
+        site = self.site
         orders = [] if layer is None else [layer.in_order, layer.out_place]
-        more = sum(order.numel() * itemsize(order) for order in orders if order is not None)
-        return Size(parameters=total, bytes=total * itemsize(self.site.weight) + more, flops=self._flops(layer))
+        others = sum(occupied(one) for one in [*site.biases, *orders] if one is not None)
+        if layer is None:
+            weight = occupied(site.weight) + site.extra * itemsize(site.weight)
+        else:
+            weight = parameters * itemsize(site.weight)
+        return Size(parameters=parameters + site.bias_size, bytes=weight + others, flops=self._flops(layer))
 
     def _flops(self, layer: TNModule | None) -> int | None:
         """In all modules that have the weight; None where one has images of unknown size."""

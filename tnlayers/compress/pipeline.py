@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from tnlayers_backends.torch.layers.kind import Work
 from tnlayers_backends.torch.layers.module import TNModule
-from tnlayers_backends.torch.modules.hosts import itemsize, parameters_of, replaceable
+from tnlayers_backends.torch.modules.hosts import itemsize, occupied, parameters_of, replaceable
 from torch import nn
 
 from tnlayers.compress import layouts
@@ -225,14 +225,10 @@ class Compression:
         return limit + self._total() - sum(candidate.dense for candidate in candidates)
 
     def _report(self, candidates: Sequence[Candidate], layers: list[LayerReport], dry_run: bool) -> CompressReport:
-        hosts = {site.host for candidate in candidates for site in candidate.site.members}
-        listed = {id(parameter) for host in hosts for parameter in host.parameters()}
-        rest = [parameter for parameter in self.model.parameters() if id(parameter) not in listed]
-        tied = self._total() - sum(layer.before.parameters for layer in layers)
-        size = itemsize(next(self.model.parameters()))
-        others = Size(parameters=tied, bytes=tied * size, flops=0)
-        if tied == sum(parameter.numel() for parameter in rest):
-            others = replace(others, bytes=sum(one.numel() * itemsize(one) for one in rest))
+        parameters = self._total() - sum(layer.before.parameters for layer in layers)
+        extra = sum(self.extra.values()) * itemsize(next(self.model.parameters()))
+        whole = sum(map(occupied, self.model.parameters())) + extra
+        others = Size(parameters=parameters, bytes=whole - sum(layer.before.bytes for layer in layers), flops=0)
         return CompressReport(
             model=type(self.model).__name__,
             asked=str(self.budget),

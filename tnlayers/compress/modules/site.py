@@ -71,10 +71,14 @@ class Site:
         return weight
 
     @property
+    def biases(self) -> tuple[Tensor, ...]:
+        """The biases of this one and of those that are tied to it, each once."""
+        return tuple({id(bias): bias for member in self.members if (bias := member.bias) is not None}.values())
+
+    @property
     def bias_size(self) -> int:
         """Entries of the biases, each once."""
-        biases = {id(bias): bias.numel() for member in self.members if (bias := member.bias) is not None}
-        return sum(biases.values())
+        return sum(bias.numel() for bias in self.biases)
 
     @property
     def bias(self) -> Tensor | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from tnlayers_backends.torch.layers.kinds import KINDS, find, kind_of
 from tnlayers_backends.torch.layers.module import TNModule
@@ -141,3 +142,11 @@ def parameters_of(module: nn.Module) -> int:
 def itemsize(tensor: Tensor) -> int:
     """Bytes per entry."""
     return torch.empty((), dtype=tensor.dtype).element_size()
+
+
+def occupied(tensor: Tensor) -> int:
+    """Bytes that a tensor takes: of a tensor of several, such as quantised numbers and their scales, all of them."""
+    if is_traceable_wrapper_subclass(tensor):
+        names, _ = tensor.__tensor_flatten__()
+        return sum(occupied(getattr(tensor, name)) for name in names)
+    return tensor.numel() * itemsize(tensor)
