@@ -161,7 +161,19 @@ def under_inference(_):
         return nn.Linear(40, 40)
 
 
+def with_state_hook(register):
+    def make(layer):
+        register(layer)(lambda *_: None)
+        return layer
+
+    return make
+
+
 LEFT = {
+    "hook on the state": (with_state_hook(lambda x: x.register_state_dict_post_hook), "hooks on its state_dict"),
+    "hook before the state": (with_state_hook(lambda x: x.register_state_dict_pre_hook), "hooks on its state_dict"),
+    "hook on loading": (with_state_hook(lambda x: x.register_load_state_dict_pre_hook), "hooks on its state_dict"),
+    "hook after loading": (with_state_hook(lambda x: x.register_load_state_dict_post_hook), "hooks on its state_dict"),
     "old spectral_norm in training": (lambda x: old.spectral_norm(x).train(), "SpectralNorm"),
     "new spectral_norm in training": (lambda x: new.spectral_norm(x).train(), "SpectralNorm"),
     "own parametrization": (lambda x: nn.utils.parametrize.register_parametrization(x, "weight", Noise()), "Noise"),

@@ -1,7 +1,8 @@
-"""Models that have no values to decompose: refused in words before anything is looked at."""
+"""Models without values to decompose, or that something else holds on to: refused before anything is looked at."""
 
 from __future__ import annotations
 
+from tnlayers_backends.torch.modules.wrapped import refuse_wrapped
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -9,13 +10,14 @@ from tnlayers.errors import TNLayersError
 
 
 def refuse_without_values(model: nn.Module) -> None:
-    """Refuse what is no module, and parameters without sizes, without values, or in 8 bits.
+    """Refuse what is no module, is wrapped or scripted, or has parameters without sizes, without values, or in 8 bits.
 
     Raises:
         TNLayersError: If the model is one of these.
     """
     if not isinstance(model, nn.Module):
         raise TNLayersError(f"compress takes a torch module, got a {type(model).__name__}.")
+    refuse_wrapped(model, "compress")
     lazy = [name for name, one in model.named_parameters() if is_lazy(one)]
     if lazy:
         raise TNLayersError(

@@ -193,6 +193,19 @@ def _tensor_reasons(module: nn.Module) -> Iterator[str]:
             yield f"its {name} was made under torch.inference_mode: clone it outside"
         elif value._backward_hooks or getattr(value, "_post_accumulate_grad_hooks", None):
             yield f"its {name} has a hook on its gradient"
+    if _hooks_on_state(module):
+        yield "it has hooks on its state_dict, which are written for its own names"
+
+
+def _hooks_on_state(module: nn.Module) -> bool:
+    """Whether somebody's code runs where a state is saved or loaded; torch's own belongs to what it computes."""
+    tables = (
+        *(module._state_dict_hooks, module._state_dict_pre_hooks),
+        *(module._load_state_dict_pre_hooks, module._load_state_dict_post_hooks),
+    )
+    hooks = [getattr(hook, "hook", hook) for table in tables for hook in table.values()]
+    homes = [getattr(hook, "__module__", None) or type(hook).__module__ for hook in hooks]
+    return any(not home.startswith("torch.") for home in homes)
 
 
 def _computed(module: nn.Module) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.adapter import TNAdapter
 from tnlayers_backends.torch.modules.hosts import is_transposed
 from tnlayers_backends.torch.modules.marked import mark, unmark
+from tnlayers_backends.torch.modules.wrapped import refuse_wrapped
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -68,7 +69,8 @@ def adapt(
 
     Raises:
         TNLayersError: If a pattern matches no layer that an adapter takes, a layer shares its weight with another, or
-            the network does not fit; the model is then as it was.
+            the network does not fit, or the model is wrapped by DistributedDataParallel or scripted; the model is then
+            as it was.
 
     Example:
         >>> import torch, tnlayers as tnl
@@ -83,6 +85,7 @@ def adapt(
     if not isinstance(patterns, (list, tuple)) or not patterns or not all(isinstance(one, str) for one in patterns):
         shown = f"targets={targets!r:.80}"
         raise TNLayersError(f"{shown}: give a pattern on names of layers, such as '*.attn.*', or a list of patterns.")
+    refuse_wrapped(model, "adapt")
     places = _targets(model, list(patterns))
     _check_untied(model, places)
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
@@ -121,6 +124,7 @@ def merge_adapters(model: M) -> M:
         TNLayersError: If it has no adapters, or a layer's weight is no parameter any more.
     """
     adapters(model)
+    refuse_wrapped(model, "merge the adapters of")
     merged: dict[nn.Module, nn.Module] = {
         one: one.merge().train(one.training) for one in model.modules() if isinstance(one, TNAdapter)
     }
@@ -135,6 +139,7 @@ def put_in(model: nn.Module, deltas: Mapping[str, TNModule]) -> None:
     Raises:
         TNLayersError: If there is no such layer, or a network does not fit it.
     """
+    refuse_wrapped(model, "load adapters into")
     layers = dict(model.named_modules(remove_duplicate=False))
     made: dict[nn.Module, TNAdapter] = {}
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
