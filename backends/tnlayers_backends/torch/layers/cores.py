@@ -99,15 +99,9 @@ class HeldCores(ComputedWeights, Facade[Tensor]):
             seed: As at construction; the same seed gives the same numbers on every backend.
 
         Raises:
-            TNLayersError: If a core is computed from other parameters (parametrised, or pruned).
+            TNLayersError: If a core is computed from other parameters (parametrised, or pruned), or is sharded.
         """
-        computed = [name for name in self._map.shapes if name not in self._parameters]
-        if computed:
-            raise TNLayersError(
-                f"{', '.join(computed)} of {self.spec} is computed from other parameters at each access, so numbers "
-                "written into it would be lost. Reset the layer first, or remove the parametrisation or pruning "
-                "(torch.nn.utils.parametrize.remove_parametrizations)."
-            )
+        self._refuse_computed("reset_parameters")
         if any(parameter.is_meta for parameter in self.parameters()):
             return  # deferred initialisation: the values come with `to_empty` and a second call
         rng = np.random.default_rng(int(torch.randint(2**62, ())) if seed is None else seed)
@@ -200,13 +194,19 @@ class HeldCores(ComputedWeights, Facade[Tensor]):
         return [own[name] if name in own else getattr(self, name) for name in self._names]  # type: ignore[misc]
 
     def _refuse_computed(self, change: str) -> None:
-        """Refuse a change of cores that are no parameters: what is written into them would be lost."""
-        names = [name for name in self._names if name not in self._parameters]
+        """Refuse a change of cores that are no parameters, where it would be lost, or of which others hold parts."""
+        names = [name for name in self._map.shapes if name not in self._parameters]
         if names:
             raise TNLayersError(
                 f"{change} writes into the cores, but {', '.join(names)[:200]} of this layer are computed from other "
                 "numbers at each access, so it would be lost. Make them parameters first: tnl.dequantise(model) for "
                 "codes of few bits, torch.nn.utils.parametrize.remove_parametrizations or torch.nn.utils.prune.remove."
+            )
+        kinds = {type(self._parameters[name]).__name__ for name in self._map.shapes} - {"Parameter", "NoneType"}
+        if kinds:
+            raise TNLayersError(
+                f"{change} writes into the cores, but those of this layer are {', '.join(sorted(kinds))}, no ordinary "
+                "parameters (sharded or quantised by others). Do it first, then shard or quantise the layer."
             )
 
     def _rewrite(self, cores: list[Tensor]) -> None:

@@ -59,11 +59,13 @@ class TNModule(Freezable):
             TNLayersError: If a network has a loop, a hyperedge or a trace, there is no core of that name, or a core is
                 computed from other numbers.
         """
+        self._refuse_computed("canonicalise_")
         self._rewrite(self._canonical(centre))
 
     @torch.no_grad()
     def balance_(self) -> None:
         """Scale the cores of each network to equal norms, in place: W is unchanged."""
+        self._refuse_computed("balance_")
         self._rewrite(self._balanced())
 
     @torch.no_grad()

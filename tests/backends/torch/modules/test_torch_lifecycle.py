@@ -142,6 +142,17 @@ def test_pruning_a_core():
     assert_differentiates(layer, layer, x)
 
 
+IN_PLACE = {
+    "reset": lambda layer: layer.reset_parameters(),
+    "canonicalise": lambda layer: layer.canonicalise_(),
+    "balance": lambda layer: layer.balance_(),
+    "prune": lambda layer: layer.prune_(1e-3),
+    "round": lambda layer: layer.round_(bond_dim=1),
+    "grow": lambda layer: layer.grow_(bond_dim=8),
+    "untie": lambda layer: layer.untie_(),
+}
+
+
 @pytest.mark.parametrize(
     "compute",
     [
@@ -149,11 +160,26 @@ def test_pruning_a_core():
         lambda layer: prune.random_unstructured(layer, "core_0", amount=0.5),
     ],
 )
-def test_resetting_a_computed_core_is_refused(compute):
+@pytest.mark.parametrize("change", IN_PLACE)
+def test_changes_in_place_of_a_computed_core_are_refused(compute, change):
     layer = small()
     compute(layer)
-    with pytest.raises(tnl.TNLayersError, match=r"core_0 of mpo\(.*is computed from other parameters"):
-        layer.reset_parameters()
+    before = layer.to_dense()
+    with pytest.raises(tnl.TNLayersError, match="core_0 of this layer are computed from other numbers"):
+        IN_PLACE[change](layer)
+    assert torch.equal(layer.to_dense(), before)
+
+
+class Sharded(nn.Parameter):
+    """A part of a core, as far as anybody can see."""
+
+
+@pytest.mark.parametrize("change", IN_PLACE)
+def test_changes_in_place_of_a_sharded_core_are_refused(change):
+    layer = small()
+    layer.core_0 = Sharded(layer.core_0.detach())
+    with pytest.raises(tnl.TNLayersError, match="are Sharded, no ordinary parameters"):
+        IN_PLACE[change](layer)
 
 
 def moved(layer, monkeypatch):
