@@ -149,9 +149,12 @@ def compress(
 
         return placed(model, made, inplace=own), report
 
+    import torch
+
     folder = None if cache is None else Path(cache)
-    if budget.of_bytes:
-        done = in_bytes(model, budget, stored, compressed, folder, dry_run=dry_run, inplace=inplace)
-    else:
-        done = rounded(compressed(budget, folder, dry_run, inplace), stored)
+    with torch.inference_mode(False):  # the result can be trained, wherever it was made
+        if budget.of_bytes:
+            done = in_bytes(model, budget, stored, compressed, folder, dry_run=dry_run, inplace=inplace)
+        else:
+            done = rounded(compressed(budget, folder, dry_run, inplace), stored)
     return Compressed(model=done[0], report=done[1])

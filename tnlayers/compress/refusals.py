@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tnlayers_backends.torch.modules.wrapped import refuse_wrapped
+from tnlayers_backends.torch.modules.wrapped import refuse_lazy, refuse_wrapped
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from tnlayers.errors import TNLayersError
 
@@ -18,12 +17,7 @@ def refuse_without_values(model: nn.Module) -> None:
     if not isinstance(model, nn.Module):
         raise TNLayersError(f"compress takes a torch module, got a {type(model).__name__}.")
     refuse_wrapped(model, "compress")
-    lazy = [name for name, one in model.named_parameters() if is_lazy(one)]
-    if lazy:
-        raise TNLayersError(
-            f"{len(lazy)} parameters, {lazy[0]} among them, have no sizes yet (lazy modules): run the model once "
-            "on an example, then train it, then compress it."
-        )
+    refuse_lazy(model, "train it and compress")
     empty = [name for name, parameter in model.named_parameters() if parameter.is_meta]
     if empty:
         raise TNLayersError(

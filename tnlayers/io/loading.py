@@ -160,11 +160,8 @@ def _integers(path: Path, name: str, array: Stored) -> list[int]:
 
 def _module(path: Path, found: Header, stored: Mapping[str, Stored], into: Any) -> Any:
     """A model of `tnl.models`, or a module loaded into its dense twin."""
-    storage = get_backend("torch").storage
+    get_backend("torch")  # says what to install
     import torch
-    from tnlayers_backends.base import Parts
-    from tnlayers_backends.torch.modules.adapting import put_in
-    from tnlayers_backends.torch.modules.saved import Placed, fill
 
     if found.model is not None and into is None:
         module = _skeleton(found, stored)
@@ -176,8 +173,18 @@ def _module(path: Path, found: Header, stored: Mapping[str, Stored], into: Any) 
             f"{', '.join(place for record in found.layers for place in record.paths) or 'none'}). Build it with dense "
             f"layers and pass it: tnl.load(path, into=model); got into={into!r}."
         )
-    arrays = {name: storage.from_bytes(array.data, array.dtype, array.shape) for name, array in stored.items()}
-    rest = dict(arrays)
+    with torch.inference_mode(False):  # the model can be trained, wherever it was loaded
+        return _into(module, path, found, stored, adopt=into is None)
+
+
+def _into(module: Any, path: Path, found: Header, stored: Mapping[str, Stored], *, adopt: bool) -> Any:
+    """A module with the layers and tensors of a file in it."""
+    from tnlayers_backends.base import Parts
+    from tnlayers_backends.torch.modules.adapting import put_in
+    from tnlayers_backends.torch.modules.saved import Placed, fill
+
+    storage = get_backend("torch").storage
+    rest = {name: storage.from_bytes(array.data, array.dtype, array.shape) for name, array in stored.items()}
     layers = []
     for record in found.layers:
         own = {}
@@ -190,7 +197,7 @@ def _module(path: Path, found: Header, stored: Mapping[str, Stored], into: Any) 
             refuse(path, "it is said to hold adapters alone, but has other tensors or networks")
         put_in(module, {one.paths[0].removesuffix(".delta"): storage.put_together(one.parts) for one in layers})
         return module
-    fill(module, layers, rest, found.tied, adopt=into is None)
+    fill(module, layers, rest, found.tied, adopt=adopt)
     return module
 
 

@@ -80,4 +80,6 @@ def _in_precision(inputs: Any, dtype: torch.dtype) -> Any:
     """Tensors of floating point in a dtype; ids and masks stay."""
     if isinstance(inputs, Mapping):
         return {name: _in_precision(value, dtype) for name, value in inputs.items()}
+    if isinstance(inputs, Tensor) and inputs.is_inference():
+        inputs = inputs.clone()  # which autograd may keep
     return inputs.to(dtype) if isinstance(inputs, Tensor) and inputs.is_floating_point() else inputs

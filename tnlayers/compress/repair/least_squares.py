@@ -87,6 +87,7 @@ def solve_cores(layer: TNModule, moments: Moments, sweeps: int, fixed: Collectio
         The error of the outputs, relative to their norm, before and after. After is never larger: where it would be,
         by the rounding of a narrow dtype, the layer stays as it was.
     """
+    fixed = {*fixed, *(name for name in layer.cores if name not in layer._parameters)}  # parametrised, or pruned
     form = _Form(layer, moments.means, "bias" in fixed)
     cores, bias = _wide_parameters(layer)
     kept = [parameter.detach().clone() for parameter in layer.parameters()]
@@ -97,7 +98,8 @@ def solve_cores(layer: TNModule, moments: Moments, sweeps: int, fixed: Collectio
             if name not in fixed:
                 cores[name] = _solved(form, cores, name, second, mixed)
     for name, core in layer.cores.items():
-        core.copy_(cores[name])
+        if name not in fixed:
+            core.copy_(cores[name])
     if layer.bias is not None and "bias" not in fixed:
         layer.bias.copy_(form.best_bias(cores))
     after = form.error(*_wide_parameters(layer))

@@ -59,6 +59,7 @@ class Repaired:
         )
 
 
+@torch.inference_mode(False)
 def repair(
     model: nn.Module,
     teacher: nn.Module,

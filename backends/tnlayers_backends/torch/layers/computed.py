@@ -66,8 +66,9 @@ class ComputedWeight(Tensor, metaclass=_AnyTensor):
             own = [one for one in _inside((args, kwargs)) if type(one) is cls]
             if func in _SETTERS and type(args[0]) is cls:
                 raise _refusal(own[0]._owner, f"{_SETTERS[func]} =")
-            if own and own[0].is_inference() and _names_a_write(func, kwargs):
-                raise _refusal(own[0]._owner, getattr(func, "__name__", "a function"))
+            for one in _inside(_written(func, args, kwargs)):
+                if type(one) is cls and one.is_inference():
+                    raise _refusal(one._owner, getattr(func, "__name__", "a function"))
             before = [_version(one) for one in own]
             if not foreign:
                 result = func(*args, **kwargs)
@@ -194,11 +195,13 @@ def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def _names_a_write(func: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a function writes into its first argument, by torch's rules for names."""
+def _written(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The arguments that a function writes into, by torch's rules for names."""
     name = getattr(func, "__name__", "")
     inplace = name.endswith("_") and not name.endswith("__") and name not in _NO_WRITES
-    return inplace or name == "__setitem__" or name.startswith("__i") or bool(kwargs.get("inplace")) or "out" in kwargs
+    inplace = inplace or name == "__setitem__" or name.startswith("__i") or bool(kwargs.get("inplace"))
+    first = args[:1] or tuple(kwargs.values())[:1]
+    return [first if inplace else (), kwargs.get("out")]
 
 
 def _owner(layer: nn.Module, name: str) -> str:

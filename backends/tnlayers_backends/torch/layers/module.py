@@ -45,6 +45,7 @@ class TNModule(Freezable):
         """
         return spectra(self, template)
 
+    @torch.inference_mode(False)  # the cores stay ordinary parameters
     @torch.no_grad()
     def canonicalise_(self, centre: str | None = None) -> None:
         """Sweep every core but the centre into an isometry towards it, in place: W and all shapes are unchanged.
@@ -62,12 +63,14 @@ class TNModule(Freezable):
         self._refuse_computed("canonicalise_")
         self._rewrite(self._canonical(centre))
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def balance_(self) -> None:
         """Scale the cores of each network to equal norms, in place: W is unchanged."""
         self._refuse_computed("balance_")
         self._rewrite(self._balanced())
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def prune_(self, tolerance: float) -> Pruned:
         """Remove bond values that contribute (almost) nothing to W, in place: cores, bonds and spec become smaller.
@@ -96,6 +99,7 @@ class TNModule(Freezable):
         self._revive()
         return report
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def round_(
         self,
@@ -122,6 +126,7 @@ class TNModule(Freezable):
         round_layer(self, error, bond_dim, optimizer)
         self._revive()
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def grow_(
         self, bond_dim: int | tuple[int, ...], *, optimizer: torch.optim.Optimizer | None = None, seed: int = 0
@@ -149,6 +154,7 @@ class TNModule(Freezable):
         """Draw the cores of a zero weight anew where they could not be trained; W stays zero."""
         self._rewrite(trainable(OPS, self._map.graphs, list(self.cores.values()), self.spec.in_features))
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def untie_(self) -> None:
         """End a tie that `tnl.compress` or `tnl.load` left, in place: equal cores, of this layer's own.

@@ -189,6 +189,8 @@ def _tensor_reasons(module: nn.Module) -> Iterator[str]:
             yield f"its {name} is quantised or sparse ({value.layout})"
         elif not (value.is_floating_point() or value.is_complex()):
             yield f"its {name} holds {str(value.dtype).removeprefix('torch.')} numbers"
+        elif value.is_floating_point() and value.itemsize == 1:
+            yield f"its {name} is kept in 8 bits, in which nothing can be computed ({value.dtype})"
         elif value.is_inference():
             yield f"its {name} was made under torch.inference_mode: clone it outside"
         elif value._backward_hooks or getattr(value, "_post_accumulate_grad_hooks", None):

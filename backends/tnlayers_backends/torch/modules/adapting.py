@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
+import torch
 from torch import nn
 
 from tnlayers.declare.arguments import checks_arguments
@@ -21,7 +22,7 @@ from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.adapter import TNAdapter
 from tnlayers_backends.torch.modules.hosts import is_transposed
 from tnlayers_backends.torch.modules.marked import mark, unmark
-from tnlayers_backends.torch.modules.wrapped import refuse_wrapped
+from tnlayers_backends.torch.modules.wrapped import refuse_lazy, refuse_wrapped
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -52,6 +53,7 @@ class Adapters(nn.Module):
         return {path.removesuffix(".delta"): one for path, one in named if isinstance(one, TNModule)}
 
 
+@torch.inference_mode(False)  # what is made can be trained, wherever it was made
 @checks_arguments(targets=None)
 def adapt(
     model: M, targets: str | Sequence[str], network: str | Spec = "lowrank(rank=8)", *, seed: int | None = None
@@ -86,6 +88,7 @@ def adapt(
         shown = f"targets={targets!r:.80}"
         raise TNLayersError(f"{shown}: give a pattern on names of layers, such as '*.attn.*', or a list of patterns.")
     refuse_wrapped(model, "adapt")
+    refuse_lazy(model, "adapt")
     places = _targets(model, list(patterns))
     _check_untied(model, places)
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
@@ -99,7 +102,8 @@ def adapt(
             made[layer] = adapter.train(layer.training)
     except TNLayersError:
         for parameter, asked in before:
-            parameter.requires_grad_(asked)
+            if parameter.requires_grad != asked:
+                parameter.requires_grad_(asked)
         raise
     _place(model, made)
     return model
@@ -117,6 +121,7 @@ def adapters(model: nn.Module) -> Adapters:
     return Adapters(found)
 
 
+@torch.inference_mode(False)
 def merge_adapters(model: M) -> M:
     """Make every adapter's change part of its layer's weight, in place: the model has its own classes again.
 
@@ -133,6 +138,7 @@ def merge_adapters(model: M) -> M:
     return model
 
 
+@torch.inference_mode(False)
 def put_in(model: nn.Module, deltas: Mapping[str, TNModule]) -> None:
     """Put networks that were saved into a model, as adapters; either all of it happens or nothing.
 
@@ -157,7 +163,8 @@ def put_in(model: nn.Module, deltas: Mapping[str, TNModule]) -> None:
             made[old] = TNAdapter.of(base, delta).train(old.training)
     except TNLayersError:
         for parameter, asked in before:
-            parameter.requires_grad_(asked)
+            if parameter.requires_grad != asked:
+                parameter.requires_grad_(asked)
         raise
     _place(model, made)
 

@@ -15,10 +15,12 @@ from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.from_dense import decomposed, filled
 from tnlayers_backends.torch.layers.kinds import find, kind_of
 from tnlayers_backends.torch.layers.module import TNModule
+from tnlayers_backends.torch.modules.wrapped import refuse_lazy
 
 M = TypeVar("M", bound=nn.Module)
 
 
+@torch.inference_mode(False)
 @torch.no_grad()
 @checks_arguments()
 def load_dense(model: M, state: Mapping[str, Tensor]) -> M:
@@ -46,6 +48,8 @@ def load_dense(model: M, state: Mapping[str, Tensor]) -> M:
         >>> torch.allclose(load_dense(model, dense.state_dict())(x), dense(x), atol=1e-5)  # the bond is full
         True
     """
+    refuse_lazy(model, "load a checkpoint into")
+    _check_tensors(state)
     empty = [name for name, value in model.state_dict().items() if value.is_meta]
     if empty:
         raise TNLayersError(
@@ -56,6 +60,7 @@ def load_dense(model: M, state: Mapping[str, Tensor]) -> M:
     own = {key: value for key, value in model.state_dict().items() if not key.startswith(tuple(layers))}
     wanted = {key: tuple(value.shape) for key, value in own.items()}
     for prefix, layer in layers.items():
+        layer._refuse_foreign("load_dense")
         kind = find(layer)
         if kind is None or not kind.loads(layer):
             raise TNLayersError(
@@ -87,6 +92,24 @@ def load_dense(model: M, state: Mapping[str, Tensor]) -> M:
     for key, value in own.items():
         value.copy_(state[key])
     return model
+
+
+def _check_tensors(state: Mapping[str, Tensor]) -> None:
+    """Refuse what is no ordinary tensor: what a decomposition would make of its entries is not known."""
+    for key, value in state.items():
+        kind = type(value).__name__
+        if not isinstance(value, Tensor):
+            raise TNLayersError(f"{key!r} of the checkpoint is a {kind}: give tensors of torch (torch.from_numpy).")
+        if type(value) not in (Tensor, nn.Parameter) or value.layout != torch.strided or value.is_quantized:
+            raise TNLayersError(
+                f"{key!r} of the checkpoint is a {kind} (layout {value.layout}), whose entries are not all there: make "
+                "an ordinary tensor of it first, with dequantize(), to_dense() or full_tensor()."
+            )
+        if value.is_floating_point() and value.itemsize == 1:
+            raise TNLayersError(
+                f"{key!r} of the checkpoint is kept in 8 bits ({value.dtype}), in which nothing can be computed: turn "
+                "it into torch.bfloat16 first, times its scale where it has one."
+            )
 
 
 def _core(layer: TNModule) -> int:

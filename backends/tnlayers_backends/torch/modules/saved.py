@@ -25,6 +25,7 @@ from tnlayers_backends.torch.modules.hosts import (
 from tnlayers_backends.torch.modules.hugging_face import declare_ties
 from tnlayers_backends.torch.modules.marked import mark
 from tnlayers_backends.torch.modules.storage import KINDS, dtype_name, kind_name, put_together, take_apart
+from tnlayers_backends.torch.modules.wrapped import refuse_lazy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +53,9 @@ def state_of(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     """What a module holds: each tensor once, and the names that are the same tensor as another.
 
     Raises:
-        TNLayersError: If its state has something that is no tensor.
+        TNLayersError: If its state has something that is no tensor, or of no size yet (lazy modules).
     """
+    refuse_lazy(module, "save")
     tensors: dict[str, Tensor] = {}
     tied: dict[str, str] = {}
     first: dict[tuple[object, ...], str] = {}
