@@ -120,11 +120,15 @@ def test_what_changed_since_is_written(tmp_path):
         assert torch.equal(outputs(again, "llama"), outputs(model, "llama"))
 
 
-def test_layers_by_hand_are_attached(tmp_path):
+@pytest.mark.parametrize("by", ["attach", "save_pretrained"])
+def test_layers_by_hand_are_in_the_table(by, tmp_path):
     model = pretrained("gpt2")
     model.transformer.h[0].attn.c_attn = tnl.nn.TNLinear(32, 96, network="lowrank(rank=4)")
-    tnlayers.hf.attach(model)
-    model.save_pretrained(tmp_path)
+    if by == "attach":
+        tnlayers.hf.attach(model)
+        model.save_pretrained(tmp_path)
+    else:
+        tnlayers.hf.save_pretrained(model, tmp_path)
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
     assert torch.equal(outputs(again, "gpt2"), outputs(model, "gpt2"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
+from tnlayers_backends.torch.modules.marked import mark
 from torch import nn
 
 from tnlayers.errors import TNLayersError
@@ -95,6 +96,7 @@ def save_pretrained(
             "huggingface_hub.upload_folder(folder_path=folder, repo_id=name)."
         )
     card = model_card(model, report, name=name, base=base)
+    mark(model)  # layers that were put in by hand are in no table yet
     model.save_pretrained(folder, **keywords)
     with replacing(Path(folder) / "README.md") as file:
         file.write(card.encode())

@@ -95,7 +95,7 @@ def test_a_computed_weight_is_read_by_copies_under_inference_mode():
 def test_a_model_made_under_inference_mode_gets_no_adapters():
     with torch.inference_mode():
         model = dense()
-    with pytest.raises(tnl.TNLayersError, match="made under torch.inference_mode: clone it outside"):
+    with pytest.raises(tnl.TNLayersError, match=r"made under torch\.inference_mode: clone it outside"):
         tnl.adapt(model, "0", "mpo(bond=2, cores=2)")
 
 
