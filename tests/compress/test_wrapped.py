@@ -30,6 +30,7 @@ CHANGES = {
     "compress in place": lambda one: tnl.compress(one, ratio=0.5, network="lowrank", inplace=True),
     "adapt": lambda one: tnl.adapt(one, "*0", "mpo(bond=2, cores=2)"),
     "merge": tnl.merge_adapters,
+    "quantise": lambda one: tnl.quantise(one, bits=8),
 }
 
 

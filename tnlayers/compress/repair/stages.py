@@ -135,7 +135,8 @@ def repair(
         torch.manual_seed(seed)
         runnable, stepping, schedule = _set_up(model, fabric, epochs, lr, optimizer, scheduler)
         for layer in layers_in(model):
-            layer._revive()
+            if layer._holds_cores():  # computed cores (parametrised, or codes of few bits) stay
+                layer._revive()
         original = deepcopy(teacher).to(fabric.device).eval().requires_grad_(False)
         pupil = Pupil(model=runnable, teacher=original, distance=distance, fabric=fabric, step=step)
         best = Best(model, lambda: pupil.measured(chosen))

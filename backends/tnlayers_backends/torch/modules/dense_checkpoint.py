@@ -60,7 +60,7 @@ def load_dense(model: M, state: Mapping[str, Tensor]) -> M:
     own = {key: value for key, value in model.state_dict().items() if not key.startswith(tuple(layers))}
     wanted = {key: tuple(value.shape) for key, value in own.items()}
     for prefix, layer in layers.items():
-        layer._refuse_foreign("load_dense")
+        layer._refuse_computed("load_dense")
         kind = find(layer)
         if kind is None or not kind.loads(layer):
             raise TNLayersError(

@@ -26,6 +26,7 @@ from tnlayers_backends.torch.layers.quantised import all_codes, codes_of, put_co
 from tnlayers_backends.torch.modules.hosts import is_transposed
 from tnlayers_backends.torch.modules.marked import mark, unmark
 from tnlayers_backends.torch.modules.quantised_report import Quantised, QuantisedLayer
+from tnlayers_backends.torch.modules.wrapped import refuse_lazy, refuse_wrapped
 from tnlayers_backends.torch.run.primitives import OPS
 
 M = TypeVar("M", bound=nn.Module)
@@ -73,6 +74,8 @@ def quantise(
     check_format(bits, group)
     if not isinstance(model, nn.Module):
         raise TNLayersError(f"quantise takes a torch module, got a {type(model).__name__}.")
+    refuse_wrapped(model, "quantise")
+    refuse_lazy(model, "quantise")
     if not inplace:
         model = deepcopy(model)
     found = _layers(model)

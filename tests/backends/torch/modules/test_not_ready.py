@@ -107,6 +107,7 @@ LAZY = {
     "compress": lambda _: tnl.compress(lazy(), ratio=0.5),
     "adapt": lambda _: tnl.adapt(lazy(), "0", "mpo(bond=2, cores=2)"),
     "save": lambda folder: tnl.save(lazy(), folder / "file.safetensors"),
+    "quantise": lambda _: tnl.quantise(lazy(), bits=8),
     "load_dense": lambda _: tnl.load_dense(lazy(), dense().state_dict()),
 }
 
@@ -146,7 +147,7 @@ def test_checkpoints_of_other_tensors_are_refused_in_words(kind):
 def test_load_dense_refuses_parametrised_cores():
     model = nn.Sequential(network())
     nn.utils.parametrizations.weight_norm(model[0], "core_0")
-    with pytest.raises(tnl.TNLayersError, match="is computed from other parameters"):
+    with pytest.raises(tnl.TNLayersError, match="are computed from other numbers"):
         tnl.load_dense(model, nn.Sequential(nn.Linear(32, 32)).state_dict())
 
 
