@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from tnlayers.bench.calibration import calibrate as measure_and_keep
+from tnlayers.bench.calibration import measured_name
 from tnlayers.cli.shared import JsonOption, out, print_json
 from tnlayers.files.progress import progress
 from tnlayers.machine.rates import Machine, default_machine
@@ -17,6 +18,7 @@ from tnlayers.machine.saved_rates import machine_file
 
 def calibrate(
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, or cuda, cuda:1, ...")] = "cpu",
+    backend: Annotated[str, typer.Option(metavar="NAME", help="torch, or jax: XLA's rates, for jax.")] = "torch",
     as_json: JsonOption = False,
 ) -> None:
     """Measure a device's rates, in a few seconds, and save them for all later plans.
@@ -29,10 +31,8 @@ def calibrate(
     found = {}
     with progress("measuring"):
         for dtype in ("float32", "bfloat16"):
-            found[dtype] = measure_and_keep(device, dtype)
-    from tnlayers_backends.torch.run.device import device_name  # torch is there: it has measured
-
-    files = {dtype: str(machine_file(device_name(device), dtype)) for dtype in found}
+            found[dtype] = measure_and_keep(device, dtype, backend)
+    files = {dtype: str(machine_file(measured_name(device, backend), dtype)) for dtype in found}
     if as_json:
         single, half = ({"file": files[t], "dtype": t, "rates": asdict(rates)} for t, rates in found.items())
         print_json(single | {"half": half})

@@ -45,7 +45,8 @@ def plan(
         tune: Whether to time the few best candidates with torch on the processor, for a second or so, and take
             the fastest. What was found is kept on disk, for this machine, number of threads, batch, objective and
             dtype (see `tnlayers.cores.tuning`).
-        device: Whose rates rank plans: "cpu", or "cuda" and perhaps the name of the GPU as torch tells it.
+        device: Whose rates rank plans: "cpu", "cuda" and perhaps the name of the GPU as torch tells it, or "xla cpu"
+            for jax on the processor.
 
     Returns:
         A plan; printing it shows the tree, each step's equation, flops, bytes, result and what is saved for backward,
@@ -137,3 +138,20 @@ def plan_graphs(
         for graph, part in zip(graphs, spec.parts, strict=True)
     )
     return plans[0] if len(plans) == 1 else SumPlan(terms=plans, title=str(spec), features=features)
+
+
+def one_by_one(cores: int, rows: int, objective: Objective, chunk: int | None) -> tuple[Spec, Plan]:
+    """A layer of 2 x 2 matrices, and the plan that carries its rows through one core after the other.
+
+    What calls cost is measured with such layers (`tnlayers.machine.calls`).
+
+    Args:
+        cores: How many.
+        rows: Of the batch.
+        objective: Of the plan.
+        chunk: Rows at a time; None for all at once.
+    """
+    modes = "x".join(["2"] * cores)
+    made = make_spec(f"mpo(in={modes}, out={modes}, bond=2)")
+    path = ((0, 1), *((cores + k, k + 1) for k in range(1, cores)))
+    return made, Plan(contraction=forward(made.graphs[0], rows), path=path, objective=objective, chunk=chunk)

@@ -95,10 +95,13 @@ def rates(name: str, value: object) -> None:
     """Refuse what names no device that rates are known for.
 
     Raises:
-        TNLayersError: It is neither "cpu" nor begins with "cuda".
+        TNLayersError: It is neither "cpu" nor begins with "cuda" or "xla".
     """
-    if value != "cpu" and not (isinstance(value, str) and re.match(r"cuda\b", value)):
-        raise TNLayersError(f"{name}={shown(value)}: plans are for 'cpu', or for 'cuda' and a GPU's name behind it.")
+    if value != "cpu" and not (isinstance(value, str) and re.match(r"(cuda|xla)\b", value)):
+        raise TNLayersError(
+            f"{name}={shown(value)}: plans are for 'cpu', or for 'cuda' and a GPU's name behind it; 'xla cpu' is jax "
+            "on the processor."
+        )
 
 
 def network(name: str, value: object) -> None:

@@ -27,7 +27,7 @@ def machine_file(device: str = "cpu", dtype: str = "float32") -> Path:
     """Where rates are kept: in the user's cache folder.
 
     Args:
-        device: "cpu", or "cuda" and the name of the GPU.
+        device: "cpu", "cuda" and the name of the GPU, or "xla" and what jax calls its device.
         dtype: The dtype of the products.
 
     Example:
@@ -46,13 +46,16 @@ def machine(device: str = "cpu", dtype: str = "float32") -> Machine:
     """The rates that plans are made with: the measured ones if there are any, else the defaults; read once.
 
     A file that does not hold rates is told of by a warning and not used. A processor whose rates in half precision were
-    not measured has those of single precision: it may have no faster units for it.
+    not measured has those of single precision: it may have no faster units for it. Where jax was not measured, the
+    rates are those of the processor.
 
     Args:
-        device: "cpu", or "cuda" and the name of the GPU.
+        device: "cpu", "cuda" and the name of the GPU, or "xla" and what jax calls its device.
         dtype: The dtype of the products.
     """
     file, default = machine_file(device, dtype), default_machine(device, dtype)
+    if not is_cached(file) and device.startswith("xla"):
+        return machine(device) if dtype in HALVES and is_cached(machine_file(device)) else machine("cpu", dtype)
     if not is_cached(file):
         return machine(device) if device == "cpu" and dtype in HALVES else default
     try:
@@ -60,6 +63,11 @@ def machine(device: str = "cpu", dtype: str = "float32") -> Machine:
     except TNLayersError as error:
         warnings.warn(f"{error} The default rates are used.", TNLayersWarning, stacklevel=2)
         return default
+
+
+def is_measured(device: str, dtype: str) -> bool:
+    """Whether rates of a device were saved that serve a dtype."""
+    return is_cached(machine_file(device, dtype)) or is_cached(machine_file(device))
 
 
 def read(file: Path) -> Machine:

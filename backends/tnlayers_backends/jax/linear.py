@@ -12,10 +12,9 @@ Where a plan walks the batch in chunks, the backward pass is planned too (`plann
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from math import prod
+from functools import partial
 from typing import Any
 
 import jax
@@ -28,14 +27,10 @@ from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.lowered import Objective
 from tnlayers.planning.plan import AnyPlan
-from tnlayers_backends.jax import planned
 from tnlayers_backends.jax.dtypes import checked_dtype
 from tnlayers_backends.jax.initialise import draw_cores, draw_vector
+from tnlayers_backends.jax.multiply import multiply, placed
 from tnlayers_backends.jax.params import Params
-from tnlayers_backends.jax.primitives import OPS
-
-# The batch that is planned for where the trace does not know it: `jax.export` with a symbolic batch.
-_TRACED_BATCH = 128
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["map", "by_jax"])
@@ -139,33 +134,6 @@ class JaxLinear(Params):
 
     def __repr__(self) -> str:
         return f"JaxLinear({str(self.spec)!r})"
-
-
-def multiply(linear: LinearMap, x: jax.Array, cores: Sequence[jax.Array], *, by_jax: bool) -> jax.Array:
-    """Vectors (..., in) through a map, by the plan for their number.
-
-    Args:
-        linear: The map.
-        x: The vectors.
-        cores: The cores, in order of declaration.
-        by_jax: Whether jax differentiates everything by itself.
-    """
-    linear = placed(linear, str(jnp.result_type(*cores)))
-    in_chunks = linear.pinned is not None or planned.walks()  # a plan that was given is followed everywhere
-    run = partial(planned.run, forward_mode=by_jax) if in_chunks else None
-    y: jax.Array = linear.apply(OPS, x, cores, linear.plan_for(batch_of(x.shape[:-1]), "training"), run)
-    return y
-
-
-@lru_cache(maxsize=1024)
-def placed(linear: LinearMap, dtype: str) -> LinearMap:
-    """A map that plans for cores of a dtype, which a cast of the layer may have changed since the map was made."""
-    return linear if dtype == linear.dtype else replace(linear, dtype=dtype, buckets=())
-
-
-def batch_of(leading: Sequence[Any]) -> int:
-    """How many vectors, or what is planned for where that is a symbol."""
-    return prod(leading) if all(isinstance(size, int) for size in leading) else _TRACED_BATCH
 
 
 def build(spec: Spec, *, seed: int | None = 0, dtype: Any = "float32", device: Any = None) -> JaxLinear:

@@ -21,7 +21,7 @@ from tnlayers.forms.ordinary import Dense
 from tnlayers.forms.several import Adapter, Cell, Recurrent
 from tnlayers_backends.jax.dtypes import checked_dtype
 from tnlayers_backends.jax.initialise import draw_cores, draw_vector
-from tnlayers_backends.jax.linear import batch_of, multiply
+from tnlayers_backends.jax.multiply import batch_of, multiply
 from tnlayers_backends.jax.params import Params
 from tnlayers_backends.jax.primitives import OPS
 

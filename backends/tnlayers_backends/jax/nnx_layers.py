@@ -18,8 +18,9 @@ from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.forms.form import Form, tree
 from tnlayers.forms.several import Adapter
-from tnlayers_backends.jax.linear import JaxLinear, multiply
+from tnlayers_backends.jax.linear import JaxLinear
 from tnlayers_backends.jax.module import JaxModule, drawn_layer, make_module
+from tnlayers_backends.jax.multiply import multiply
 from tnlayers_backends.jax.nnx import hold
 from tnlayers_backends.jax.storage import describe
 
