@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 # `draw`, `compress` and `explore` share their names with packages: only an import made here leaves the function under
 # the name, not the package.
 from tnlayers.compress import compress
+from tnlayers.cores import measuring as _measuring  # noqa: F401  # gives Plan.measure its way
 from tnlayers.cores.layer_plan import plan
 from tnlayers.declare.modes import Modes, factorise
 from tnlayers.declare.registry import network

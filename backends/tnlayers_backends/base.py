@@ -85,6 +85,8 @@ class Backend:
         vjp: `vjp(layer, x, grad_y)`: the output, and the gradients of sum(output * grad_y) by "x", by each core's name
             and by "bias" where there is one, without conjugation. None where the framework does not differentiate.
         clock: How it times plans; None where it does not. Tuning asks torch's.
+        timed: One pass of a plan's objective on random numbers, finished when it returns, for `Plan.measure`; None
+            where it has none.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Backend:
     storage: Storage
     vjp: Callable[[Any, Array, Array], tuple[Array, Mapping[str, Array]]] | None = None
     clock: Clock | None = None
+    timed: Callable[[Plan], Callable[[], object]] | None = None
 
 
 def linear_parts(layer: Any, known: type[Any], pinned: Callable[[Any], AnyPlan | None]) -> Parts:

@@ -120,6 +120,8 @@ def test_messages_of_the_front_end(explorer):
     assert explorer.order.left.names == ("x", "core_2", "core_3", "step 1")
     order = message(explorer, ask="finish")["order"]
     assert (order["path"][0], len(order["path"])) == ([1, 2], 4)
+    rows = message(explorer, ask="measure", backend="numpy")["rows"]
+    assert (rows[0]["name"], rows[-1]["name"]) == ("this order", "dense")
     assert "no optimizer of this name" in message(explorer, ask="plan", **asked | {"optimizer": "none"})["refused"]
 
 

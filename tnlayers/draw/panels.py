@@ -12,6 +12,7 @@ from tnlayers.declare.graph import Graph
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.draw.contraction import contraction
+from tnlayers.draw.measured import draw_measured
 from tnlayers.draw.network import network
 from tnlayers.draw.page import Panel, paged
 from tnlayers.draw.passes import longest, passes
@@ -22,6 +23,7 @@ from tnlayers.draw.steps import byte_text
 from tnlayers.draw.theme import Theme, check_theme
 from tnlayers.draw.timeline import HEIGHT, highest, timeline
 from tnlayers.errors import TNLayersError
+from tnlayers.planning.measured import Measurement
 from tnlayers.planning.plan import AnyPlan, Plan, SumPlan
 from tnlayers.planning.text import amount, beside_dense, order_text
 
@@ -46,6 +48,10 @@ def picture(things: Sequence[Any], theme: str) -> Picture:
         raise TNLayersError("tnl.draw needs something to draw: a spec, a layer, or a plan such as tnl.plan(spec, 128).")
     if spectra := [thing for thing in things if isinstance(thing, Spectra)]:
         return _spectra(spectra, things, checked)
+    if measured := [thing for thing in things if isinstance(thing, Measurement)]:
+        if len(measured) < len(things):
+            raise TNLayersError("Measured times are drawn beside each other only: draw layers and plans by themselves.")
+        return draw_measured(measured, checked)
     known = [_known(thing) for thing in things]
     plans = [term for thing in known if not isinstance(thing, Network) for term in thing.terms]
     tops, lengths = highest(plans), longest(plans)

@@ -7,7 +7,7 @@ two traits: `view`, a network with its plan, and `order_on_view`, the order unde
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -235,6 +235,7 @@ class Explorer(anywidget.AnyWidget):
             "plan": self._answer_plan,
             "axis": lambda _: {"axis": axis_data(self._part, self._asked.objective)},
             "finish": self._answer_finish,
+            "measure": self._answer_measure,
         }
         number = message.get("number")
         try:
@@ -250,6 +251,10 @@ class Explorer(anywidget.AnyWidget):
     def _answer_finish(self, _: dict[str, Any]) -> dict[str, Any]:
         self.finish()
         return {"order": self._order()}
+
+    def _answer_measure(self, message: dict[str, Any]) -> dict[str, Any]:
+        found = self.plan.measure(str(message["backend"]))
+        return {"rows": [asdict(row) for row in found.rows], "told": str(found)}
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The widget, and for places without a kernel the page of what it begins with."""

@@ -121,3 +121,11 @@ def amount(number: int) -> str:
             return f"{value:.0f}" if not prefix else f"{value:.3g} {prefix}"
         value /= 1000
     return f"{value:.3g} E"
+
+
+def time_text(seconds: float) -> str:
+    """Seconds with three digits and a unit: 6.13e-5 is "61.3 us"."""
+    for unit, size in (("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3)):
+        if seconds < 999.5 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"

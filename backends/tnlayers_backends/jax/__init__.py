@@ -7,6 +7,7 @@ from tnlayers_backends.jax.dtypes import DTYPES
 from tnlayers_backends.jax.linear import JaxLinear, build, vjp
 from tnlayers_backends.jax.primitives import OPS
 from tnlayers_backends.jax.storage import STORAGE
+from tnlayers_backends.jax.timing import timed
 
 BACKEND = Backend(
     name="jax",
@@ -16,6 +17,7 @@ BACKEND = Backend(
     build=build,
     storage=STORAGE,
     vjp=vjp,
+    timed=timed,
 )
 
 __all__ = ["BACKEND", "JaxLinear"]

@@ -6,7 +6,10 @@ from tnlayers_backends.base import Backend
 from tnlayers_backends.numpy.linear import DTYPES, NumpyLinear, run
 from tnlayers_backends.numpy.primitives import OPS, NumpyOps
 from tnlayers_backends.numpy.storage import STORAGE
+from tnlayers_backends.numpy.timing import timed
 
-BACKEND = Backend(name="numpy", arrays=("numpy",), dtypes=DTYPES, ops=OPS, build=NumpyLinear, storage=STORAGE)
+BACKEND = Backend(
+    name="numpy", arrays=("numpy",), dtypes=DTYPES, ops=OPS, build=NumpyLinear, storage=STORAGE, timed=timed
+)
 
 __all__ = ["BACKEND", "OPS", "NumpyLinear", "NumpyOps", "run"]

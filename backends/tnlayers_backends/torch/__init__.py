@@ -39,6 +39,7 @@ BACKEND = Backend(
     storage=replace(STORAGE, describe=_describe, make=_make),
     vjp=vjp,
     clock=Clock(threads=lambda: timing.threads(), seconds=lambda plans: timing.seconds(plans)),
+    timed=timing.timed,
 )
 
 __all__ = ["BACKEND"]

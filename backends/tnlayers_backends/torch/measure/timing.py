@@ -30,12 +30,7 @@ def seconds(plans: Sequence[Plan]) -> list[float]:
     Args:
         plans: Plans of one contraction with a batch, one objective and one dtype.
     """
-    contraction, dtype = plans[0].contraction, getattr(torch, plans[0].dtype)
-    generator = torch.Generator().manual_seed(0)  # whatever the numbers are, the global generator is not touched
-    x, *cores = (
-        torch.randn([contraction.sizes[i] for i in indices], generator=generator).to(dtype)
-        for indices in contraction.operands
-    )
+    x, *cores = _operands(plans[0])
     runs = [_run(plan, x, cores) for plan in plans]
     times: list[list[float]] = [[] for _ in runs]
     for run in runs:
@@ -48,6 +43,20 @@ def seconds(plans: Sequence[Plan]) -> list[float]:
             run()
             taken.append(perf_counter() - start)
     return [min(taken) for taken in times]
+
+
+def timed(plan: Plan) -> Callable[[], object]:
+    """One pass of a plan's objective on random numbers, for `Plan.measure`."""
+    x, *cores = _operands(plan)
+    return _run(plan, x, cores)
+
+
+def _operands(plan: Plan) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)  # whatever the numbers are, the global generator is not touched
+    return [
+        torch.randn([plan.contraction.sizes[i] for i in indices], generator=generator).to(getattr(torch, plan.dtype))
+        for indices in plan.contraction.operands
+    ]
 
 
 def _run(plan: Plan, x: Tensor, cores: Sequence[Tensor]) -> Callable[[], object]:
