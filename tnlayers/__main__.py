@@ -121,7 +121,7 @@ def _exit_if_stopped(error: BaseException) -> None:
 def _print_notes() -> None:
     """From now on show what tnlayers adjusted as one plain line each, once; other warnings stay as they are."""
     warnings.simplefilter("always", TNLayersWarning)
-    show_others, told = warnings.showwarning, set[str]()
+    show_others, shown = warnings.showwarning, set[str]()
     main_process = os.environ.get("LOCAL_RANK", "0") == "0"  # the other processes of a training would say it again
 
     def show(
@@ -134,8 +134,8 @@ def _print_notes() -> None:
     ) -> None:
         if not issubclass(category, TNLayersWarning):
             show_others(message, category, filename, lineno, file, line)
-        elif main_process and str(message) not in told:
-            told.add(str(message))
+        elif main_process and str(message) not in shown:
+            shown.add(str(message))
             print(f"note: {message}", file=sys.stderr)
 
     warnings.showwarning = show

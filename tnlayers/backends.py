@@ -128,7 +128,7 @@ def _load_built_in(name: str, point: EntryPoint) -> Backend:
 
 
 def _load_foreign(name: str, point: EntryPoint) -> Backend:
-    """A backend of others, whose code may do anything: whatever goes wrong is told as theirs."""
+    """A backend of others, whose code may do anything: whatever goes wrong is reported as theirs."""
     from tnlayers_backends.base import Backend
 
     package = point.dist.name if point.dist is not None else "an unknown package"

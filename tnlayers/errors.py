@@ -13,7 +13,7 @@ LONGEST = 2000  # characters of a message: what a person reads, however long the
 
 
 def shortened(text: str, most: int = LONGEST) -> str:
-    """A text of at most `most` characters: the middle of a longer one is left out, which is told.
+    """A text of at most `most` characters: the middle of a longer one is left out, which is reported.
 
     Example:
         >>> len(shortened("bond=" + "9" * 5000 + " is too large."))
@@ -21,9 +21,9 @@ def shortened(text: str, most: int = LONGEST) -> str:
     """
     if len(text) <= most:
         return text
-    told = f" [... {len(text) - most} characters and more left out ...] "
-    tail = (most - len(told)) // 3  # what is required and what would mend it come last
-    return text[: most - len(told) - tail] + told + text[len(text) - tail :]
+    gap = f" [... {len(text) - most} characters and more left out ...] "
+    tail = (most - len(gap)) // 3  # what is required and what would mend it come last
+    return text[: most - len(gap) - tail] + gap + text[len(text) - tail :]
 
 
 def did_you_mean(word: object, names: Iterable[str]) -> str:

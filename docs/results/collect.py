@@ -19,7 +19,7 @@ from marks import filled
 
 from tnlayers.reproduce import store
 from tnlayers.reproduce.paper import ROWS
-from tnlayers.reproduce.recipe_text import Run, told
+from tnlayers.reproduce.recipe_text import Run, recipe_name
 from tnlayers.reproduce.store import as_today, identity, read_runs, spread
 from tnlayers.reproduce.writing import write
 
@@ -46,7 +46,7 @@ def summary(runs: list[Run]) -> str:
         final, best = (spread([100 * run[f"{kind}_test_accuracy"] for run in group]) for kind in ("final", "best"))
         rows.append(
             f"| {first['model']} | `{first['network']}` | {first['replaced_weights']:,} | {first['rho']:.4f} | "
-            f"{told(first)} | {seeds} | {final} | {best} | {PAPER.get((first['model'], first['network']), '')} |"
+            f"{recipe_name(first)} | {seeds} | {final} | {best} | {PAPER.get((first['model'], first['network']), '')} |"
         )
     return "\n".join(rows)
 
@@ -59,7 +59,7 @@ def every_run(runs: list[Run]) -> str:
     ]
     for run in runs:
         rows.append(
-            f"| {run['model']} | `{run['network']}` | {told(run)} | {run['seed']} | "
+            f"| {run['model']} | `{run['network']}` | {recipe_name(run)} | {run['seed']} | "
             f"{100 * run['final_test_accuracy']:.2f} | {100 * run['best_test_accuracy']:.2f} "
             f"({run['best_test_epoch']}) | {run['final_train_loss']:.5f} | {run['median_seconds_per_epoch']} | "
             f"`{run['commit'][:7]}` |"

@@ -195,8 +195,8 @@ for name in {names!r}:
 
 @pytest.mark.parametrize("names", [("jax",), ("torch",), ("jax", "torch")])
 def test_a_framework_that_is_absent_is_named_with_its_extra(site, names):
-    left, *told = site(ABSENT.replace("{names!r}", repr(names)).replace("SPEC", repr(SPEC)))
+    left, *reply = site(ABSENT.replace("{names!r}", repr(names)).replace("SPEC", repr(SPEC)))
     assert left.split() == sorted({"numpy", "torch", "jax"} - set(names))
-    for name, message in zip(names, told, strict=True):
+    for name, message in zip(names, reply, strict=True):
         assert f"Backend {name!r} is not installed." in message
         assert f"pip install tnlayers[{name}]" in message

@@ -125,20 +125,20 @@ def test_what_is_slow_wrong_or_fails_is_told_and_not_timed(monkeypatch):
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path):
-    path, told = tmp_path / "bench.json", []
-    run_items([tiny("forward")], path, cap=0.0, tell=told.append)
-    data = run_items([tiny("forward"), tiny()], path, cap=0.0, tell=told.append)
-    assert [line.partition(":")[0] for line in told] == ["64-27-c3-r4-b8-forward", "64-27-c3-r4-b8-training"]
+    path, message = tmp_path / "bench.json", []
+    run_items([tiny("forward")], path, cap=0.0, report_line=message.append)
+    data = run_items([tiny("forward"), tiny()], path, cap=0.0, report_line=message.append)
+    assert [line.partition(":")[0] for line in message] == ["64-27-c3-r4-b8-forward", "64-27-c3-r4-b8-training"]
     assert load(path) == json.loads(path.read_text()) == data
     assert [run["commit"] for run in data["runs"]] == [data["runs"][0]["commit"]] * 2
     for result in data["cells"].values():
         assert not set(OWN) & set(result["left_out"])
         assert result["contenders"]["dense"]["to_dense"] == [1.0, 1.0, 1.0]
         assert result["limit"]["seconds"] > 0
-    told.clear()
-    assert run_items([tiny(batch=4)], path, cap=0.0, budget=0, tell=told.append) == data
-    run_items([tiny(batch=4)], path, cap=100.0, budget=0.01, tell=told.append)
-    assert "passed over" in told[0]
+    message.clear()
+    assert run_items([tiny(batch=4)], path, cap=0.0, budget=0, report_line=message.append) == data
+    run_items([tiny(batch=4)], path, cap=100.0, budget=0.01, report_line=message.append)
+    assert "passed over" in message[0]
     data["runs"][0]["commit"] = "another"
     path.write_text(json.dumps(data))
     again = run_items([tiny("forward"), tiny()], path, cap=0.0, again=True)

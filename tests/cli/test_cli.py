@@ -77,7 +77,7 @@ def test_adjustments_are_one_plain_line(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["describe", "nosuch"], "no model 'nosuch'. Known models: fc2, lenet5, vgg16"),
         (["describe", "fc2", "--network", "nosuch"], "no network type 'nosuch'"),
@@ -90,27 +90,27 @@ def test_adjustments_are_one_plain_line(call: Call) -> None:
         (["describe", "mpo(bond=8)"], "Add them, such as --in 784 --out 256"),
     ],
 )
-def test_wrong_words_are_one_paragraph_and_status_2(call: Call, words: list[str], told: str) -> None:
-    _is_refused(call, 2, words, told)
+def test_wrong_words_are_one_paragraph_and_status_2(call: Call, words: list[str], message: str) -> None:
+    _is_refused(call, 2, words, message)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["describe", "no/such/file.yaml"], "Cannot read the spec file"),
         (["describe", "fc2", "--load", "no/such/file.py"], "no such Python file"),
         (["train", "fc2", "--epochs", "1", "--config", "no/such/file.yaml"], "no/such/file.yaml"),
     ],
 )
-def test_refusals_are_one_paragraph_and_status_1(call: Call, words: list[str], told: str) -> None:
-    _is_refused(call, 1, words, told)
+def test_refusals_are_one_paragraph_and_status_1(call: Call, words: list[str], message: str) -> None:
+    _is_refused(call, 1, words, message)
 
 
-def _is_refused(call: Call, expected: int, words: list[str], told: str) -> None:
+def _is_refused(call: Call, expected: int, words: list[str], message: str) -> None:
     status, out, err = call(*words)
     assert (status, out) == (expected, "")
     assert err.startswith("error: ")
-    assert told in err
+    assert message in err
     assert "Traceback" not in err
     assert err.count("\n") == 1
 

@@ -66,11 +66,11 @@ def test_a_refusal_is_in_the_users_words_and_has_its_status(
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
     code, out, _ = call(*words, "--json")
-    told = json.loads(out)
+    text = json.loads(out)
     assert code == status
-    assert (told["format"], told["status"]) == ("tnlayers-error/1", status)
+    assert (text["format"], text["status"]) == ("tnlayers-error/1", status)
     # typer's own parser words a wrong option otherwise where it does not end the process itself
-    assert message in told["error"] or words[0] == "pln"
+    assert message in text["error"] or words[0] == "pln"
 
 
 def test_what_the_words_alone_decide_is_refused_before_torch_is_loaded() -> None:

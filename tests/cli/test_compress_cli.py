@@ -75,7 +75,7 @@ def test_a_model_of_tnlayers(call):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["nothing", "--ratio", "0.5"], "neither a .safetensors file nor module:function"),
         (["mine_to_compress:absent", "--ratio", "0.5"], "has no attribute 'absent'"),
@@ -84,7 +84,7 @@ def test_a_model_of_tnlayers(call):
         (["mine_to_compress:make", "--ratio", "0.5", "--rules", "absent.yaml"], "--rules absent.yaml"),
     ],
 )
-def test_refusals(call, words, told):
+def test_refusals(call, words, message):
     code, _, err = call("compress", *words)
     assert code == (2 if words[0] == "nothing" else 1)
-    assert told in err
+    assert message in err

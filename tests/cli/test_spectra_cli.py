@@ -71,7 +71,7 @@ def test_files(call):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["nothing"], "neither a .safetensors file nor module:function"),
         (["mine_to_look_at:make", "--layer", "absent"], "No layer's name matches 'absent'"),
@@ -79,7 +79,7 @@ def test_files(call):
         (["mine_to_look_at:make", "--error", "2"], "error=2"),
     ],
 )
-def test_refusals(call, words, told):
+def test_refusals(call, words, message):
     code, out, err = call("spectra", *words)
     assert (code, out) == (2 if words == ["nothing"] else 1, "")
-    assert told in " ".join(err.split())
+    assert message in " ".join(err.split())

@@ -103,8 +103,8 @@ def test_a_dry_run_tells_the_same_and_builds_nothing():
     dry, real = tnl.compress(model, ratio=0.2, dry_run=True), tnl.compress(model, ratio=0.2)
     assert dry.model is None
     assert dry.report.after == real.report.after
-    for told, done in zip(dry.report.layers, real.report.layers, strict=True):
-        assert done.error <= told.error + 1e-9  # the bound from singular values
+    for message, done in zip(dry.report.layers, real.report.layers, strict=True):
+        assert done.error <= message.error + 1e-9  # the bound from singular values
 
 
 def test_a_sample_lowers_the_error_of_the_outputs():
@@ -150,7 +150,7 @@ def on_meta():
 
 
 @pytest.mark.parametrize(
-    ("make", "asked", "told"),
+    ("make", "asked", "message"),
     [
         (mlp, {"ratio": 1.7}, r"ratio=1\.7 is more than the whole model"),
         (mlp, {"ratio": 0}, "leaves 0 parameters for the weights"),
@@ -164,8 +164,8 @@ def on_meta():
         (lambda: tnl.compress(mlp(), ratio=0.2).model, {"ratio": 0.01}, "networks already stay as they are"),
     ],
 )
-def test_wrong_inputs_are_refused_in_words(make, asked, told):
-    with pytest.raises(tnl.TNLayersError, match=told):
+def test_wrong_inputs_are_refused_in_words(make, asked, message):
+    with pytest.raises(tnl.TNLayersError, match=message):
         tnl.compress(make(), **asked)
 
 

@@ -82,10 +82,10 @@ def test_the_budget_goes_where_the_outputs_of_the_model_gain_most():
 def test_losses_of_sizes_are_nearer_to_fits_than_their_bounds(network):
     layer, x = learnt(36, 36, seed=4)
     target = Target(backend("torch").ops, layer.weight.detach(), x.T @ x / len(x), Method())
-    told, bounds = (curve(target, Scale.of(network, 36, 36), bounds=only).options for only in (False, True))
-    for option, bound in list(zip(told, bounds, strict=True))[:: len(told) // 4]:
+    message, bounds = (curve(target, Scale.of(network, 36, 36), bounds=only).options for only in (False, True))
+    for option, bound in list(zip(message, bounds, strict=True))[:: len(message) // 4]:
         measured = target.measure(target.fitted(option.spec)) ** 2
         assert measured < bound.loss
         assert abs(log(option.loss / measured)) < log(bound.loss / measured)
-    smallest = target.measure(target.fitted(told[0].spec)) ** 2
-    assert told[0].loss == pytest.approx(smallest, rel=1e-6)
+    smallest = target.measure(target.fitted(message[0].spec)) ** 2
+    assert message[0].loss == pytest.approx(smallest, rel=1e-6)

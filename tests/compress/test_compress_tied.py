@@ -186,7 +186,7 @@ def shared_bias():
 
 
 @pytest.mark.parametrize(
-    ("make", "names", "told"),
+    ("make", "names", "message"),
     [
         (
             shared_with_raw,
@@ -198,13 +198,13 @@ def shared_bias():
         (shared_bias, {"one", "two"}, "tied: one.bias and two.bias are one parameter, but not their weights"),
     ],
 )
-def test_what_cannot_be_one_network_stays_dense_and_tied(make, names, told):
+def test_what_cannot_be_one_network_stays_dense_and_tied(make, names, message):
     model = make()
     made = tnl.compress(model, ratio=0.9)
     rows = [row for row in made.report.layers if row.name in names]
     assert {row.name for row in rows} == names
     assert all(row.network == "dense" for row in rows)
-    assert all(told in row.note for row in rows), [row.note for row in rows]
+    assert all(message in row.note for row in rows), [row.note for row in rows]
     assert made.report.before.parameters == count(model)
     assert made.report.after.parameters == count(made.model)
 

@@ -11,7 +11,7 @@ from specs import MARKET, SUMS
 from tnlayers_backends.numpy import OPS
 
 import tnlayers as tnl
-from tnlayers.cores.canonical import canonical, walk
+from tnlayers.cores.canonical import canonical, moves_to
 from tnlayers.declare.graph import Core, Graph
 
 torch = framework("torch")
@@ -101,7 +101,7 @@ def test_random_trees(drawn):
     before = entries(graph, cores)
     assert_close(entries(graph, swept).value, before, dtype="float64")
     assert [c.shape for c in swept] == [c.shape for c in cores]
-    moves = walk(graph, centre)
+    moves = moves_to(graph, centre)
     assert sorted([centre, *(move.source for move in moves)]) == list(range(len(cores)))
     for move in moves:
         assert_isometry(swept[move.source], graph.cores[move.source].indices, move.bond, "float64")
@@ -124,7 +124,7 @@ def test_layers(name, backend, dtype):
         for graph in graphs:
             own = [core.name for core in graph.cores]
             at = own.index(centre) if centre in own else 0
-            for move in walk(graph, at):
+            for move in moves_to(graph, at):
                 core = graph.cores[move.source]
                 assert_isometry(swept[core.name], core.indices, move.bond, dtype)
             if len(graphs) == 1 and not layer.spec.pad_in:
@@ -211,7 +211,7 @@ def test_the_comparisons_have_teeth():
     layer.canonicalise_("core_2")
     graph = layer.spec.graph
     layer.cores["core_0"] = layer.cores["core_0"] * (1 + 1e-10)
-    for move in walk(graph, 2):
+    for move in moves_to(graph, 2):
         core = graph.cores[move.source]
         if core.name == "core_0":
             with pytest.raises(AssertionError):

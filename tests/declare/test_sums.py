@@ -115,7 +115,7 @@ def test_plans():
 
 
 @pytest.mark.parametrize(
-    ("ask", "told"),
+    ("ask", "message"),
     [
         (lambda: tnl.spec("mpo(in=3x4, out=2x5) + mpo(in=3x4, out=2x6)"), r"mpo.in=3x4, out=2x6.* .12 -> 12."),
         (lambda: tnl.spec("mpo(in=3x4, out=2x5) + mpo(bond=2)"), r"mpo.bond=2. .no sizes."),
@@ -128,6 +128,6 @@ def test_plans():
         (lambda: tnl.build("mpo + mpo"), "a template"),
     ],
 )
-def test_refusals(ask, told):
-    with pytest.raises(tnl.TNLayersError, match=told):
+def test_refusals(ask, message):
+    with pytest.raises(tnl.TNLayersError, match=message):
         ask()

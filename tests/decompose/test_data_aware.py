@@ -198,7 +198,7 @@ def test_convolutions_from_a_sample(view):
 
 
 @pytest.mark.parametrize(
-    ("ask", "told"),
+    ("ask", "message"),
     [
         (lambda w, c: decompose(w, ratio=0.5, covariance=c[:3]), r"covariance has shape \(3, 36\)"),
         (lambda w, c: decompose(w, ratio=0.5, covariance=c * np.nan), "covariance has entries that are NaN"),
@@ -216,6 +216,6 @@ def test_convolutions_from_a_sample(view):
         ),
     ],
 )
-def test_refusals(ask, told):
-    with pytest.raises(tnl.TNLayersError, match=told):
+def test_refusals(ask, message):
+    with pytest.raises(tnl.TNLayersError, match=message):
         ask(*weight_and_moment())

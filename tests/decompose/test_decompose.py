@@ -235,7 +235,7 @@ def test_a_layer_from_a_dense_one():
 
 
 @pytest.mark.parametrize(
-    ("ask", "told"),
+    ("ask", "message"),
     [
         (lambda w: decompose(w * np.nan, ratio=0.5), "216 of the 216 entries of the weight are NaN"),
         (lambda w: decompose(w, ratio=0.5, error=0.1), "ratio=0.5, error=0.1 were given together"),
@@ -255,10 +255,10 @@ def test_a_layer_from_a_dense_one():
         (lambda w: tnl.nn.TNLinear.from_linear(torch.nn.ReLU(), error=0), "takes an nn.Linear, got a ReLU"),
     ],
 )
-def test_refusals(ask, told):
+def test_refusals(ask, message):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", tnl.TNLayersWarning)
-        with pytest.raises(tnl.TNLayersError, match=told):
+        with pytest.raises(tnl.TNLayersError, match=message):
             ask(matrix(12, 18))
 
 

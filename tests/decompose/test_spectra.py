@@ -9,7 +9,7 @@ from oracle import assert_close, oracle_weight
 from specs import MARKET
 
 import tnlayers as tnl
-from tnlayers.cores.canonical import walk
+from tnlayers.cores.canonical import moves_to
 from tnlayers.draw.theme import COLOURS
 
 
@@ -31,7 +31,7 @@ def test_spectra_from_the_cores_are_those_of_the_rebuilt_weight(row, backend):
     cores = [np.asarray(core.detach() if backend == "torch" else core) for core in layer.cores.values()]
     expected = oracle_weight(layer.spec, cores)
     found = tnl.spectra(layer)
-    assert len(found.bonds) == len(walk(graph, 0))
+    assert len(found.bonds) == len(moves_to(graph, 0))
     for k, bond in enumerate(found.bonds):
         wanted = cut(expected.value, graph, range(k + 1))[: len(bond.values)]
         scale = type(expected)(wanted, expected.scale * len(wanted), expected.terms)

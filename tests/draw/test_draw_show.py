@@ -109,7 +109,7 @@ def test_the_command_draws_networks_of_a_file(call, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("expected", "words", "told"),
+    ("expected", "words", "message"),
     [
         (2, ("mpo(bond=3)",), "is a template"),
         (1, (SPEC, "-o", "x.gif"), "Pictures are written as .svg"),
@@ -117,8 +117,8 @@ def test_the_command_draws_networks_of_a_file(call, tmp_path):
         (2, (SPEC, "--objective", "speed", "--plan"), "no objective 'speed'"),
     ],
 )
-def test_the_command_refuses_in_one_paragraph(call, expected, words, told):
+def test_the_command_refuses_in_one_paragraph(call, expected, words, message):
     status, out, err = call("draw", *words)
     assert (status, out) == (expected, "")
     assert err.startswith("error: ")
-    assert told in err
+    assert message in err

@@ -185,8 +185,8 @@ class TestCommand:
     def test_json(self, tmp_path, capsys):
         file = tmp_path / "page.html"
         assert self.run(*self.ARGUMENTS, "-o", str(file), "--json") == 0
-        told = json.loads(capsys.readouterr().out)
-        assert told == {
+        reply = json.loads(capsys.readouterr().out)
+        assert reply == {
             "file": str(file),
             "bytes": file.stat().st_size,
             "plans": 10,

@@ -71,9 +71,9 @@ def test_prices_of_random_orders_are_pythons(page):
             path = random_path(len(contraction.operands), 100 * number + seed)
             for dtype in ("float32", "float64")[: 1 + (seed == 0)]:
                 call = pricing(network, contraction, path, dtype)
-                told = page.ask(f"{call}.map(s => [s.flops, s.bytes, s.result, s.memory].map(String))")
+                message = page.ask(f"{call}.map(s => [s.flops, s.bytes, s.result, s.memory].map(String))")
                 prices = step_prices(Plan(contraction=contraction, path=path, dtype=dtype))
-                assert [tuple(map(int, each)) for each in told] == [
+                assert [tuple(map(int, each)) for each in message] == [
                     (price.flops, price.bytes, price.largest, price.memory) for price in prices
                 ], (text, path)
 
@@ -91,20 +91,20 @@ def test_prices_are_exact_beyond_floating_point(page):
     network = page_data(grid)["parts"][0]["networks"][0]["bonds"][0]
     path = ((1, 3), (2, 4), (5, 6), (0, 7))
     call = f"totals({pricing(network, contraction, path)})"
-    told = page.ask(f"(t => [t.flops, t.bytes, t.largest, t.memory].map(String))({call})")
+    message = page.ask(f"(t => [t.flops, t.bytes, t.largest, t.memory].map(String))({call})")
     price = total(step_prices(Plan(contraction=contraction, path=path)))
     assert price.flops > 2**53
-    assert dict(zip(FIELDS, map(int, told), strict=True)) == counts(price)
+    assert dict(zip(FIELDS, map(int, message), strict=True)) == counts(price)
     wider = Plan(contraction=forward(made.graph, 4098), path=path)
-    assert int(told[0]) < total(step_prices(wider)).flops  # teeth: one row more is seen
+    assert int(message[0]) < total(step_prices(wider)).flops  # teeth: one row more is seen
 
 
 def test_numbers_are_written_as_plans_print_them(page):
     draw = random.Random(0)
     numbers = [draw.randrange(10 ** draw.randrange(1, 20)) for _ in range(300)]
     numbers += [0, 999, 1000, 1125, 1375, 10_050, 999_499, 999_500, 2_125_000]
-    told = page.ask(f"{json.dumps(list(map(str, numbers)))}.map(n => [amount(BigInt(n)), byteText(BigInt(n))])")
-    assert told == [[amount(n), byte_text(n)] for n in numbers]
+    message = page.ask(f"{json.dumps(list(map(str, numbers)))}.map(n => [amount(BigInt(n)), byteText(BigInt(n))])")
+    assert message == [[amount(n), byte_text(n)] for n in numbers]
 
 
 def test_stepping_through_the_planners_order(page):

@@ -127,19 +127,19 @@ def test_messages_of_the_front_end(explorer):
 
 def test_candidates_are_ranked_and_the_winner_is_explained(explorer):
     explorer.choose(batch=1)
-    told = explorer.view["plan"]
-    seconds = [each["seconds"] for each in told["candidates"]]
+    text = explorer.view["plan"]
+    seconds = [each["seconds"] for each in text["candidates"]]
     assert seconds == sorted(seconds)
-    assert told["candidates"][0]["path"] == explorer.best.path
-    assert {each["found_by"] for each in told["candidates"]} >= {"rebuild"}
-    assert told["why"].startswith("It has the least estimated time")
+    assert text["candidates"][0]["path"] == explorer.best.path
+    assert {each["found_by"] for each in text["candidates"]} >= {"rebuild"}
+    assert text["why"].startswith("It has the least estimated time")
 
 
 def test_bytes_are_named_apart(explorer):
     """What print(plan) counts is what products move and copies."""
-    told, whole = explorer.view["plan"], explorer.order.walked(4)
-    assert told["printed"] == explorer.best.cost.bytes
-    assert told["printed"] - told["copied"] == sum(price.bytes for price in whole.prices())
+    text, whole = explorer.view["plan"], explorer.order.walked(4)
+    assert text["printed"] == explorer.best.cost.bytes
+    assert text["printed"] - text["copied"] == sum(price.bytes for price in whole.prices())
 
 
 def test_refusals(explorer):
@@ -189,7 +189,7 @@ except tnl.TNLayersError as error:
 
 def test_without_a_kernel_it_is_a_page(explorer):
     bundle = explorer._repr_mimebundle_()
-    told = bundle[0] if isinstance(bundle, tuple) else bundle
-    assert "application/vnd.jupyter.widget-view+json" in told
-    assert told["text/html"].startswith("<iframe srcdoc=")
-    assert "tnlayers.explorer/2" in told["text/html"]
+    text = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert "application/vnd.jupyter.widget-view+json" in text
+    assert text["text/html"].startswith("<iframe srcdoc=")
+    assert "tnlayers.explorer/2" in text["text/html"]

@@ -111,13 +111,13 @@ def place(request, monkeypatch, tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="pipes and devices of POSIX")
 @pytest.mark.parametrize("place", PLACES, indirect=True)
 def test_a_layer_and_a_plan_whatever_the_place(place):
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as message:
         warnings.simplefilter("always")
         layer = tnl.build(SPEC, backend="numpy", seed=0)
         again = tnl.build(SPEC, backend="numpy", seed=0)
         assert tnl.plan(SPEC, 8) == tnl.plan(SPEC, 8)
     assert layer.to_dense().tobytes() == again.to_dense().tobytes()
-    assert len(told) <= 1, told
+    assert len(message) <= 1, message
     assert not Path("~no-such-user").exists()
 
 
@@ -126,10 +126,10 @@ def test_rates_that_are_none_are_told_of_once(monkeypatch, tmp_path, content):
     monkeypatch.setenv("TNLAYERS_CACHE", str(tmp_path))
     forget()
     calibrate.machine_file().write_text(content)
-    with pytest.warns(tnl.TNLayersWarning, match="The default rates are used") as told:
+    with pytest.warns(tnl.TNLayersWarning, match="The default rates are used") as message:
         tnl.plan(SPEC, 8)
     forget()
-    assert len(told) == 1
+    assert len(message) == 1
 
 
 def test_a_size_that_no_float_holds_is_no_rate(monkeypatch, tmp_path):

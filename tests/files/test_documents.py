@@ -164,9 +164,9 @@ def test_the_message_of_an_error_and_of_a_warning_is_bounded():
     assert str(error).startswith("bond=999")
     assert str(error).endswith("take bond=4.")
     assert f"{len(long) - LONGEST} characters" in str(error)
-    with pytest.warns(tnl.TNLayersWarning) as told:
+    with pytest.warns(tnl.TNLayersWarning) as reply:
         warnings.warn(long, tnl.TNLayersWarning, stacklevel=1)
-    assert len(str(told[0].message)) == LONGEST
+    assert len(str(reply[0].message)) == LONGEST
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
     assert str(tnl.TNLayersError("as it is")) == "as it is"
 

@@ -76,10 +76,10 @@ def test_the_command_measures_and_keeps(kept, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         command_line.main(["calibrate", "--json"])
     assert not end.value.code
-    told = json.loads(capsys.readouterr().out)
-    assert told["file"] == str(kept)
-    assert saved_rates.machine() == saved_rates.read(kept) == Machine(**told["rates"])
-    assert saved_rates.machine("cpu", "bfloat16") == Machine(**told["half"]["rates"]) != saved_rates.machine()
+    message = json.loads(capsys.readouterr().out)
+    assert message["file"] == str(kept)
+    assert saved_rates.machine() == saved_rates.read(kept) == Machine(**message["rates"])
+    assert saved_rates.machine("cpu", "bfloat16") == Machine(**message["half"]["rates"]) != saved_rates.machine()
     measured = asdict(saved_rates.machine())
     assert all(measured[field.name] > 0 for field in fields(Machine))
     assert measured["flops_per_second"] != Machine().flops_per_second

@@ -228,10 +228,10 @@ def test_every_point_is_told_of_the_models_that_it_touches():
     assert len(DIFFERENCES) == len({point.key for point in DIFFERENCES}) == 23
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", tnl.TNLayersWarning)
-        told = {name: {p.key for p in tnl.models.describe(name).differences} for name in tnl.models.names()}
-    assert set().union(*told.values()) == {point.key for point in (*DIFFERENCES, *PICOGPT)}
-    assert "vgg19_bias" in told["vgg19"]
-    assert "vgg19_bias" not in told["resnet20"]
+        message = {name: {p.key for p in tnl.models.describe(name).differences} for name in tnl.models.names()}
+    assert set().union(*message.values()) == {point.key for point in (*DIFFERENCES, *PICOGPT)}
+    assert "vgg19_bias" in message["vgg19"]
+    assert "vgg19_bias" not in message["resnet20"]
 
 
 def test_the_command_tells_counts_and_differences(capsys):

@@ -161,10 +161,11 @@ def test_wrong_files(load, name):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("", "valid dictionary"), ("3", "valid dictionary"), ("a: [", "not YAML"), ("\xff", "net.yaml")]
+    ("text", "message"),
+    [("", "valid dictionary"), ("3", "valid dictionary"), ("a: [", "not YAML"), ("\xff", "net.yaml")],
 )
-def test_files_of_something_else(load, tmp_path, text, told):
-    with pytest.raises(tnl.TNLayersError, match=told):
+def test_files_of_something_else(load, tmp_path, text, message):
+    with pytest.raises(tnl.TNLayersError, match=message):
         load(text)
     with pytest.raises(tnl.TNLayersError, match=r"Cannot read the network file .*absent.yaml: No such file"):
         tnl.load_network(tmp_path / "absent.yaml")
@@ -227,10 +228,10 @@ def test_a_package_is_imported_when_its_type_is_asked_for(package):
 def test_a_broken_package_is_told_and_breaks_nothing_else(package):
     package("good_nets", GOOD, [("zigzag", "good_nets")])
     package("broken_nets", "import no_such_module_at_all", [("broken_type", "broken_nets")])
-    told = (
+    message = (
         r"'broken_type' comes from the package broken_nets \(broken_nets\), which failed to load: ModuleNotFoundError"
     )
-    with pytest.raises(tnl.TNLayersError, match=told) as caught:
+    with pytest.raises(tnl.TNLayersError, match=message) as caught:
         tnl.spec("broken_type(bond=3)")
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
     (sentence,) = registry.load_packages()

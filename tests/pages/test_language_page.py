@@ -34,8 +34,8 @@ def test_every_count_on_the_page_is_that_of_the_model():
         total = tnl.models.describe("gpt-pico", network=run["network"]).total
         assert next(iter(total.values()))["trainable"] == run["parameters"]
     page = (DOCS / "language.md").read_text()
-    told = {count for point in tnl.models.describe("gpt-pico").differences for count in numbers(point.what)}
-    assert {count for count in numbers(page) if count.endswith(",224") or count in ("808,448", "42,336")} <= told
+    message = {count for point in tnl.models.describe("gpt-pico").differences for count in numbers(point.what)}
+    assert {count for count in numbers(page) if count.endswith(",224") or count in ("808,448", "42,336")} <= message
 
 
 def test_bits_are_the_loss_in_bits():

@@ -76,9 +76,9 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def printed_as_shown(page: Path, line: int, code: str, names: dict[str, Any]) -> dict[str, Any]:
     """Run a block of `>>>` examples and return the names that it leaves."""
     example = doctest.DocTestParser().get_doctest(code, names, page.name, str(page), line)
-    told: list[str] = []
-    result = doctest.DocTestRunner(optionflags=SAME).run(example, out=told.append, clear_globs=False)
-    assert not result.failed, "".join(told)
+    message: list[str] = []
+    result = doctest.DocTestRunner(optionflags=SAME).run(example, out=message.append, clear_globs=False)
+    assert not result.failed, "".join(message)
     return example.globs
 
 

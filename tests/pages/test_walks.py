@@ -160,3 +160,11 @@ def test_train(call, tmp_path, monkeypatch):
     assert status == 0, err
     named = walks()["tnlayers train, to the step"]
     assert in_order(named, entered) == named
+
+
+@pytest.mark.parametrize("heading", walks())
+def test_no_walk_passes_through_the_last_resort(heading):
+    """Slices are for a memory limit that nothing else meets."""
+    last = {"planning/slices.py", "planning/sliced.py", "torch/run/sliced.py"}
+    assert all(path_of(file).is_file() for file in last)
+    assert not last & set(walks()[heading])

@@ -68,11 +68,11 @@ def spent(ask):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", tnl.TNLayersWarning)
             ask()
-        told = None
+        message = None
     except tnl.TNLayersError as error:
-        told = str(error)
-    assert told is None or 40 < len(told) <= 2000
-    return time.process_time() - start, told is not None
+        message = str(error)
+    assert message is None or 40 < len(message) <= 2000
+    return time.process_time() - start, message is not None
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -141,10 +141,10 @@ def test_results_that_no_array_can_hold_are_no_plan():
 
 def test_messages_are_short_whatever_they_quote():
     error, warning = tnl.TNLayersError("a" * 5000 + "end"), tnl.TNLayersWarning("b" * 5000 + "end")
-    for told in (error, warning):
-        assert len(str(told)) <= 2000
-        assert str(told).endswith("end")
-        assert "3003 characters and more left out" in str(told)
+    for message in (error, warning):
+        assert len(str(message)) <= 2000
+        assert str(message).endswith("end")
+        assert "3003 characters and more left out" in str(message)
     assert str(tnl.TNLayersError("short")) == "short"
 
 

@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch_cases import run_watched
 
 import tnlayers as tnl
-from tnlayers.pricing.counts import carried_back_cost, chunks
+from tnlayers.pricing.counts import chain_backward_cost, chunks
 from tnlayers.program.program import Multiply
-from tnlayers.program.sweep import carry, carry_back
+from tnlayers.program.sweep import propagate, propagate_back
 
 BATCH = 6
 NAMES = ["mpo-1", "mpo-3", "mpo-ones", "mpo-padded", "ladder", "ring", "star", "cp", "blocks", "monarch", "three-open"]
@@ -48,7 +48,7 @@ def test_chunks_cost_what_is_stated(text, chunk):
         matrices = sweep.chain.prepare(ops, plan.program, cores)
         for rows in parts(BATCH, chunk):
             some, y = Strided.new(rows, x.size // BATCH), Strided.new(rows, sweep.chain.links[-1].after)
-            carry(ops, sweep, some, matrices, Space(rows, sweep.forward), y)
+            propagate(ops, sweep, some, matrices, Space(rows, sweep.forward), y)
         stated = plan.cost
         assert (ops.flops, ops.bytes, ops.copied) == (stated.flops, stated.bytes, stated.copied), str(plan)
         if chunk > 1:  # stacks of single rows may be copied: the plan is for more
@@ -67,9 +67,9 @@ def test_the_way_back_costs_what_is_stated(text, chunk):
             some = Strided.new(rows, x.size // BATCH)
             gy = Strided.new(rows, sweep.chain.links[-1].after)
             totals = [Strided.new(*matrix.shape) for matrix in matrices]
-            carry_back(ops, sweep, some, matrices, Space(rows, sweep.both), gy, some, totals)
+            propagate_back(ops, sweep, some, matrices, Space(rows, sweep.both), gy, some, totals)
         count = chunks(plan.contraction, chunk)
-        stated = carried_back_cost(sweep.chain, BATCH, count, again=True, itemsize=4)
+        stated = chain_backward_cost(sweep.chain, BATCH, count, again=True, itemsize=4)
         assert (ops.flops, ops.bytes, ops.copied) == (stated.flops, stated.bytes, stated.copied), str(plan)
         if chunk > 1:  # stacks of single rows may be copied: the plan is for more
             assert all(takes_blas(operand) for product in ops.products for operand in product), str(plan)
@@ -144,8 +144,8 @@ def test_the_counts_have_teeth():
     matrices = sweep.chain.prepare(ops, plan.program, cores)
     for rows in parts(BATCH, 3):  # other chunks than stated
         some, y = Strided.new(rows, x.size // BATCH), Strided.new(rows, sweep.chain.links[-1].after)
-        carry(ops, sweep, some, matrices, Space(rows, sweep.forward), y)
+        propagate(ops, sweep, some, matrices, Space(rows, sweep.forward), y)
     assert ops.bytes == replace(plan, chunk=3).cost.bytes
     assert replace(plan, chunk=2).cost.bytes != ops.bytes
     with pytest.raises(AssertionError, match="outside"):
-        carry(ops, sweep, x, matrices, Space(BATCH, sweep.forward - 1), Strided.new(BATCH, 256))
+        propagate(ops, sweep, x, matrices, Space(BATCH, sweep.forward - 1), Strided.new(BATCH, 256))

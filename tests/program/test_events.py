@@ -14,7 +14,7 @@ from tnlayers.machine.rates import GPU, Machine
 from tnlayers.planning.memory import peak
 from tnlayers.pricing.seconds import Estimator
 from tnlayers.program.events import along, back
-from tnlayers.program.sweep import carry, carry_back
+from tnlayers.program.sweep import propagate, propagate_back
 
 BATCH = 6
 STORED = DATA / "prices.json"
@@ -71,9 +71,9 @@ def run(plan, rows):
     some = Strided.new(rows, x.size // BATCH)
     y = Strided.new(rows, sweep.chain.links[-1].after)
     forth, home = Watching(), Watching()
-    carry(forth, sweep, some, matrices, Space(rows, sweep.forward), y)
+    propagate(forth, sweep, some, matrices, Space(rows, sweep.forward), y)
     totals = [Strided.new(*matrix.shape) for matrix in matrices]
-    carry_back(home, sweep, some, matrices, Space(rows, sweep.both), y, some, totals)
+    propagate_back(home, sweep, some, matrices, Space(rows, sweep.both), y, some, totals)
     return forth.seen, home.seen
 
 

@@ -16,7 +16,7 @@ from tnlayers.reproduce.dense_twins import twins
 from tnlayers.reproduce.missing import measured_ratios, missing
 from tnlayers.reproduce.page import page
 from tnlayers.reproduce.paper import ROWS, rows
-from tnlayers.reproduce.recipe_text import recipes, told
+from tnlayers.reproduce.recipe_text import recipe_name, recipes
 from tnlayers.reproduce.schedule import schedule
 from tnlayers.reproduce.store import Store, identity, of
 from tnlayers.reproduce.structure import measure
@@ -214,7 +214,7 @@ def test_the_command_of_a_stored_run_has_its_recipe():
 
 def test_runs_of_one_network_are_grouped_by_recipe():
     groups = of(RUNS, "fc2", "mpo(bond=16)", "mnist")
-    names = [told(group[0]) for group in groups]
+    names = [recipe_name(group[0]) for group in groups]
     assert names[0] == "paper, paper selection"
     assert {"fast, paper selection", "paper, clip_norm 0, paper selection"} <= set(names[1:])
     assert of(RUNS, "fc2", "mpo", "mnist") == groups  # the same network

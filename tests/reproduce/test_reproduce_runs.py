@@ -14,7 +14,7 @@ from tnlayers.reproduce.cost import seconds_per_epoch
 from tnlayers.reproduce.missing import missing
 from tnlayers.reproduce.page import page
 from tnlayers.reproduce.paper import ROWS, Row, rows
-from tnlayers.reproduce.recipe_text import recipes, told
+from tnlayers.reproduce.recipe_text import recipe_name, recipes
 from tnlayers.reproduce.schedule import schedule, within
 from tnlayers.reproduce.store import Store, of
 from tnlayers.train import TrainConfig
@@ -59,7 +59,7 @@ def test_paper_selection_is_another_run_and_named_as_such(tmp_path):
     assert "--paper-selection" in running.command(job, data_root=None, threads=None)
     run = {"model": "vgg16", "network": "mpo", "data": "cifar10", "seed": 0, "recipe": asked.recipe.model_dump()}
     run |= {"median_seconds_per_epoch": 1.0, "device": "a CPU, 2 cores"}
-    assert told(run) == "fast, epochs 2, paper selection"
+    assert recipe_name(run) == "fast, epochs 2, paper selection"
     assert schedule([row], [run], STRUCTURE, **words, selection=True) == []
     assert len(schedule([row], [run], STRUCTURE, **words)) == 1
     (mnist,) = schedule([FC2], RUNS, STRUCTURE, seeds=1, out=tmp_path)  # whose stored runs hold nothing out
@@ -67,7 +67,7 @@ def test_paper_selection_is_another_run_and_named_as_such(tmp_path):
     assert mnist.otherwise
     assert not job.otherwise
     in_full = run | {"recipe": recipes("vgg16", "cifar10")["paper"].model_dump() | {"validation": 0}}
-    assert (told(in_full), missing(row, [in_full])) == ("paper, paper selection", 4)
+    assert (recipe_name(in_full), missing(row, [in_full])) == ("paper, paper selection", 4)
 
 
 def test_begun_runs_come_first_then_seed_by_seed_the_shortest_first(tmp_path):
@@ -78,10 +78,10 @@ def test_begun_runs_come_first_then_seed_by_seed_the_shortest_first(tmp_path):
     begin(jobs[-1], tmp_path / "of any name")
     again = schedule(wanted, [], STRUCTURE, seeds=2, out=tmp_path)
     assert again[0].folder == tmp_path / "of any name"
-    assert (again[0].row, again[0].seed, again[0].begun) == (jobs[-1].row, jobs[-1].seed, True)
-    assert not any(job.begun for job in again[1:])
+    assert (again[0].row, again[0].seed, again[0].unfinished) == (jobs[-1].row, jobs[-1].seed, True)
+    assert not any(job.unfinished for job in again[1:])
     shorter = schedule(wanted, [], STRUCTURE, seeds=2, out=tmp_path, epochs=3)
-    assert not any(job.begun for job in shorter)  # another recipe
+    assert not any(job.unfinished for job in shorter)  # another recipe
     assert within(jobs, 0) == []
     assert within(jobs, jobs[0].minutes / 2) == jobs[:1]  # begun, and cut short
     assert within(jobs, jobs[0].minutes + 0.01) == jobs[:2]
@@ -154,7 +154,7 @@ def test_finished_runs_of_any_folder_are_gathered_once(tmp_path):
     store = Store(folder=tmp_path / "results")
     (run,) = store.gather([tmp_path / "run", tmp_path / "empty"])
     assert store.gather([tmp_path / "run"]) == []
-    assert told(run) == "fast, epochs 2"
+    assert recipe_name(run) == "fast, epochs 2"
     assert run["command"] == (
         'tnlayers train vgg16 --network "mpo" --data cifar10 --seed 4 --threads 2 --recipe fast --epochs 2'
     )

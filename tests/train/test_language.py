@@ -141,17 +141,17 @@ def test_generate_continues_by_each_network_or_one(call: Call, finished):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("--prompt", "Qhall"), "'Q': not among the 54 characters"),
         (("--prompt", ""), "The prompt is empty"),
         (("--prompt", "O", "--network", "cp"), "no model with network='cp'. It has dense, mpo(bond=2)"),
     ],
 )
-def test_generate_refuses_in_words(call: Call, finished, words, told):
+def test_generate_refuses_in_words(call: Call, finished, words, message):
     status, out, err = call("generate", str(finished.directory), *words)
     assert (status, out) == (1, "")
-    assert told in err
+    assert message in err
 
 
 def test_files_that_are_no_language_models_are_refused(call: Call, finished, tmp_path):
@@ -161,13 +161,13 @@ def test_files_that_are_no_language_models_are_refused(call: Call, finished, tmp
     head = json.loads(metadata["tnlayers"])
     head["info"]["tokens"] = json.dumps({"kind": "characters", "symbols": "abc"})
     write(tmp_path / "other.safetensors", json.dumps(head), arrays)
-    told = {
+    message = {
         "fc2.safetensors": "does not say what its tokens are",
         "empty": "neither a file nor the folder of a run",
         "nothing": "neither a file nor the folder of a run",
         "other.safetensors": "beside 3 tokens",
     }
-    for name, words in told.items():
+    for name, words in message.items():
         status, out, err = call("generate", str(tmp_path / name), "--prompt", "a")
         assert (status, out) == (1, "")
         assert words in err

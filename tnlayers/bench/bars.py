@@ -83,9 +83,9 @@ def on_gpu(figures: Figures) -> Bar:
     found: dict[tuple[str, str], list[float]] = {(dtype, how): [] for dtype in DTYPES for how in HOWS}
     for _, dtype, how, ratios in figures.means():
         found[dtype, how] += ratios
-    told = [f"{DTYPES[d]} {HOWS[h]} {mean(r):.2f} of dense in {len(r)} cells" for (d, h), r in found.items() if r]
-    met = all(found.values()) if told else None
-    return Bar(asked=asked, measured=f"geometric means: {', '.join(told)}" if told else "not run: no GPU", met=met)
+    lines = [f"{DTYPES[d]} {HOWS[h]} {mean(r):.2f} of dense in {len(r)} cells" for (d, h), r in found.items() if r]
+    met = all(found.values()) if lines else None
+    return Bar(asked=asked, measured=f"geometric means: {', '.join(lines)}" if lines else "not run: no GPU", met=met)
 
 
 def plain(cell: Mapping[str, Any]) -> bool:

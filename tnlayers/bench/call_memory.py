@@ -41,10 +41,10 @@ def memory(call: Callable[[], Any], leaves: Sequence[Tensor] = (), *, result: in
     gradients = {leaf.grad.data_ptr(): leaf.grad.nbytes for leaf in leaves if leaf.grad is not None}
     last = {address: k for k, (_, address, size) in enumerate(events) if size > 0 and gradients.get(address) == size}
     live = peak = kept = 0
-    begun = False
+    started = False
     for k, (_, address, size) in enumerate(events):
-        if size == 0 and not begun:
-            begun, kept = True, live
+        if size == 0 and not started:
+            started, kept = True, live
         if last.get(address) != k:
             live += size
             peak = max(peak, live)
@@ -64,7 +64,7 @@ def _events(tree: Iterable[Any]) -> Iterator[tuple[int, int, int]]:
 def spare_the_machine() -> None:
     """Let allocations beyond nine tenths of the memory fail, on Linux.
 
-    A contender that wants more is then told as one that does not run; the system would end the whole process instead.
+    A contender that wants more is then reported as one that does not run; the system would end the process instead.
     """
     if sys.platform == "linux":
         import resource

@@ -66,8 +66,8 @@ class Figures:
         parts = []
         for dtype, word in DTYPES.items():
             ratios = {how: self.ratio(replace(cell, dtype=dtype), how) for how in HOWS}
-            told = [f"{HOWS[how]} {ratio:.2f}" for how, ratio in ratios.items() if ratio is not None]
-            parts += [f"{word} {', '.join(told)}"] if told else []
+            listed = [f"{HOWS[how]} {ratio:.2f}" for how, ratio in ratios.items() if ratio is not None]
+            parts += [f"{word} {', '.join(listed)}"] if listed else []
         return "; ".join(parts)
 
     def means(self) -> Iterator[tuple[str, str, str, list[float]]]:
@@ -135,10 +135,10 @@ def _time(row: Mapping[str, Any]) -> str:
 
 
 def _failures(rows: Iterable[Row]) -> Iterator[str]:
-    told: dict[tuple[str, str, str], int] = {}
+    listed: dict[tuple[str, str, str], int] = {}
     for row in rows:
         key = (row["contender"], row["how"], row["failure"].splitlines()[0][:160])
-        told[key] = told.get(key, 0) + 1
-    for (contender, how, failure), count in told.items():
+        listed[key] = listed.get(key, 0) + 1
+    for (contender, how, failure), count in listed.items():
         yield ""
         yield f"{contender}, {HOWS[how]}, failed in {count} cells: {failure}"

@@ -1,4 +1,4 @@
-"""Cells that lose, each with the reason as the numbers tell it, and contenders that were not timed."""
+"""Cells that lose, each with the reason as the numbers show it, and contenders that were not timed."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def left_out(cells: Mapping[str, Result]) -> Iterator[str]:
     found: dict[tuple[str, str, str], list[str]] = {}
     for name, r in cells.items():
         for contender, left in r["left_out"].items():
-            told = "" if left["why"] == "slow" else left["told"]
-            found.setdefault((left["why"], contender, told), []).append(name)
+            details = "" if left["why"] == "slow" else left["told"]
+            found.setdefault((left["why"], contender, details), []).append(name)
     if not found:
         yield "Every contender was right and was timed in every cell that was run."
     words = {
@@ -58,6 +58,6 @@ def left_out(cells: Mapping[str, Result]) -> Iterator[str]:
         "failed": "did not run",
         "slow": "was far slower than our layer and not timed",
     }
-    for (why, contender, told), names in sorted(found.items()):
+    for (why, contender, details), names in sorted(found.items()):
         where = ", ".join(f"`{name}`" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        yield f"- {contender} {words[why]} in {where}{': ' + told if told else ''}"
+        yield f"- {contender} {words[why]} in {where}{': ' + details if details else ''}"

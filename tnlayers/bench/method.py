@@ -27,7 +27,7 @@ METHOD = """\
   on). The limit is this sum, or the time of reading input and cores and writing the output (twice for training) at the
   rate of memory, whichever is longer. The layer cannot be faster than that. States that do not stay in the cache
   between two products, copies and calls are not part of it.
-- **Memory.** Torch's profiler tells every allocation of a call. Peak is the most that was alive at once, parameters,
+- **Memory.** Torch's profiler lists every allocation of a call. Peak is the most that was alive at once, parameters,
   inputs and gradients of parameters and inputs left out, y included; kept is what is alive where the backward pass
   begins, y left out. Before, our kept buffers and rebuilt weights are thrown away, so that they count.
 - **The jax rows** are functions under `jax.jit` on one processor, with gradients by `jax.vjp`; peak is XLA's own

@@ -146,9 +146,9 @@ def _others(results: Mapping[str, Result], old: set[str]) -> Iterator[str]:
             setting = [cell["dtype"], f"{cell['threads']} thread{'s' * (cell['threads'] > 1)}", cell["framework"]]
             size = f"{cell['in_features']} to {cell['out_features']}"
             network = cell["network"] or f"mpo(cores={cell['cores']}, bond={cell['bond']})"
-            told = f"`{network}`, {r['parameters']:,} parameters"
+            network_cell = f"`{network}`, {r['parameters']:,} parameters"
             mode = cell["mode"] + (" †" if name in old else "")
-            yield row([size, told, ", ".join(setting), str(cell["batch"]), mode, *_fields(r)])
+            yield row([size, network_cell, ", ".join(setting), str(cell["batch"]), mode, *_fields(r)])
 
 
 def _fields(result: Result | None) -> list[str]:

@@ -40,7 +40,7 @@ def run_items(
     cap: float,
     budget: float | None = None,
     again: bool = False,
-    tell: Callable[[str], None] = lambda line: None,
+    report_line: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Measure the items that the file does not have yet, and write it after each.
 
@@ -51,7 +51,7 @@ def run_items(
         budget: Minutes after which nothing more is begun; what would not end in time is passed over. None for no limit,
             0 to measure nothing.
         again: Whether results of another commit, machine or version are measured again.
-        tell: Takes one line per item, or about passing over.
+        report_line: Takes one line per item, or about passing over.
 
     Raises:
         TNLayersError: If the file holds something else.
@@ -69,16 +69,16 @@ def run_items(
             continue
         left = float("inf") if budget is None else 60 * budget - (time.perf_counter() - begin)
         if (guess := expected(item, cap)) > left:
-            tell(f"{item.name}: passed over, it would take about {guess:.0f} s of the {max(left, 0):.0f} left")
+            report_line(f"{item.name}: passed over, it would take about {guess:.0f} s of the {max(left, 0):.0f} left")
             continue
-        begun = time.perf_counter()
-        result, told = _measured(item, cap)
-        wall = round(time.perf_counter() - begun, 1)
+        started = time.perf_counter()
+        result, summary = _measured(item, cap)
+        wall = round(time.perf_counter() - started, 1)
         kept[item.name] = {"run": number, **rounded(result), "wall_seconds": wall}
         data["runs"][number:] = [run | {"minutes": round((time.perf_counter() - begin) / 60, 1)}]
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text_of(data))
-        tell(f"{item.name}: {told} [{wall:.0f} s]")
+        report_line(f"{item.name}: {summary} [{wall:.0f} s]")
     return data
 
 

@@ -69,12 +69,12 @@ def bench(
     chosen = select(few() if quick else schedule(), cells)
     with progress("measuring", len(chosen)) as step:
 
-        def tell(line: str) -> None:
+        def report_line(line: str) -> None:
             step()
             if not as_json:
                 typer.echo(line)
 
-        data = run_items(chosen, out, cap=cap, budget=budget, again=again, tell=tell)
+        data = run_items(chosen, out, cap=cap, budget=budget, again=again, report_line=report_line)
     if report is not None:
         write_report(data, report, gpu)
     if as_json:

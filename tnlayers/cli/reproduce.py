@@ -144,7 +144,7 @@ def _print(jobs: list[Job], chosen: list[Job], budget: float) -> None:
     for heading in ("part", "model", "network", "seed", "epochs", "minutes", "predicted by"):
         table.add_column(heading, justify="right" if heading in ("seed", "minutes") else "left")
     for job in chosen:
-        words = f"{job.source}{', started' if job.begun else ''}"
+        words = f"{job.source}{', started' if job.unfinished else ''}"
         row = job.row
         table.add_row(
             row.part, row.model, row.network, str(job.seed), f"{job.epochs} {job.recipe}", f"{job.minutes:,.0f}", words

@@ -10,7 +10,7 @@ from tnlayers.errors import TNLayersError
 
 RatioOf: TypeAlias = Literal["model", "replaced", "bytes"]
 Key: TypeAlias = Literal["ratio", "max_params", "max_flops", "max_bytes", "error"]
-NEAR = 0.98  # a model that gets less than this share of its budget is told
+NEAR = 0.98  # a model that gets less than this share of its budget is reported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +59,8 @@ class Budget:
         }
         asked = given(sizes)
         if len(asked) != 1:
-            told = ", ".join(f"{key}={value}" for key, value in asked.items()) or "None of them"
-            raise TNLayersError(f"{told} given; give exactly one of {', '.join(sizes)}.")
+            listed = ", ".join(f"{key}={value}" for key, value in asked.items()) or "None of them"
+            raise TNLayersError(f"{listed} given; give exactly one of {', '.join(sizes)}.")
         ((key, value),) = asked.items()
         check_size(key, value, "the whole model", least=0)
         if ratio_of not in ("model", "replaced", "bytes"):

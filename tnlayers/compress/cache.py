@@ -70,7 +70,7 @@ class Memory:
                 return [float(number) for number in read_json(path, "the cached numbers")]
         return None
 
-    def keep_numbers(self, key: str, numbers: list[float]) -> None:
+    def store_numbers(self, key: str, numbers: list[float]) -> None:
         """Keep some numbers."""
         path = self._path(key, "json")
         if path is not None:
@@ -84,7 +84,7 @@ class Memory:
                 return _curve(read_json(path, "the cached curve"), scale)
         return None
 
-    def keep_curve(self, key: str, curve: Curve) -> None:
+    def store_curve(self, key: str, curve: Curve) -> None:
         """Keep a curve."""
         path = self._path(key, "json")
         if path is not None:
@@ -99,13 +99,13 @@ class Memory:
                 return _layer(path)
         return None
 
-    def keep_layer(self, key: str, layer: TNModule) -> None:
+    def store_layer(self, key: str, layer: TNModule) -> None:
         """Keep a layer."""
         path, found = self._path(key, "safetensors"), layer.delivered
         if path is not None and found is not None:
-            told = {name: getattr(found, name) for name in ("asked", "error", "output_error", "discarded")}
-            told["searched"] = None if found.searched is None else asdict(found.searched)
-            save(layer, path, info={"delivered": json.dumps(told)})
+            record = {name: getattr(found, name) for name in ("asked", "error", "output_error", "discarded")}
+            record["searched"] = None if found.searched is None else asdict(found.searched)
+            save(layer, path, info={"delivered": json.dumps(record)})
 
     def _path(self, key: str, ending: str) -> Path | None:
         return None if self.folder is None else self.folder / f"{key}.{ending}"

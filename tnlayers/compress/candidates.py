@@ -10,7 +10,7 @@ from typing import Any
 
 from tnlayers_backends.torch.layers.kind import Work
 from tnlayers_backends.torch.layers.module import TNModule
-from tnlayers_backends.torch.modules.hosts import itemsize, keep_modes, occupied
+from tnlayers_backends.torch.modules.hosts import copy_modes, itemsize, occupied
 from torch import Tensor
 
 from tnlayers.backends import backend
@@ -151,8 +151,8 @@ class Candidate:
         kept = self.memory.layer(key)
         layer = self.layer(option.spec) if kept is None else kept.to(self.site.weight.device)
         if kept is None:
-            self.memory.keep_layer(key, layer)
-        keep_modes(self.site.dense, layer)
+            self.memory.store_layer(key, layer)
+        copy_modes(self.site.dense, layer)
         return layer
 
     def report(self, option: Option, layer: TNModule | None) -> LayerReport:
@@ -207,7 +207,7 @@ class Candidate:
 
     def _with_fixed(self) -> Candidate:
         layer = self.layer(self.rule.networks[0], **self.rule.size)
-        keep_modes(self.site.dense, layer)
+        copy_modes(self.site.dense, layer)
         if layer.spec.parameters >= self.dense:
             return replace(self, note=f"{layer.spec} would have {layer.spec.parameters:,} parameters")
         loss = 0.0 if layer.delivered is None else layer.delivered.error**2
@@ -238,7 +238,7 @@ class Candidate:
         assert isinstance(ops, Splitting)
         with _quiet():
             made = curve(Target(ops, self.site.matrix(), self.covariance, Method()), scale, bounds=self.bounds)
-        self.memory.keep_curve(key, made)
+        self.memory.store_curve(key, made)
         return made
 
     def _in_flops(self, option: Option) -> Option:

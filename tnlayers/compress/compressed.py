@@ -65,7 +65,7 @@ def compress(
     """Put networks in the place of a trained torch model's weights, within exactly one budget.
 
     The budget is one problem over all layers and types: each type offers each weight its sizes at the error that its
-    singular values tell, and those are taken that lower the sum of errors most per parameter. A weight that a network
+    singular values show, and those are taken that lower the sum of errors most per parameter. A weight that a network
     would not make smaller stays dense. Class, names, hooks, device, dtype and modes of the model are kept.
 
     Args:
@@ -78,7 +78,7 @@ def compress(
             up to four times; nothing of them stays.
         error: At most this relative error of each layer's weight, ||W - W'|| / ||W||; with a sample and
             `data_aware`, of its outputs.
-        network: A network type or template, or several to choose from by what singular values tell. None offers low
+        network: A network type or template, or several to choose from by what singular values show. None offers low
             rank and an MPO; within a budget of parameters each weight then takes the one of least measured error, of
             its outputs on the sample, else of itself, their sum among them. The report shows what was measured.
         rules: By patterns on layer names ("encoder.*"): a template, a mapping with `network` and one of bond_dim,
@@ -99,7 +99,7 @@ def compress(
         progress: False shows no bar; else there is one where the error stream is a terminal.
         search: Seconds to search, for linear layers and embeddings that became networks, for other factorisations of
             their sizes and other orders of their features, of less error at no more parameters. The fit at work is
-            finished. Each row of the report tells what it bought. Not with `max_flops` or `avoid_slower`.
+            finished. Each row of the report shows what it bought. Not with `max_flops` or `avoid_slower`.
 
     Returns:
         The model and the report.

@@ -1,6 +1,6 @@
 """Where no network is named: low rank, an MPO and their sum; each weight takes the one of least measured error.
 
-An allocation goes by what singular values tell of each type. What tells them apart in the end is the error that is
+An allocation goes by what singular values show of each type. What tells them apart in the end is the error that is
 measured, of the layer's outputs on a sample, else of the weight; so the best of each type within the parameters that a
 weight was given are built, and compared.
 """
@@ -43,8 +43,8 @@ def contested(candidate: Candidate, option: Option) -> tuple[Option, TNModule, s
         assert layer is not None
         built.append((_error(layer), one, layer))
     error, best, layer = min(built, key=lambda found: found[0])
-    told = ", ".join(f"{_name(one)} {wrong:.3g}" for wrong, one, _ in built)
-    return replace(best, loss=error**2), layer, f"measured {told}"
+    errors_text = ", ".join(f"{_name(one)} {wrong:.3g}" for wrong, one, _ in built)
+    return replace(best, loss=error**2), layer, f"measured {errors_text}"
 
 
 def _rivals(candidate: Candidate, option: Option) -> Iterator[Option]:

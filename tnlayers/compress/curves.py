@@ -1,7 +1,7 @@
 """Curves: what each size of a network type costs in parameters and leaves in error, for one weight.
 
 Where the network has no loops, the singular values at its bonds tell all of a curve at once: no size is fitted, except
-two where a sample's inputs are white only core by core, so that singular values tell too much error. Other types are
+two where a sample's inputs are white only core by core, so that singular values show too much error. Other types are
 fitted at a few sizes.
 """
 

@@ -146,7 +146,7 @@ def _sensitivities(
     if kept is None:
         pairs = zip(sites, covariances, strict=True)
         kept = [_sensitivity(model, site, covariance, batches, reference) for site, covariance in pairs]
-        memory.keep_numbers(f"sensitivity-{name}", kept)
+        memory.store_numbers(f"sensitivity-{name}", kept)
     return tuple(kept)
 
 

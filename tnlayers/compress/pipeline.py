@@ -92,7 +92,7 @@ class Compression:
                 layers.append(replace(row, note="; ".join(filter(None, (row.note, measured)))))
                 step()
         report = self._report(candidates, layers, dry_run)
-        self._tell(candidates, chosen)
+        self._check_gap(candidates, chosen)
         return report, None if dry_run else made
 
     def _open(self, candidate: Candidate, option: Option) -> bool:
@@ -255,7 +255,7 @@ class Compression:
         """What stays as it is whatever is asked: other modules, and layers that have to stay dense."""
         return largest_first([*_stuck([one.site for one in candidates]), *self._rest(candidates)])
 
-    def _tell(self, candidates: Sequence[Candidate], chosen: Sequence[Option]) -> None:
+    def _check_gap(self, candidates: Sequence[Candidate], chosen: Sequence[Option]) -> None:
         """Warn, or refuse, where a budget of parameters or flops is met only from far below."""
         small = all(option.spec is None for option in chosen)
         if self.budget.key == "error" or small:
@@ -272,11 +272,13 @@ class Compression:
             if option.cost - now.cost > limit - delivered
         ]
         unit = "flops" if self.budget.key == "max_flops" else "parameters"
-        told = f"{self.budget} allows {limit:,} {unit} in the weights of the layers; the nearest below is {delivered:,}"
-        told += f", the next above {delivered + min(above):,}." if above else "."
+        message = (
+            f"{self.budget} allows {limit:,} {unit} in the weights of the layers; the nearest below is {delivered:,}"
+        )
+        message += f", the next above {delivered + min(above):,}." if above else "."
         if self.budget.strict:
-            raise TNLayersError(f"{told} Ask for one of these, or leave strict=True out.")
-        warnings.warn(told, TNLayersWarning, stacklevel=4)
+            raise TNLayersError(f"{message} Ask for one of these, or leave strict=True out.")
+        warnings.warn(message, TNLayersWarning, stacklevel=4)
 
     def _showing(self, words: str, steps: int) -> AbstractContextManager[Callable[..., None]]:
         return showing(words, steps, wanted=self.progress is not False)

@@ -110,10 +110,12 @@ class CompressReport:
         """What rises: flops of the layers, and predicted times."""
         before, after = self.before.flops, self.after.flops
         slower = [layer.time for layer in self.layers if layer.time is not None and layer.time > 1]
-        told = [f"Flops rise {after / before:.2f}x."] if before and after and after > before else []
+        notes = [f"Flops rise {after / before:.2f}x."] if before and after and after > before else []
         if slower:
-            told.append(f"{len(slower)} of the layers are predicted to be slower than dense, up to {max(slower):.2f}x.")
-        return "".join(f" {one}" for one in told)
+            notes.append(
+                f"{len(slower)} of the layers are predicted to be slower than dense, up to {max(slower):.2f}x."
+            )
+        return "".join(f" {one}" for one in notes)
 
     def __str__(self) -> str:
         from rich import box

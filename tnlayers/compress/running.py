@@ -43,9 +43,9 @@ def refuse_if_alone(model: nn.Module, batch: Any) -> None:
         if is_ours(alone):
             raise
         shapes = ", ".join(str(tuple(one.shape)) for one in list(tensors_in(batch))[:3]) or "no tensors"
-        told = f"{type(alone).__name__}: {str(alone).rstrip('.')[:1000]}"
+        reason = f"{type(alone).__name__}: {str(alone).rstrip('.')[:1000]}"
         raise TNLayersError(
-            f"The model does not run on the sample of {shapes}: {told}. Give what the model takes: a tensor, a tuple "
+            f"The model does not run on the sample of {shapes}: {reason}. Give what the model takes: a tensor, a tuple "
             "of arguments, a mapping of keywords, or an iterable of such batches; without labels, and in the model's "
             "dtype and on its device."
         ) from alone

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tnlayers_backends.torch.layers.module import TNModule
-from tnlayers_backends.torch.modules.hosts import keep_modes
+from tnlayers_backends.torch.modules.hosts import copy_modes
 
 from tnlayers.compress.allocation import Option
 from tnlayers.compress.candidates import Candidate
@@ -40,7 +40,7 @@ class Search:
         return cls(seconds=seconds, left=seconds, entries=entries)
 
     def improved(self, candidate: Candidate, option: Option, layer: TNModule) -> TNModule:
-        """The layer, or one of less error and no more parameters; `layer.delivered` tells what the search did."""
+        """The layer, or one of less error and no more parameters; `layer.delivered` reports what the search did."""
         if not _searchable(candidate, option) or layer.delivered is None:
             return layer
         begin = time.perf_counter()
@@ -59,10 +59,10 @@ class Search:
         key = f"searched-{candidate.key(*asked)}"
         kept = memory.layer(key)
         if kept is not None:
-            keep_modes(site.dense, kept.to(site.weight.device))
+            copy_modes(site.dense, kept.to(site.weight.device))
             return kept
         found = _searched(candidate, option, layer, plain, share)
-        memory.keep_layer(key, found)
+        memory.store_layer(key, found)
         return found
 
 
@@ -91,11 +91,11 @@ def _searched(candidate: Candidate, option: Option, layer: TNModule, plain: Deco
     assert found.delivered is not None
     assert found.delivered.searched is not None
     before, after = _error(plain), _error(found.delivered)
-    told = replace(found.delivered.searched, before=before, after=min(before, after))
+    summary = replace(found.delivered.searched, before=before, after=min(before, after))
     best = found if after < before else layer
     assert best.delivered is not None
-    best.delivered = replace(best.delivered, searched=told)
-    keep_modes(site.dense, best)
+    best.delivered = replace(best.delivered, searched=summary)
+    copy_modes(site.dense, best)
     return best
 
 

@@ -41,20 +41,20 @@ def check_bags(what: str, ids: Array, offsets: Array | None, weights: Array | No
     Raises:
         TNLayersError: With the shapes.
     """
-    told = f"{what} got ids of shape {tuple(ids.shape)}"
+    start = f"{what} got ids of shape {tuple(ids.shape)}"
     if ids.ndim not in (1, 2) or (ids.ndim == 1) != (offsets is not None):
         raise TNLayersError(
-            f"{told} {'without' if offsets is None else 'with'} offsets: ids (bags, ids of each) take none, and ids "
+            f"{start} {'without' if offsets is None else 'with'} offsets: ids (bags, ids of each) take none, and ids "
             "(n,) take the offsets at which bags begin."
         )
     if weights is not None and (mode != "sum" or tuple(weights.shape) != tuple(ids.shape)):
         raise TNLayersError(
-            f"{told} with per_sample_weights of shape {tuple(weights.shape)} in mode {mode!r}: weights are a factor "
+            f"{start} with per_sample_weights of shape {tuple(weights.shape)} in mode {mode!r}: weights are a factor "
             "for each id, of the ids' shape, and only mode='sum' has them."
         )
     integers = offsets is None or str(offsets.dtype).removeprefix("torch.") in ("int64", "int32")
     if offsets is not None and (offsets.ndim != 1 or not integers):
-        raise TNLayersError(f"{told} with offsets {offsets.dtype} of shape {tuple(offsets.shape)}, not int64 (bags,).")
+        raise TNLayersError(f"{start} with offsets {offsets.dtype} of shape {tuple(offsets.shape)}, not int64 (bags,).")
 
 
 def reduced(

@@ -51,7 +51,7 @@ class Move:
     bond: tuple[int, ...]
 
 
-def walk(graph: Graph, centre: int) -> tuple[Move, ...]:
+def moves_to(graph: Graph, centre: int) -> tuple[Move, ...]:
     """The moves of a sweep towards a core: every other core is the source of one, after all cores behind it.
 
     Args:
@@ -128,7 +128,7 @@ def canonical(ops: Factoring, graph: Graph, cores: Sequence[Array], centre: int)
         return ops.pad(q, missing), ops.permute(ops.pad(ops.permute(r, (1, 0)), missing), (1, 0))
 
     swept = list(cores)
-    for move in walk(graph, centre):
+    for move in moves_to(graph, centre):
         swept[move.source], swept[move.target] = push(swept, graph, move, ops, split)
     return swept
 

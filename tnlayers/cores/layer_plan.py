@@ -45,7 +45,7 @@ def plan(
         tune: Whether to time the few best candidates with torch on the processor, for a second or so, and take
             the fastest. What was found is kept on disk, for this machine, number of threads, batch, objective and
             dtype (see `tnlayers.cores.tuning`).
-        device: Whose rates rank plans: "cpu", "cuda" and perhaps the name of the GPU as torch tells it, or "xla cpu"
+        device: Whose rates rank plans: "cpu", "cuda" and perhaps the name of the GPU as torch names it, or "xla cpu"
             for jax on the processor.
 
     Returns:

@@ -95,7 +95,7 @@ class Recurrence:
             for suffix in self.directions(layer):
                 back = suffix.endswith("_reverse")
                 begin = tuple(part[len(ends)] for part in state)
-                y, end = self._carried(ops, project, suffix, ops.flip(x) if back else x, begin)
+                y, end = self._over_steps(ops, project, suffix, ops.flip(x) if back else x, begin)
                 outputs.append(ops.flip(y) if back else y)
                 ends.append(end)
             x = ops.join(outputs, x.ndim - 1) if len(outputs) > 1 else outputs[0]
@@ -103,7 +103,7 @@ class Recurrence:
                 x = between(x)
         return x, tuple(ops.join([part[None] for part in parts], 0) for parts in zip(*ends, strict=True))
 
-    def _carried(
+    def _over_steps(
         self, ops: Arithmetic, project: Callable[[str, Array], Array], suffix: str, x: Array, state: State
     ) -> tuple[Array, State]:
         """One layer in one direction."""

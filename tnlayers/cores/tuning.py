@@ -21,7 +21,7 @@ from tnlayers.planning.choosing import plan_contraction, shortlist
 from tnlayers.planning.fingerprint import fingerprint
 from tnlayers.planning.lowered import Objective
 from tnlayers.planning.plan import Plan
-from tnlayers.planning.plan_cache import UNREADABLE, keep, plan_file, recall
+from tnlayers.planning.plan_cache import UNREADABLE, plan_file, recall, write_plan
 
 _MARGIN = 0.97  # the estimate's favourite is left only for a plan that is faster by more than the clock's noise
 
@@ -72,7 +72,7 @@ def _file(plan: Plan, memory_limit: int | None, threads: int) -> Path:
 
 
 def _read(file: Path, like: Plan) -> Plan | None:
-    """The plan in a file, or None where there is none; a damaged file is told of and not used."""
+    """The plan in a file, or None where there is none; a damaged file is reported and not used."""
     if not is_cached(file):
         return None
     about = {"objective": like.objective, "dtype": like.dtype, "title": like.title, "features": like.features}
@@ -89,7 +89,7 @@ def _read(file: Path, like: Plan) -> Plan | None:
 def _write(file: Path, plan: Plan) -> None:
     """Keep a plan. Processes that tune the same thing at once write files of their own; the last one stays."""
     try:
-        keep(file, plan)
+        write_plan(file, plan)
     except OSError as error:
         warnings.warn(
             f"The tuned plan cannot be kept in {file.parent} ({error.strerror}): the next process measures again. "

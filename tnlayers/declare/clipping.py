@@ -1,4 +1,4 @@
-"""Clipping as a spec tells it: bonds above their exact maximum become that maximum, and the spec shows so."""
+"""Clipping as a spec shows it: bonds above their exact maximum become that maximum, and the spec shows so."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from tnlayers.errors import TNLayersError, TNLayersWarning
 S = TypeVar("S", bound=Declared)
 
 SIZES = ("bond_dim", "rank", "terms")  # keywords that size bonds, and may therefore be clipped
-_WORTH = 2**12  # entries of a weight that is worth compressing: a default that does not is told
+_WORTH = 2**12  # entries of a weight that is worth compressing: a default that does not is reported
 
 
 def clipped(asked: S) -> S:
     """Tell what was clipped or padded, and let the spec's own numbers show what is built."""
     graph, notes = clip(asked.unclipped)
-    told = even(_show_clipped(asked, graph) if notes else asked)
+    result = even(_show_clipped(asked, graph) if notes else asked)
     larger: tuple[str, ...] = ()
-    if told.rho > 1:
-        larger = (f"{told.parameters} parameters, more than the {told.dense_parameters} of the dense weight",)
-    elif _idle(asked, told):
-        larger = (f"{told.parameters} parameters, as many as the dense weight has",)
-    if _idle(asked, told):
-        larger = (*larger, f"the default does not compress here: give {_size_of(told)}= a smaller number")
-    told = replace(told, notes=(*asked.notes, *notes, *larger))
+    if result.rho > 1:
+        larger = (f"{result.parameters} parameters, more than the {result.dense_parameters} of the dense weight",)
+    elif _idle(asked, result):
+        larger = (f"{result.parameters} parameters, as many as the dense weight has",)
+    if _idle(asked, result):
+        larger = (*larger, f"the default does not compress here: give {_size_of(result)}= a smaller number")
+    result = replace(result, notes=(*asked.notes, *notes, *larger))
     padded = asked.notes and (asked.pad_in or asked.pad_out)  # here, and not by the caller
     # Only noted: a clipped default, and a number that is too large for some bonds but not for all.
-    smaller = notes and asked.options and told.options != asked.options
-    if _idle(asked, told) or smaller or padded:
-        warnings.warn(f"{told}: {'; '.join(told.notes)}.", TNLayersWarning, stacklevel=3)
-    return told
+    smaller = notes and asked.options and result.options != asked.options
+    if _idle(asked, result) or smaller or padded:
+        warnings.warn(f"{result}: {'; '.join(result.notes)}.", TNLayersWarning, stacklevel=3)
+    return result
 
 
-def _idle(asked: Declared, told: Declared) -> bool:
+def _idle(asked: Declared, result: Declared) -> bool:
     """Whether nobody said how large the network may be, and it does not compress a weight that is worth it."""
     sized = {*SIZES, "blocks"} & {key for key, _ in asked.options}
-    return told.rho >= 1 and not sized and told.dense_parameters >= _WORTH and _size_of(told) is not None
+    return result.rho >= 1 and not sized and result.dense_parameters >= _WORTH and _size_of(result) is not None
 
 
 def _size_of(spec: Declared) -> str | None:

@@ -78,7 +78,7 @@ def _split(term: Spec, kernel: Sequence[int], in_channels: int, out_channels: in
     ins, outs = zip(*kept, strict=True)
     with warnings.catch_warnings():
         # The bonds next to a kernel of 3 x 3 cannot be wider than 3: one number for all bonds means "where there is
-        # room". The printed spec and its notes still tell it.
+        # room". The printed spec and its notes still show it.
         warnings.simplefilter("ignore", TNLayersWarning)
         try:
             made = make_spec(replace(term, cores=None), in_modes=ins, out_modes=outs)
@@ -89,8 +89,8 @@ def _split(term: Spec, kernel: Sequence[int], in_channels: int, out_channels: in
                 f"takes written modes: in_modes that multiply to {prod(kernel) * in_channels}, kernel first, and "
                 f"out_modes that multiply to {groups * out_channels}."
             ) from error
-    told = [f"{side}_channels: {modes.note}" for side, modes in (("in", i), ("out", o)) if modes.note]
-    return replace(made, notes=(*told, *made.notes))
+    notes_of_modes = [f"{side}_channels: {modes.note}" for side, modes in (("in", i), ("out", o)) if modes.note]
+    return replace(made, notes=(*notes_of_modes, *made.notes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,8 +30,8 @@ def load(name: str) -> None:
     """
     points = sorted({(p.value, _package(p)): p for p in entry_points(group=GROUP, name=name)}.items())
     if len(points) > 1:
-        told = " and ".join(f"{package} ({value})" for (value, package), _ in points)
-        raise TNLayersError(f"The network type {name!r} is announced by {told}. Uninstall one of them.")
+        listed = " and ".join(f"{package} ({value})" for (value, package), _ in points)
+        raise TNLayersError(f"The network type {name!r} is announced by {listed}. Uninstall one of them.")
     for (value, package), point in points:
         try:
             point.load()

@@ -210,7 +210,7 @@ def load_packages() -> tuple[str, ...]:
 def declare(
     name: str, in_modes: tuple[int, ...], out_modes: tuple[int, ...], options: tuple[tuple[str, Any], ...]
 ) -> Graph:
-    """Run a network function once per distinct set of arguments; anything it raises is told as a refusal.
+    """Run a network function once per distinct set of arguments; anything it raises is reported as a refusal.
 
     Raises:
         TNLayersError: Whatever is wrong with the declaration, with the network's name and arguments.

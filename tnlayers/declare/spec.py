@@ -5,7 +5,7 @@
     mpo(bond=8) + lowrank(rank=4)                  a sum: one layer whose weight is the sum of its terms' weights
 
 A spec is frozen and hashable; `str(spec)` parses back to an equal spec. What had to be adjusted on the way (bonds
-clipped, sizes padded, cores dropped) is told in `spec.notes` and once as a `TNLayersWarning`.
+clipped, sizes padded, cores dropped) is reported in `spec.notes` and once as a `TNLayersWarning`.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ def sum_of(terms: Sequence[S], bias: bool) -> S:
     """
     sizes = {(term.in_features, term.out_features) if term.sized else None for term in terms}
     if len(sizes) > 1:
-        told = ", ".join(f"{t} ({t.in_features} -> {t.out_features})" if t.sized else f"{t} (no sizes)" for t in terms)
-        raise TNLayersError(f"The terms of a sum need equal sizes: {told}. Give all of them the same modes' products.")
+        each = ", ".join(f"{t} ({t.in_features} -> {t.out_features})" if t.sized else f"{t} (no sizes)" for t in terms)
+        raise TNLayersError(f"The terms of a sum need equal sizes: {each}. Give all of them the same modes' products.")
     return type(terms[0])(
         network="sum",
         bias=bias,

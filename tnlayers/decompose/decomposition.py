@@ -270,8 +270,8 @@ def asked_size(
     sizes: dict[str, Any] = {"bond_dim": bond_dim, "max_params": max_params, "ratio": ratio, "error": error}
     asked = given(sizes)
     if len(asked) > 1:
-        told = ", ".join(f"{key}={value}" for key, value in asked.items())
-        raise TNLayersError(f"{told} were given together; give exactly one of {', '.join(sizes)}.")
+        listed = ", ".join(f"{key}={value}" for key, value in asked.items())
+        raise TNLayersError(f"{listed} were given together; give exactly one of {', '.join(sizes)}.")
     for key, value in asked.items():
         check_size(key, value)
         return f"{key}={value}"

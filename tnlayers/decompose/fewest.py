@@ -1,4 +1,4 @@
-"""The fewest parameters within an error for types that have to be fitted, where no singular values tell the size.
+"""The fewest parameters within an error for types that have to be fitted, where no singular values show the size.
 
     impossible | too small, by fits | ... | small enough
                ^ cuts (`cuts.py`)         ^ closed forms (`starts.py`), where there are any

@@ -22,7 +22,7 @@ from tnlayers.errors import TNLayersError, TNLayersWarning
 ErrorOf: TypeAlias = Literal["weight", "output"]
 Found: TypeAlias = tuple[Spec, Fitted]
 
-_NEAR = 0.98  # a delivered size below this share of what was asked is told
+_NEAR = 0.98  # a delivered size below this share of what was asked is reported
 _WORTH = 2  # dense weights: a network with more parameters is fitted for no error,
 _FEW = 2**14  # unless it has few all the same
 _MOST = 2**26  # parameters of a closed form that is tried
@@ -38,7 +38,7 @@ def within_budget(target: Target, scale: Scale, limit: int, asked: str, *, stric
     """
     found = best_within(target, scale, limit)
     if found.parameters < _NEAR * min(limit, scale.at(scale.values()[-1]).parameters):
-        _tell_gap(scale, found, limit, asked, strict)
+        _report_gap(scale, found, limit, asked, strict)
     return found
 
 
@@ -275,13 +275,13 @@ def _spectra(target: Target, scale: Scale, *, outputs: bool) -> list[list[float]
     return None if found is None else [found[index] for index in narrow.graph.summed]
 
 
-def _tell_gap(scale: Scale, found: Spec, limit: int, asked: str, strict: bool) -> None:
+def _report_gap(scale: Scale, found: Spec, limit: int, asked: str, strict: bool) -> None:
     larger = next_above(scale, limit)
     above = f"; the next larger is {larger} with {larger.parameters}" if larger else ""
-    told = (
+    message = (
         f"{asked} allows {limit} parameters; the nearest below is {found} with {found.parameters} "
         f"({found.parameters / limit:.3f} of that){above}."
     )
     if strict:
-        raise TNLayersError(f"{told} Ask for one of these, or leave strict=True out.")
-    warnings.warn(told, TNLayersWarning, stacklevel=4)
+        raise TNLayersError(f"{message} Ask for one of these, or leave strict=True out.")
+    warnings.warn(message, TNLayersWarning, stacklevel=4)

@@ -175,16 +175,16 @@ def _exchanged(scale: Scale, spectra: Spectra, bonds: tuple[int, ...], fits: Cal
     for _ in range(_EXCHANGES):
         better = max(
             (_filled(scale, spectra, start, fits) for start in _shrunk(scale, spectra, bonds, fits)),
-            key=lambda found: _kept(spectra, found),
+            key=lambda found: _retained(spectra, found),
             default=bonds,
         )
-        if _kept(spectra, better) <= _kept(spectra, bonds) * (1 + 1e-9):
+        if _retained(spectra, better) <= _retained(spectra, bonds) * (1 + 1e-9):
             break
         bonds = better
     return scale.at(bonds)
 
 
-def _kept(spectra: Spectra, bonds: Sequence[int]) -> float:
+def _retained(spectra: Spectra, bonds: Sequence[int]) -> float:
     """The share of the weight that all cuts keep if each takes its share of what the others leave."""
     shares = (sum(values[:bond]) / (sum(values) or 1.0) for values, bond in zip(spectra, bonds, strict=True))
     return prod(shares)
@@ -236,7 +236,7 @@ def _next(values: Sequence[float], bond: int) -> float:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Trial values are clipped and padded without a word; what is delivered is told once."""
+    """Trial values are clipped and padded without a word; what is delivered is reported once."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TNLayersWarning)
         yield

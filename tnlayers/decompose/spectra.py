@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from tnlayers.backends import backend_of
-from tnlayers.cores.canonical import canonical, walk
+from tnlayers.cores.canonical import canonical, moves_to
 from tnlayers.cores.pairs import pair_spec
 from tnlayers.cores.spectrum import BondSpectrum, Spectra
 from tnlayers.declare.graph import Graph
@@ -65,20 +65,20 @@ def spectra(thing: Any, template: str | Spec | None = None) -> Spectra:
             f"A dense weight ({type(thing).__name__}) has no bonds of its own: give a template that cuts it, such as "
             "tnl.spectra(weight, 'mpo(cores=4)')."
         )
-    held = getattr(thing, "_map", getattr(thing, "map", thing))
+    linear = getattr(thing, "_map", getattr(thing, "map", thing))
     bonds: list[BondSpectrum] = []
     values = [_wide(getattr(core, "detach", lambda core=core: core)()) for core in cores.values()]
-    for graph in held.graphs:
+    for graph in linear.graphs:
         own, values = values[: len(graph.cores)], values[len(graph.cores) :]
         bonds += _of_cores(graph, own)
-    return Spectra(name=str(held.spec), bonds=tuple(bonds))
+    return Spectra(name=str(linear.spec), bonds=tuple(bonds))
 
 
 def _of_cores(graph: Graph, cores: Sequence[Array]) -> list[BondSpectrum]:
     """One network's, from its cores: the network swept towards one end of each bond in turn."""
     ops = _splitting(cores[0])
     found = {}
-    for move in _walked(graph):
+    for move in _moves(graph):
         swept = canonical(ops, graph, cores, move.source)
         indices = graph.cores[move.source].indices
         order = [indices.index(i) for i in (*(i for i in indices if i not in move.bond), *move.bond)]
@@ -101,7 +101,7 @@ def _of_weight(weight: Array, template: Spec) -> Spectra:
     sized = _quietly(template, int(weight.shape[1]), int(weight.shape[0]))
     if sized.terms:
         raise TNLayersError(f"{sized} is a sum: a weight is cut by one network. Give one of its terms.")
-    _walked(sized.graph)
+    _moves(sized.graph)
     wide = ops.pad(_wide(weight), sized.pad_in)
     wide = ops.permute(ops.pad(ops.permute(wide, (1, 0)), sized.pad_out), (1, 0))
     shape = "x".join(str(int(size)) for size in weight.shape)
@@ -111,9 +111,9 @@ def _of_weight(weight: Array, template: Spec) -> Spectra:
     )
 
 
-def _walked(graph: Graph) -> tuple[Any, ...]:
+def _moves(graph: Graph) -> tuple[Any, ...]:
     try:
-        return walk(graph, len(graph.cores) // 2)
+        return moves_to(graph, len(graph.cores) // 2)
     except TNLayersError as error:
         raise TNLayersError(
             f"This network has no spectra of its own: {str(error).split(': ', 1)[-1].split('. ')[0]}. Cut its rebuilt "
@@ -133,7 +133,7 @@ def _named(graph: Graph, found: Mapping[tuple[int, ...], Array]) -> list[BondSpe
 
 def _shape(graph: Graph, bond: tuple[int, ...]) -> tuple[int, int]:
     """The sizes of the two sides of a bond, the lesser first."""
-    moves = walk(graph, len(graph.cores) // 2)
+    moves = moves_to(graph, len(graph.cores) // 2)
     side = behind(graph, moves, next(move for move in moves if move.bond == bond))
     one, all_of_it = prod(graph.sizes[i] for i in side), prod(graph.in_modes) * prod(graph.out_modes)
     return min(one, all_of_it // one), max(one, all_of_it // one)

@@ -14,7 +14,7 @@ from itertools import islice
 
 import numpy as np
 
-from tnlayers.cores.canonical import walk
+from tnlayers.cores.canonical import moves_to
 from tnlayers.cores.linear_map import rebuild
 from tnlayers.declare.graph import Graph
 from tnlayers.declare.spec import Spec
@@ -173,7 +173,7 @@ class Target:
         return {bond[0]: [float(s) ** 2 for s in values] for bond, values in found.items()}
 
     def is_white(self, spec: Spec) -> bool:
-        """Whether singular values tell errors, not bounds on them: `Whitening.metric` is the identity."""
+        """Whether singular values show errors, not bounds on them: `Whitening.metric` is the identity."""
         whitening = self._whitening(spec.graph, spec)
         return whitening is None or whitening.metric is None
 
@@ -242,9 +242,9 @@ class Target:
         if self.exact and (known := closed_form(self.ops, graph, weight, self.rounding)) is not None:
             best = fit(self.ops, graph, weight, known, sweeps=0, metric=metric)
         count = enough_starts(graph, self.method.restarts) if together else self.method.restarts
-        begun = starts(self.ops, graph, weight, count, np.random.default_rng(self.method.seed))
+        started = starts(self.ops, graph, weight, count, np.random.default_rng(self.method.seed))
         if together:
-            for start in begun:  # exact in one metric is exact in all
+            for start in started:  # exact in one metric is exact in all
                 if best[1] <= self._goal:
                     break
                 found = exactly(self.ops, graph, weight, start, goal=self._goal)
@@ -252,7 +252,7 @@ class Target:
             return best[0]
         improved = partial(fit, self.ops, graph, weight, metric=metric, goal=self._goal)
         if best[1] > self._goal:
-            tried = [improved(start, sweeps=min(_TRIAL, sweeps)) for start in begun]
+            tried = [improved(start, sweeps=min(_TRIAL, sweeps)) for start in started]
             best = min([best, *tried], key=lambda result: result[1])
         return improved(best[0], sweeps=max(sweeps - _TRIAL, 0))[0]
 
@@ -284,7 +284,7 @@ class Target:
 def loop_free(graph: Graph) -> bool:
     """Whether every bond cuts the network in two, and no index is input and output at once."""
     try:
-        walk(graph, 0)
+        moves_to(graph, 0)
     except TNLayersError:
         return False
     return not graph.shared

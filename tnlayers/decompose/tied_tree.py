@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from tnlayers.cores.canonical import Move, walk
+from tnlayers.cores.canonical import Move, moves_to
 from tnlayers.declare.graph import Graph
 from tnlayers.decompose.roles import size
 from tnlayers.decompose.singular_vectors import Splitting
@@ -87,7 +87,7 @@ def _moves(graph: Graph) -> tuple[Move, ...] | None:
     cores = tuple(replace(core, indices=tuple(i for i in core.indices if i not in tied)) for core in graph.cores)
     ends = {name: tuple(i for i in getattr(graph, name) if i not in tied) for name in ("inputs", "outputs")}
     try:
-        moves = walk(replace(graph, cores=cores, **ends), len(cores) - 1)
+        moves = moves_to(replace(graph, cores=cores, **ends), len(cores) - 1)
     except TNLayersError:
         return None
     return moves if len(moves) == len(cores) - 1 else None

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from tnlayers.cores.canonical import Move, walk
+from tnlayers.cores.canonical import Move, moves_to
 from tnlayers.declare.graph import Graph
 from tnlayers.decompose.singular_vectors import Splitting, leading
 from tnlayers.program.program import Array, Primitives
@@ -50,7 +50,7 @@ def split_tree(ops: Splitting, graph: Graph, weight: Array) -> tuple[list[Array]
     centre = len(graph.cores) // 2
     cores: list[Array] = [None] * len(graph.cores)
     discarded = 0.0
-    for move in walk(graph, centre):
+    for move in moves_to(graph, centre):
         own = [i for i in graph.cores[move.source].indices if i not in move.bond]
         others = [i for i in axes if i not in own]
         room = prod(graph.sizes[i] for i in move.bond)
@@ -81,7 +81,7 @@ def spectra(ops: Splitting, graph: Graph, weight: Array) -> dict[tuple[int, ...]
     """
     axes = [*graph.outputs, *graph.inputs]
     tensor = ops.reshape(weight, (*graph.out_modes, *graph.in_modes))
-    moves = walk(graph, centre=len(graph.cores) // 2)
+    moves = moves_to(graph, centre=len(graph.cores) // 2)
     return {
         move.bond: ops.singular_values(_matrix(ops, graph, tensor, axes, behind(graph, moves, move))) for move in moves
     }

@@ -45,10 +45,10 @@ def contraction(plan: Plan) -> Group:
         here = (left + k * COLUMN, heights[step.result])
         places[step.result] = here
         for read in step.reads:
-            lines.append(_carry(places[read], here, found[read]))
+            lines.append(_wire(places[read], here, found[read]))
         nodes.append(_step(step, found[step.result], here))
     last = (left + (len(steps) - 1) * COLUMN, heights[len(found) - 1]) if steps else places[0]
-    lines.append(_carry(last, (last[0] + 66, last[1]), found[-1]))
+    lines.append(_wire(last, (last[0] + 66, last[1]), found[-1]))
     end = Text(at=(last[0] + 70, last[1]), text="y" if plan.batch else "result", size=_TEXT, anchor="start", bold=True)
     return Group(shapes=(*lines, *shapes, *nodes, end), kind="tree")
 
@@ -80,7 +80,7 @@ def _role(register: Register) -> str:
     return "batch" if register.batch else "weights"
 
 
-def _carry(start: Point, end: Point, register: Register) -> Line:
+def _wire(start: Point, end: Point, register: Register) -> Line:
     """From where a register was made, level to the step that reads it, and there up or down."""
     return Line(points=(start, (end[0], start[1]), end), stroke=_role(register), width=_width(register))
 

@@ -54,10 +54,10 @@ def frame(series: Sequence[Series], *, x_name: str, y_name: str, logarithmic: bo
         return across * WIDTH, -HEIGHT * (level - low) / ((high - low) or 1)
 
     shapes: list[Shape] = []
-    for level, told in ticks:
+    for level, label in ticks:
         y = -HEIGHT * (level - low) / ((high - low) or 1)
         shapes.append(Line(points=((-4, y), (WIDTH, y)), stroke="faint", width=1))
-        shapes.append(Text(at=(-8, y), text=told, size=9, anchor="end", fill="muted"))
+        shapes.append(Text(at=(-8, y), text=label, size=9, anchor="end", fill="muted"))
     for x in dict.fromkeys((left, right)):
         shapes.append(Text(at=(place((x, high))[0], 12), text=f"{x:g}", size=9, fill="muted"))
     shapes.append(Text(at=(WIDTH / 2, 12), text=x_name, size=9.5, fill="muted"))
@@ -80,8 +80,8 @@ def _curve(one: Series, points: Sequence[Point]) -> Group:
         fill = role if not one.faint and ROLES.index(one.role) % 2 == 0 else "paper"
         radius = 2.4 if len(points) <= 40 else 1.2
         shapes += [Circle(centre=at, radius=radius, fill=fill, stroke=role, width=1.0) for at in points]
-    told = ", ".join(f"{y:.4g}" for _, y in one.points[:64])
-    return Group(shapes=tuple(shapes), kind="curve", title=f"{one.name}: {told}", data={"points": str(len(points))})
+    label = ", ".join(f"{y:.4g}" for _, y in one.points[:64])
+    return Group(shapes=tuple(shapes), kind="curve", title=f"{one.name}: {label}", data={"points": str(len(points))})
 
 
 def _decades(highest: float, lowest: float) -> list[tuple[float, str]]:

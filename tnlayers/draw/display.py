@@ -47,13 +47,13 @@ def network_html(spec: Spec, graphs: Sequence[Graph], thing: Any) -> str:
 def plan_html(plan: AnyPlan) -> str:
     """A plan's tree and timeline, and its totals beside the dense layer."""
     rows: list[tuple[str, ...]] = [("", "this plan", "dense layer")] if plan.dense is not None else [("", "this plan")]
-    for name, told, field in (
+    for name, write_value, field in (
         ("flops", amount, "flops"),
         ("bytes moved", byte_text, "bytes"),
         ("saved for backward", byte_text, "kept"),
     ):
         costs = (plan.cost, plan.dense) if plan.dense is not None else (plan.cost,)
-        rows.append((name, *(told(getattr(cost, field)) for cost in costs)))
+        rows.append((name, *(write_value(getattr(cost, field)) for cost in costs)))
     return _html(plan, rows)
 
 

@@ -85,10 +85,10 @@ def _known(thing: Any) -> Network | AnyPlan:
     if isinstance(thing, Graph):
         return Network(f"graph of {len(thing.cores)} cores", (thing,))
     # Layers hold their graphs: the code that declared them may not be here.
-    held = getattr(thing, "_map", getattr(thing, "map", thing))
-    spec = make_spec(held) if isinstance(held, str | Spec) else getattr(held, "spec", None)
+    linear = getattr(thing, "_map", getattr(thing, "map", thing))
+    spec = make_spec(linear) if isinstance(linear, str | Spec) else getattr(linear, "spec", None)
     if isinstance(spec, Spec):
-        graphs: tuple[Graph, ...] = getattr(held, "graphs", None) or spec.graphs
+        graphs: tuple[Graph, ...] = getattr(linear, "graphs", None) or spec.graphs
         return Network(str(spec), graphs, spec)
     raise TNLayersError(
         f"There is no picture of {type(thing).__name__!r}. Drawn are specs such as 'mpo(in=4x7, out=2x5, bond=3)', "
@@ -116,14 +116,14 @@ def _network_panels(thing: Network) -> list[Panel]:
         return [Panel((thing.name, f"{graph.parameters:,} parameters"), network(graph)) for graph in thing.graphs]
     panels = []
     for part, graph in zip(thing.spec.parts, thing.graphs, strict=True):
-        told = (
+        caption = (
             f"{part.in_features:,} \u2192 {part.out_features:,}, {graph.parameters:,} parameters"
             f"{' and a bias' if part.bias else ''}, rho = {graph.parameters / part.dense_parameters:.3g}"
         )
         prefix = _prefix(part, graph) if thing.spec.terms else ""
         if prefix:
-            told += f"; cores {prefix}*"
-        panels.append(Panel((str(part), told), network(graph, prefix)))
+            caption += f"; cores {prefix}*"
+        panels.append(Panel((str(part), caption), network(graph, prefix)))
     return panels
 
 
@@ -143,10 +143,10 @@ def _plan_panel(plan: Plan, tops: Sequence[int], lengths: Sequence[int]) -> Pane
     batch = "" if plan.batch is None else f", batch {plan.batch}"
     chunk = "" if plan.chunk is None else f", {plan.chunk} rows at a time"
     cost, dense = plan.cost, plan.dense
-    told = [
+    caption = [
         f"forward: {amount(cost.flops)} flops, {byte_text(cost.bytes)} moved, {byte_text(cost.kept)} saved for backward"
     ]
     if dense is not None:
-        told.append(beside_dense(cost, dense))
+        caption.append(beside_dense(cost, dense))
     first = f"{plan.title or 'einsum'}{batch}"
-    return Panel((first, f"{plan.dtype}, {order_text(plan)}{chunk}", *told), drawing)
+    return Panel((first, f"{plan.dtype}, {order_text(plan)}{chunk}", *caption), drawing)

@@ -40,14 +40,14 @@ def passes(plan: Plan, tops: Sequence[int]) -> Group:
     left = margin(plan)
     shapes: list[Shape] = []
     y = 0.0
-    for (name, role, count, told), top in zip(COUNTS, tops, strict=True):
+    for (name, role, count, write_count), top in zip(COUNTS, tops, strict=True):
         for word, cost in (("forward", plan.cost), ("backward", plan.backward)):
             value, middle = count(cost), y + _BAR / 2
             length = _LONGEST * value / max(top, 1)
             bar = Rectangle(at=(left - 40, y), size=(length, _BAR), fill=role)
             words = Text(at=(left - 52, middle), text=f"{name}, {word}", size=9, anchor="end")
-            number = Text(at=(left - 34 + length, middle), text=told(value), size=9, anchor="start")
-            title = f"{word} pass: {name} {told(value)}"
+            number = Text(at=(left - 34 + length, middle), text=write_count(value), size=9, anchor="start")
+            title = f"{word} pass: {name} {write_count(value)}"
             shapes.append(Group(shapes=(bar, words, number), kind="pass", title=title, data={"value": str(value)}))
             y += _BAR + _BETWEEN
         y += 2 * _BETWEEN

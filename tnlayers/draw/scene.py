@@ -121,7 +121,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Shapes that are one thing: of a `kind` ("core", "bond", "mode", ...), with a title that tells it in words.
+    """Shapes that are one thing: of a `kind` ("core", "bond", "mode", ...), with a title that says it in words.
 
     Attributes:
         shapes: The shapes, first drawn first.

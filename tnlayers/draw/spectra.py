@@ -31,8 +31,8 @@ def draw_spectra(things: Sequence[Spectra], theme: str) -> Picture:
         frames = [_values(one, first) for first in range(0, len(one.bonds), _AT_ONCE)]
         frames.append(_entropies(one))
         rows = [each.moved(0, k * (HEIGHT + 62)) for k, each in enumerate(frames)]
-        told = f"{len(one.bonds)} bonds, entropies {', '.join(f'{entropy:.3f}' for entropy in one.entropies)}"
-        panels.append(Panel((f"Spectra of {one.name}", told), Group(shapes=tuple(rows), kind="spectra")))
+        caption = f"{len(one.bonds)} bonds, entropies {', '.join(f'{entropy:.3f}' for entropy in one.entropies)}"
+        panels.append(Panel((f"Spectra of {one.name}", caption), Group(shapes=tuple(rows), kind="spectra")))
     return paged(panels, theme, " and ".join(f"Spectra of {one.name}" for one in things))
 
 

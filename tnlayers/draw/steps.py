@@ -85,14 +85,14 @@ def registers(plan: Plan) -> list[Register]:
 def plan_steps(plan: Plan) -> list[PlanStep]:
     """The steps in the order in which they run; operands are the caller's and not counted in `memory`."""
     program, found = plan.program, registers(plan)
-    held = [_held(plan, register, last=k == len(found) - 1) for k, register in enumerate(found)]
+    bytes_at_once = [_bytes_at_once(plan, register, last=k == len(found) - 1) for k, register in enumerate(found)]
     alive: dict[int, int] = {}
     kept, steps = 0, []
     for k, (step, cost) in enumerate(zip(program.steps, plan.steps, strict=True)):
         result = program.operands + k
-        alive[result] = held[result]
+        alive[result] = bytes_at_once[result]
         operands = (step.left, step.right) if isinstance(step, Multiply) else ()
-        copies = sum(held[register] for register, view in operands if view.copies)
+        copies = sum(bytes_at_once[register] for register, view in operands if view.copies)
         kept += cost.kept
         parts = [program.indices[register] for register in (*step.registers, result)]
         steps.append(
@@ -112,7 +112,7 @@ def plan_steps(plan: Plan) -> list[PlanStep]:
     return steps
 
 
-def _held(plan: Plan, register: Register, *, last: bool) -> int:
+def _bytes_at_once(plan: Plan, register: Register, *, last: bool) -> int:
     """Bytes of a register that are in memory at once: where the batch is walked in chunks, those of a chunk's rows."""
     if plan.chunk is None or plan.batch is None or not register.batch or last:
         return register.bytes

@@ -64,9 +64,9 @@ def _shape(shape: Shape, theme: Theme) -> str:
             return f"<text {place}{looks}{_paint(shape, theme)}>{escape(text)}</text>"
         case Group(shapes=shapes, kind=kind, title=title, data=data):
             facts = "".join(f" data-{key}={quoteattr(value)}" for key, value in data.items())
-            told = f"<title>{escape(title)}</title>" if title else ""
+            title_tag = f"<title>{escape(title)}</title>" if title else ""
             inner = "".join(_shape(each, theme) for each in shapes)
-            return f'<g class="{kind}"{facts}>{told}{inner}</g>'
+            return f'<g class="{kind}"{facts}>{title_tag}{inner}</g>'
 
 
 def _paint(shape: Circle | Rectangle | Line | Text, theme: Theme) -> str:

@@ -24,7 +24,7 @@ class Strip:
     """One quantity over the steps: the bars, and within them a part in another colour."""
 
     name: str
-    told: Callable[[int], str]
+    write_value: Callable[[int], str]
     role: str
     value: Callable[[PlanStep], int]
     part_role: str = ""
@@ -84,7 +84,7 @@ def _strip(strip: Strip, steps: Sequence[PlanStep], top: int, y: float, left: fl
         if part := strip.part(step):
             share = HEIGHT * part / max(top, 1)
             bars.append(Rectangle(at=(x - _BAR / 2, base - share), size=(_BAR, share), fill=strip.part_role))
-        label = Text(at=(x, base - height - 8), text=strip.told(value), size=9)
-        title = f"step {step.number}: {strip.name} {strip.told(value)}"
+        label = Text(at=(x, base - height - 8), text=strip.write_value(value), size=9)
+        title = f"step {step.number}: {strip.name} {strip.write_value(value)}"
         shapes.append(Group(shapes=(*bars, label), kind="bar", title=title, data={"value": str(value)}))
     return shapes

@@ -49,10 +49,10 @@ def draw_weights(before: Any, after: Any, *, path: str | PathLike[str] | None = 
     error = sqrt(squares[2] / squares[0]) if squares[0] else 0.0
     cells = [_cells(np, np.abs(one).astype(np.float64) ** 2) for one in three]
     top = max(max(map(max, rows)) for rows in cells)
-    told = ("before", "after", "difference")
+    titles = ("before", "after", "difference")
     panels = [
         Panel((name, f"norm {sqrt(square):.4g}"), _map(rows, top))
-        for name, square, rows in zip(told, squares, cells, strict=True)
+        for name, square, rows in zip(titles, squares, cells, strict=True)
     ]
     picture = paged(panels, theme, f"Weights before and after, relative error {error:.3g}")
     if path is not None:

@@ -58,7 +58,7 @@ class Vertex:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """A line between two vertices, or from one back to itself; `hyper` if it belongs to a dot, which tells the size."""
+    """A line between two vertices, or from one back to itself; `hyper` if it belongs to a dot, which has the size."""
 
     index: int
     ends: tuple[int, int]

@@ -21,16 +21,16 @@ from tnlayers.program.program import Reduce
 FORMAT = "tnlayers.explorer/2"
 
 
-def page_data(grid: Grid, told: Callable[[], None] = lambda: None) -> dict[str, Any]:
+def page_data(grid: Grid, on_plan: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Everything that a page shows.
 
     Args:
         grid: What can be chosen.
-        told: Called after each plan, for showing progress.
+        on_plan: Called after each plan, for showing progress.
     """
     parts: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for choice in grid.choices:
-        found = choice_data(choice, grid.questions(choice), told)
+        found = choice_data(choice, grid.questions(choice), on_plan)
         if choice.near == 0 and choice.part.einsum is None:
             found["axis"] = {objective: axis_data(choice.part, objective) for objective in OBJECTIVES}
         parts.setdefault(choice.part.name, {}).setdefault(choice.network, []).append(found)
@@ -61,21 +61,21 @@ def network_data(name: str, bonds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def choice_data(
-    choice: Choice, questions: Sequence[Question], told: Callable[[], None] = lambda: None
+    choice: Choice, questions: Sequence[Question], on_plan: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
     """One network at one bond, with the plans asked for.
 
     Args:
         choice: The network.
         questions: What plans are asked for, at least one.
-        told: Called after each plan.
+        on_plan: Called after each plan.
     """
     part = choice.part
     contraction = part.contraction(questions[0].batch)
     plans = []
     for asked in questions:
         plans.append(answer(part, asked))
-        told()
+        on_plan()
     some = plan_contraction(contraction, optimize="greedy", dtype=DTYPE)
     alone = [_alone(some, step) for step in some.program.steps if isinstance(step, Reduce)]  # the same in all plans
     places = operand_places(part.graph, x=part.einsum is None)

@@ -44,12 +44,12 @@ def step_prices(plan: Plan) -> tuple[Price, ...]:
     whole = replace(plan, chunk=None)
     return tuple(
         Price(
-            flops=told.cost.flops,
-            bytes=told.cost.bytes - told.cost.copied,
-            largest=told.cost.result,
-            memory=told.alive,
+            flops=row.cost.flops,
+            bytes=row.cost.bytes - row.cost.copied,
+            largest=row.cost.result,
+            memory=row.alive,
         )
-        for told, step in zip(plan_steps(whole), whole.program.steps, strict=True)
+        for row, step in zip(plan_steps(whole), whole.program.steps, strict=True)
         if not isinstance(step, Arrange)
     )
 

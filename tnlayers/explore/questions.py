@@ -31,7 +31,7 @@ class Question:
         optimizer: "auto", an optimizer of opt_einsum, or "cotengra".
         objective: What is to be fast.
         limit: "none", or a fraction of the memory that the plan without a limit takes.
-        ranked: Whether the other candidates are told too.
+        ranked: Whether the other candidates are reported too.
     """
 
     batch: int
@@ -70,7 +70,7 @@ def planned(part: Part, asked: Question, finder: Optimizer | None = None) -> Pla
 
 
 def answer(part: Part, asked: Question) -> dict[str, Any]:
-    """The same as plain data; a refusal is told in its place."""
+    """The same as plain data; a refusal is reported in its place."""
     about = {
         "batch": asked.batch,
         "optimizer": asked.optimizer,
@@ -82,11 +82,11 @@ def answer(part: Part, asked: Question) -> dict[str, Any]:
         plan = planned(part, asked, finder)
     except TNLayersError as error:
         return about | {"refused": str(error)}
-    told = about | plan_data(plan) | {"search": search_text(finder)}
+    answer_data = about | plan_data(plan) | {"search": search_text(finder)}
     if asked.ranked:
         others = ranked(plan)
-        told |= {"candidates": [plan_data(each) for each in others], "why": why(plan, others)}
-    return told
+        answer_data |= {"candidates": [plan_data(each) for each in others], "why": why(plan, others)}
+    return answer_data
 
 
 def plan_data(plan: Plan) -> dict[str, Any]:

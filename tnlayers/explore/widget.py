@@ -173,16 +173,16 @@ class Explorer(anywidget.AnyWidget):
     def _show(self, part: Part, asked: Question, keep: Order | None = None) -> None:
         """Plan, and show the planner's order, or the one that is kept where it fits."""
         best = planned(part, asked)  # refused before anything changes
-        told = choice_data(Choice(own_bond(part), part, 0), [asked])
+        sent = choice_data(Choice(own_bond(part), part, 0), [asked])
         self._part, self._asked, self.best, self.chosen = part, asked, best, None
-        told["plans"] += self._passes(part, asked)
+        sent["plans"] += self._passes(part, asked)
         same = keep is not None and keep.contraction.operands == best.contraction.operands
         by = HAND if same else asked.optimizer
         path, at = (keep.path, keep.at) if keep is not None and same else (best.path, 0)
         self.order = Order(part=part, batch=asked.batch, path=path, at=at, by=by)
         self.view = {
-            "network": told,
-            "plan": told["plans"][0],
+            "network": sent,
+            "plan": sent["plans"][0],
             "choices": self.choices,
             "offered": self._offered(),
             "order": self._order(),
@@ -224,10 +224,10 @@ class Explorer(anywidget.AnyWidget):
         self.order_from_python = {"order": self._order(), "number": self._told}
 
     def _order_of_browser(self, change: Any) -> None:
-        told = change["new"]
-        path = tuple((int(a), int(b)) for a, b in told["path"])
-        by = HAND if told["by"] == HAND else self._asked.optimizer
-        self.order = replace(self.order, path=path, at=int(told["at"]), by=by)
+        sent = change["new"]
+        path = tuple((int(a), int(b)) for a, b in sent["path"])
+        by = HAND if sent["by"] == HAND else self._asked.optimizer
+        self.order = replace(self.order, path=path, at=int(sent["at"]), by=by)
 
     def _answer(self, message: dict[str, Any]) -> None:
         """What the front end asks for; a refusal is shown, not raised where nobody would see it."""

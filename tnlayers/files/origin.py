@@ -17,7 +17,7 @@ def commit() -> str | None:
     """The commit of the checkout that this library runs from, with "-dirty" where files of the library differ from it.
 
     Other files do not count: a measurement that goes on for hours writes into the folder of results meanwhile. A copy
-    without git, as in a container, is told its commit in TNLAYERS_COMMIT.
+    without git, as in a container, is reported its commit in TNLAYERS_COMMIT.
     """
     # Installed inside some other project's folder, git would answer for that project: ask whether it knows this file.
     if git("ls-files", "--error-unmatch", str(Path(__file__).resolve())) is None:

@@ -49,14 +49,14 @@ def model_card(model: nn.Module, report: Report | None = None, *, name: str = "<
     head = ["---", "library_name: transformers", "tags: [tnlayers, tensor-network]"]
     head += [f"base_model: {base}"] if base else []
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    told = f"{parameters:,} parameters; written by tnlayers {__version__}."
+    summary = f"{parameters:,} parameters; written by tnlayers {__version__}."
     lines = [
         *head,
         "---",
         "",
         f"# {name}",
         "",
-        f"A {type(model).__name__} some of whose weights are tensor networks: {told}",
+        f"A {type(model).__name__} some of whose weights are tensor networks: {summary}",
     ]
     lines += ["", _LOADING.format(kind=type(model).__name__, name=name)]
     if report is not None:

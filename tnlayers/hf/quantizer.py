@@ -72,7 +72,7 @@ class TNLayersQuantizer(HfQuantizer):
         for path, layer in model.named_modules():
             if isinstance(layer, TNModule):
                 _check_filled(path, layer)
-        _tell_ties(model)
+        _mark_ties(model)
         for module in pretrained(model):
             config: Any = module.config
             if hasattr(config, "_is_quantized"):
@@ -153,10 +153,10 @@ def _write_tables(model: nn.Module) -> None:
 
 def _check_filled(path: str, layer: TNModule) -> None:
     """Refuse a layer whose tensors did not come from the files; what is offloaded to a disk is not looked at."""
-    held = {**layer._parameters, **layer._buffers}
+    tensors = {**layer._parameters, **layer._buffers}
     empty = [
         name
-        for name, value in held.items()
+        for name, value in tensors.items()
         if value is not None and not value.is_meta and not getattr(value, "_is_hf_initialized", False)
     ]
     if empty:
@@ -198,7 +198,7 @@ def _say_ties(model: Any) -> None:
         config.tie_word_embeddings = True
 
 
-def _tell_ties(model: nn.Module) -> None:
+def _mark_ties(model: nn.Module) -> None:
     """Let layers that share their cores know it, as those of `tnl.compress` do."""
     by_core: dict[int, list[TNModule]] = {}
     for layer in model.modules():

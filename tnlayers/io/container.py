@@ -5,7 +5,7 @@
     the rest         the arrays, row-major and little-endian, one behind the other without gaps
 
 Two entries of `__metadata__` are ours: "tnlayers" is a JSON text that says what the arrays are, and "sha256" the digest
-of that text and of all arrays, because the format itself has no checksum. It tells damage, not forgery.
+of that text and of all arrays, because the format itself has no checksum. It detects damage, not forgery.
 
 The library safetensors reads these files and is compared with in the tests. It is not called here because its access to
 raw bytes, which numpy without bfloat16 needs, has changed from release to release, and because nothing may be believed
@@ -160,8 +160,8 @@ def _read(path: Path, file: IO[bytes]) -> tuple[dict[str, str], dict[str, Stored
     if len(start) < 8 or length > min(HEADER_LIMIT, size - 8):
         if start.startswith(_PICKLES):
             refuse(path, "it is a pickle or an archive of torch.save, which may hold code; only safetensors is read")
-        told = f"it has {size} bytes and says that {length} of them are its header (at most {HEADER_LIMIT} may be)"
-        refuse(path, f"{told}: it is cut off, damaged, or no safetensors file")
+        damage = f"it has {size} bytes and says that {length} of them are its header (at most {HEADER_LIMIT} may be)"
+        refuse(path, f"{damage}: it is cut off, damaged, or no safetensors file")
     try:
         header = strict_json(file.read(length))
     except ValueError as error:

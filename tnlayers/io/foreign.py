@@ -246,10 +246,10 @@ def _four_axes(layout: Layout, number: int, array: Stored, known: Mapping[str, i
     fits = len(shape) == 4 and all(size == shape[layout.axes.index(axis)] for axis, size in known.items())
     rows = (shape[0] * shape[1], shape[2] * shape[3]) if fits and layout.matrix else shape
     if not fits or array.shape != rows:
-        told = ", ".join(f"{axis} {size}" for axis, size in known.items())
+        listed = ", ".join(f"{axis} {size}" for axis, size in known.items())
         wanted = " x ".join(layout.axes[:2]) + ", " + " x ".join(layout.axes[2:])
         raise TNLayersError(
-            f"Core {number} of {layout.library} has shape {array.shape}, which does not go with {told}: it needs axes "
+            f"Core {number} of {layout.library} has shape {array.shape}, which does not fit {listed}: it needs axes "
             f"({wanted if layout.matrix else ', '.join(layout.axes)}), the left bond that of the core before."
         )
     width = len(array.data) // max(1, int(np.prod(array.shape)))

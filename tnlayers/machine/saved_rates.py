@@ -45,8 +45,8 @@ def machine_file(device: str = "cpu", dtype: str = "float32") -> Path:
 def machine(device: str = "cpu", dtype: str = "float32") -> Machine:
     """The rates that plans are made with: the measured ones if there are any, else the defaults; read once.
 
-    A file that does not hold rates is told of by a warning and not used. A processor whose rates in half precision were
-    not measured has those of single precision: it may have no faster units for it. Where jax was not measured, the
+    A file that does not hold rates is not used, with a warning. A processor whose rates in half precision were not
+    measured has those of single precision: it may have no faster units for it. Where jax was not measured, the
     rates are those of the processor.
 
     Args:

@@ -93,8 +93,8 @@ class Site:
             warnings.simplefilter("ignore", TNLayersWarning)  # the size that it has by default is about to change
             sized = self._sized(make_spec(kind))
         found = nearest(Scale.of(sized, sized.in_features, sized.out_features), budget)
-        told = f"{found.parameters:,} parameters for the {budget:,} of the paper's MPO"
-        return replace(found, notes=(*found.notes, told))
+        note = f"{found.parameters:,} parameters for the {budget:,} of the paper's MPO"
+        return replace(found, notes=(*found.notes, note))
 
     def asked_bond(self, network: str) -> int | tuple[int, ...] | None:
         """The bond before clipping, or None for network types without one."""

@@ -38,8 +38,8 @@ def split(in_features: int, out_features: int, blocks: int | None = None) -> tup
             f"blockdiag are alike. These numbers do: {', '.join(map(str, divisors))}."
         )
     b = blocks or max(d for d in divisors if d <= _DEFAULT)
-    told = f"no common divisor of {in_features} and {out_features} is 2 to {_DEFAULT}: one block" if b == 1 else ""
-    return Modes((b, in_features // b), in_features, told), Modes((b, out_features // b), out_features)
+    note = f"no common divisor of {in_features} and {out_features} is 2 to {_DEFAULT}: one block" if b == 1 else ""
+    return Modes((b, in_features // b), in_features, note), Modes((b, out_features // b), out_features)
 
 
 @network("blockdiag", split=split)

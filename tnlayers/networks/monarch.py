@@ -42,8 +42,8 @@ def split(in_features: int, out_features: int, blocks: int | None = None) -> tup
         rest = -(-size // blocks)
         padding = blocks * rest - size
         sides.append((rest, f"{size} in {blocks} blocks: padded by {padding} to {blocks * rest}" if padding else ""))
-    (i, told_in), (o, told_out) = sides
-    return Modes((blocks, i), in_features, told_in), Modes((o, blocks), out_features, told_out)
+    (i, note_in), (o, note_out) = sides
+    return Modes((blocks, i), in_features, note_in), Modes((o, blocks), out_features, note_out)
 
 
 @network("monarch", split=split)

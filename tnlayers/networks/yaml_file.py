@@ -114,7 +114,7 @@ def load_network(path: str | Path) -> NetworkType:
 
 
 def _network_function(path: Path, content: NetworkFile, modes: Mapping[str, int]) -> Callable[..., Graph]:
-    """The function that `@tnl.network` would be given; what it refuses is told with the file's name."""
+    """The function that `@tnl.network` would be given; what it refuses is reported with the file's name."""
 
     def function(in_modes: tuple[int, ...], out_modes: tuple[int, ...], **keywords: int) -> Graph:
         given = {"in": in_modes, "out": out_modes}

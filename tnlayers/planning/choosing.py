@@ -18,7 +18,7 @@ from tnlayers.planning.lowered import ITEMSIZES, Objective, dtype_name, objectiv
 from tnlayers.planning.memory import memory
 from tnlayers.planning.paths import Candidate, Optimizer, candidates
 from tnlayers.planning.plan import Plan
-from tnlayers.planning.plan_cache import UNREADABLE, keep, plan_file, recall, worth_keeping
+from tnlayers.planning.plan_cache import UNREADABLE, is_cached, plan_file, recall, write_plan
 from tnlayers.planning.slices import next_cut, sliceable
 from tnlayers.pricing.seconds import Estimator
 from tnlayers.program.axes import Path
@@ -111,7 +111,7 @@ def _forward(asked: _Question) -> Plan | None:
     """The plan that bounds what one for inference may prepare (`bounds.py`); None for other objectives."""
     if asked.objective != "inference" or asked.contraction.batch is None:
         return None
-    return _kept_search(replace(asked, objective="forward", memory_limit=None))
+    return _search_or_read(replace(asked, objective="forward", memory_limit=None))
 
 
 def _in_parts(plans: Sequence[Plan], memory_limit: int, smallest: float) -> Plan:
@@ -194,9 +194,9 @@ def shortlist(first: Plan, memory_limit: int | None = None) -> list[Plan]:
     return plans
 
 
-def _kept_search(asked: _Question) -> Plan:
+def _search_or_read(asked: _Question) -> Plan:
     """What another process has found, else what `_search` finds, kept for the next one."""
-    if asked.optimize != "auto" or not worth_keeping(asked.contraction):
+    if asked.optimize != "auto" or not is_cached(asked.contraction):
         return _search(asked)
     file = plan_file(asked.contraction, "plans", asked.rates, asked.objective, asked.dtype, asked.memory_limit)
     try:
@@ -204,11 +204,11 @@ def _kept_search(asked: _Question) -> Plan:
     except UNREADABLE:  # there is none yet, or it is damaged
         found = _search(asked)
     with suppress(OSError):  # a folder that cannot be written to keeps nothing, and planning goes on without
-        keep(file, found)
+        write_plan(file, found)
     return found
 
 
-_cached_search: Callable[..., Plan] = lru_cache(maxsize=4096)(_kept_search)
+_cached_search: Callable[..., Plan] = lru_cache(maxsize=4096)(_search_or_read)
 
 
 def _hashable(optimize: Any) -> Any:

@@ -15,7 +15,7 @@ from tnlayers.machine.saved_rates import machine
 from tnlayers.planning.conv_plan import Convolution, ConvPlan, Route
 from tnlayers.planning.conv_search import RouteSearch
 from tnlayers.planning.lowered import Objective
-from tnlayers.planning.plan_cache import UNREADABLE, keeping, kept_file, read, write
+from tnlayers.planning.plan_cache import UNREADABLE, cache_file, is_caching, read, write
 from tnlayers.pricing.counts import Cost
 
 _GAIN = 0.9  # a route must promise this much of the rebuilt kernel's time: the estimate is rough
@@ -61,9 +61,9 @@ def plan_convolution(
     training, window = objective == "training", convolution.window
     named = (rates or machine(device, dtype), dtype, device)
     searches = [RouteSearch(kernel, window, batch, *named, training=training) for kernel in convolution.kernels]
-    if not keeping():
+    if not is_caching():
         return replace(plan, routes=_faster(searches, spatial, _GAIN * plan.rebuilt_seconds))
-    file = kept_file("convolutions", replace(convolution, title=""), batch, spatial, rebuild, training, *named)
+    file = cache_file("convolutions", replace(convolution, title=""), batch, spatial, rebuild, training, *named)
     try:
         orders = read(file)["orders"]
         found = [search.follow(spatial, order) for search, order in zip(searches, orders, strict=bool(orders))]

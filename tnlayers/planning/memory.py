@@ -65,8 +65,8 @@ def _moments(plan: Lowered) -> Iterator[tuple[int, bool]]:
     copies = [cost.copied // pieces(plan.slices) // 2 for cost in steps]
     gradients = plan.itemsize * sum(link.matrix for link in links) if training else 0
     # Autograd keeps the operands of products, and inference the matrices alone.
-    held = {"training": prepared(plan) + sum(cost.kept for cost in steps), "inference": prepared(plan)}
-    still = held.get(plan.objective, made + laid)
+    fixed = {"training": prepared(plan) + sum(cost.kept for cost in steps), "inference": prepared(plan)}
+    still = fixed.get(plan.objective, made + laid)
     at_once = [(made_apart(stack, matrix), matrix) for stack, matrix in _stacks(plan)] if training else []
     apart = plan.itemsize * max(((n + 1) * matrix for n, matrix in at_once if n), default=0)
     if plan.slices:  # cores are cut, and prepared, while the workspace is there
@@ -83,14 +83,14 @@ def _moments(plan: Lowered) -> Iterator[tuple[int, bool]]:
         return
     batch = plan.batch or 1
     saved: list[int] = []
-    for used in _carried(along(plan.sweep.chain, batch), saved, keep=training):
+    for used in _forward_entries(along(plan.sweep.chain, batch), saved, keep=training):
         yield still + plan.itemsize * batch * used, True
     if training:
-        for used in _carried_back(back(plan.sweep.chain, batch, again=False), saved, batch):
+        for used in _backward_entries(back(plan.sweep.chain, batch, again=False), saved, batch):
             yield still + plan.itemsize * used, True
 
 
-def _carried(stages: Iterable[Stage], saved: list[int], *, keep: bool) -> Iterator[int]:
+def _forward_entries(stages: Iterable[Stage], saved: list[int], *, keep: bool) -> Iterator[int]:
     """Entries per row while the whole batch is carried through each link, the output left out.
 
     What autograd keeps of each state, which is none of the input itself, is added to `saved`.
@@ -105,7 +105,7 @@ def _carried(stages: Iterable[Stage], saved: list[int], *, keep: bool) -> Iterat
         state = made[-1]
 
 
-def _carried_back(stages: Iterable[Stage], saved: list[int], batch: int) -> Iterator[int]:
+def _backward_entries(stages: Iterable[Stage], saved: list[int], batch: int) -> Iterator[int]:
     """Entries while the gradient is carried back through each link, the last one first.
 
     In use are the states up to the link, the gradients of its result and its state, and those of all matrices so far.

@@ -37,23 +37,23 @@ _SMALL = 4  # operands; plans of fewer are found as quickly as read
 _MOST = 4096  # files, about 1 KB each; the older half goes where there are more
 
 
-def keeping() -> bool:
+def is_caching() -> bool:
     """Whether plans are kept on disk at all."""
     return os.environ.get("TNLAYERS_KEEP_PLANS", "").lower() not in {"0", "off", "no", "false"}
 
 
-def worth_keeping(contraction: Contraction) -> bool:
+def is_cached(contraction: Contraction) -> bool:
     """Whether a plan of this contraction is kept on disk."""
-    return keeping() and len(contraction.operands) >= _SMALL
+    return is_caching() and len(contraction.operands) >= _SMALL
 
 
 def plan_file(contraction: Contraction, folder: str, *circumstances: object) -> Path:
     """Where the plan of a contraction under some circumstances is kept."""
     c = contraction
-    return kept_file(folder, c.operands, c.output, c.sizes, c.batch, *circumstances)
+    return cache_file(folder, c.operands, c.output, c.sizes, c.batch, *circumstances)
 
 
-def kept_file(folder: str, *circumstances: object) -> Path:
+def cache_file(folder: str, *circumstances: object) -> Path:
     """Where what was found under some circumstances is kept; they are told apart by `repr`, and by the code."""
     value = (FORMAT, fingerprint(), *circumstances)
     return cache_folder() / folder / f"{hashlib.sha256(repr(value).encode()).hexdigest()[:32]}.json"
@@ -63,7 +63,7 @@ def recall(file: Path, contraction: Contraction, **about: Any) -> Plan:
     """Read a plan.
 
     Args:
-        file: What `keep` wrote.
+        file: What `write_plan` wrote.
         contraction: What the plan is for.
         **about: The plan's objective, dtype, title, features and device.
 
@@ -92,7 +92,7 @@ def recall(file: Path, contraction: Contraction, **about: Any) -> Plan:
     )
 
 
-def keep(file: Path, plan: Plan) -> None:
+def write_plan(file: Path, plan: Plan) -> None:
     """Write a plan.
 
     Raises:

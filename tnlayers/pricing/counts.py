@@ -148,11 +148,11 @@ def backward_cost(
             total += _moved(4 * prod(step.sizes), moved, copied, itemsize, max(elements))
     if chain is not None:
         count = 1 if chunk is None else chunks(contraction, chunk)
-        total += carried_back_cost(chain, _batch(contraction), count, again=chunk is not None, itemsize=itemsize)
+        total += chain_backward_cost(chain, _batch(contraction), count, again=chunk is not None, itemsize=itemsize)
     return total
 
 
-def carried_back_cost(chain: Chain, batch: int, count: int, *, again: bool, itemsize: int) -> Cost:
+def chain_backward_cost(chain: Chain, batch: int, count: int, *, again: bool, itemsize: int) -> Cost:
     """The exact cost of the backward pass of a chain.
 
     Args:

@@ -46,7 +46,7 @@ class Estimator:
 
     def seconds(self, chunk: int | None) -> float:
         """The seconds of the objective with this many rows at a time, None for all rows at once."""
-        return self._before + self._carried(chunk) + self._entered(chunk)
+        return self._before + self._chain_seconds(chunk) + self._entered(chunk)
 
     def _entered(self, chunk: int | None) -> float:
         """What a layer's call takes beside its operations."""
@@ -66,10 +66,10 @@ class Estimator:
     @property
     def _shared(self) -> float:
         """The share of what is prepared that one call pays for."""
-        return 1 / CALLS if self.objective == "inference" and self._is_kept else 1.0
+        return 1 / CALLS if self.objective == "inference" and self._fits_cache else 1.0
 
     @property
-    def _is_kept(self) -> bool:
+    def _fits_cache(self) -> bool:
         chain, operands = self.chain, self.program.operands
         return chain is None or prepared_bytes(chain, operands, self.itemsize) <= PREPARED_LIMIT
 
@@ -113,7 +113,7 @@ class Estimator:
         views = zip(entries, (step.left, step.right), strict=False)
         return sum(self._laid(n, view) + self._recorded / 2 for n, (_, view) in views if view.copies)
 
-    def _carried(self, chunk: int | None) -> float:
+    def _chain_seconds(self, chunk: int | None) -> float:
         """The chain over the whole batch."""
         found, places, batch = self.chain, self.places, self._batch
         if found is None or places is None:

@@ -80,7 +80,7 @@ class PairLayouts:
                     form_a, form_b = matrix(a, batch, above, summed), matrix(b, batch, summed, beside)
                     yield self.product((first, form_a), (second, form_b), sizes, (*batch, *above, *beside))
             if batch_index in a and batch_index not in b and not batch:
-                yield from self.carry(a, b, first, second)
+                yield from self.in_place(a, b, first, second)
 
     def soonest(self, axes: Indices) -> Indices:
         """A core's own axes by when they are summed, outputs last.
@@ -90,7 +90,7 @@ class PairLayouts:
         """
         return tuple(sorted(axes, key=self.ends.__getitem__))
 
-    def carry(self, z: Indices, a: Indices, state: int, core: int) -> Iterator[PairProduct]:
+    def in_place(self, z: Indices, a: Indices, state: int, core: int) -> Iterator[PairProduct]:
         """The ways to put a core's axes in the place of a run of neighbouring axes that it contracts."""
         views = self.views
         matrix, decisive = views.matrix, views.decisive

@@ -11,7 +11,7 @@ sweep computes them again, a few rows at a time, while they are in cache. Everyt
 workspace, so nothing is allocated. Where arrays cannot be written to, as on jax, there is no workspace: every primitive
 returns its result too, and only that is read.
 
-`carry` and `carry_back` name places in the workspace in entries per row; `Sweep` holds them and is derived once.
+`propagate` and `propagate_back` name places in the workspace in entries per row; `Sweep` has them, derived once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Place: TypeAlias = tuple[int, int]  # where in the workspace, and how much, in e
 _STATE, _TURNED, _GRADIENT, _MATRIX = range(4)
 
 
-class CarryPrimitives(Primitives, Protocol):
+class ForwardPrimitives(Primitives, Protocol):
     """What a backend has to offer beside the primitives of programs to carry rows along a chain.
 
     Each returns its result, written to `out` where there is such memory; `out` is None where arrays are immutable.
@@ -43,7 +43,7 @@ class CarryPrimitives(Primitives, Protocol):
         """`out[...] = array`."""
 
 
-class SweepPrimitives(CarryPrimitives, Protocol):
+class SweepPrimitives(ForwardPrimitives, Protocol):
     """What it has to offer to carry gradients back."""
 
     def add_product(self, total: Array, left: Array, right: Array) -> Array:
@@ -80,8 +80,8 @@ class Sweep:
         copies: Where each link's state is copied to, None where it is viewed.
         results: Where each link's result stands; the last one only where the output is another arrangement of it.
         gradients: Two places that the gradients of states alternate between.
-        forward: Entries per row of the workspace that `carry` uses.
-        both: Entries per row of the workspace that `carry_back` uses.
+        forward: Entries per row of the workspace that `propagate` uses.
+        both: Entries per row of the workspace that `propagate_back` uses.
     """
 
     chain: Chain
@@ -109,7 +109,7 @@ def sweep(chain: Chain) -> Sweep:
 
 
 def _gradient_widths(chain: Chain) -> tuple[int, int]:
-    """Entries per row of the two places that `carry_back` writes gradients of states to, in turns."""
+    """Entries per row of the two places that `propagate_back` writes gradients of states to, in turns."""
     widths, free = [0, 0], 0
     if chain.arrange is not None:
         widths[0], free = chain.links[-1].after, 1
@@ -123,8 +123,8 @@ def _gradient_widths(chain: Chain) -> tuple[int, int]:
     return widths[0], widths[1]
 
 
-def carry(
-    ops: CarryPrimitives, sweep: Sweep, x: Array, matrices: Sequence[Array], space: Workspace, y: Array | None
+def propagate(
+    ops: ForwardPrimitives, sweep: Sweep, x: Array, matrices: Sequence[Array], space: Workspace, y: Array | None
 ) -> Array:
     """Carry rows along the chain.
 
@@ -148,7 +148,7 @@ def carry(
     return _copy_into(ops, _permuted(ops, chain.arrange, result), y)
 
 
-def carry_back(
+def propagate_back(
     ops: SweepPrimitives,
     sweep: Sweep,
     x: Array,
@@ -201,7 +201,7 @@ def carry_back(
     return g, totals
 
 
-def _states(ops: CarryPrimitives, sweep: Sweep, x: Array, matrices: Sequence[Array], space: Workspace) -> list[Array]:
+def _states(ops: ForwardPrimitives, sweep: Sweep, x: Array, matrices: Sequence[Array], space: Workspace) -> list[Array]:
     """The state before each link, viewed as its matrix; the last product is left to the caller."""
     links = sweep.chain.links
     states = [_as_matrix(ops, links[0].state, x, sweep.copies[0], space)]
@@ -216,7 +216,7 @@ def _states(ops: CarryPrimitives, sweep: Sweep, x: Array, matrices: Sequence[Arr
     return states
 
 
-def _as_matrix(ops: CarryPrimitives, view: View, z: Array, place: Place | None, space: Workspace) -> Array:
+def _as_matrix(ops: ForwardPrimitives, view: View, z: Array, place: Place | None, space: Workspace) -> Array:
     """As `view.apply`, the copy written into the workspace."""
     if place is None:
         return view.apply(ops, z)
@@ -230,7 +230,7 @@ def _permuted(ops: Primitives, view: View, array: Array) -> Array:
     return ops.permute(ops.reshape(array, view.axes), view.order)
 
 
-def _copy_back(ops: CarryPrimitives, view: View, array: Array, out: Array | None) -> Array:
+def _copy_back(ops: ForwardPrimitives, view: View, array: Array, out: Array | None) -> Array:
     """The adjoint of a permuted view: from the order that a step wanted to the order in memory, into `out`."""
     assert view.axes is not None
     assert view.order is not None
@@ -239,11 +239,11 @@ def _copy_back(ops: CarryPrimitives, view: View, array: Array, out: Array | None
     return _copy_into(ops, array, out)
 
 
-def _copy_into(ops: CarryPrimitives, array: Array, out: Array | None) -> Array:
+def _copy_into(ops: ForwardPrimitives, array: Array, out: Array | None) -> Array:
     return ops.copy_into(_shaped(ops, out, array.shape), array)
 
 
-def _product_into(ops: CarryPrimitives, link: Link, out: Array | None, state: Array, matrix: Array) -> Array:
+def _product_into(ops: ForwardPrimitives, link: Link, out: Array | None, state: Array, matrix: Array) -> Array:
     left, right = (state, matrix) if link.state_left else (matrix, state)
     return ops.matmul_into(out, left, right)
 
@@ -254,7 +254,7 @@ def _add_gradient(ops: SweepPrimitives, link: Link, total: Array, state: Array, 
     return ops.add_product(total, left, right)
 
 
-def _state_gradient(ops: CarryPrimitives, link: Link, out: Array | None, g: Array, adjoint: Array) -> Array:
+def _state_gradient(ops: ForwardPrimitives, link: Link, out: Array | None, g: Array, adjoint: Array) -> Array:
     """The gradient of a link's state, written in the order in which the state stands in memory."""
     if link.state.swap:  # the state is viewed transposed, so its gradient is computed transposed
         g = _transposed(ops, g)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tnlayers.reproduce.recipe_text import Run, accelerated, told
+from tnlayers.reproduce.recipe_text import Run, accelerated, recipe_name
 from tnlayers.reproduce.store import spread
 
 MEASURED = "best % | final % | chosen % | recipe | epochs | seeds | commits | hardware"
@@ -19,7 +19,7 @@ def measured(group: Sequence[Run]) -> str:
     commits = ", ".join(f"`{commit[:7]}`" for commit in dict.fromkeys(run["commit"] or "unknown" for run in group))
     hardware = "; ".join(dict.fromkeys(map(_hardware, group)))
     chosen = [100 * run["chosen_test_accuracy"] for run in group if "chosen_test_accuracy" in run]
-    cells = (best, final, spread(chosen) if chosen else "", told(group[0]), group[0]["recipe"]["epochs"], seeds)
+    cells = (best, final, spread(chosen) if chosen else "", recipe_name(group[0]), group[0]["recipe"]["epochs"], seeds)
     return " | ".join(map(str, (*cells, commits, hardware)))
 
 

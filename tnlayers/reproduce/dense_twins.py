@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 from tnlayers.reproduce.paper import ROWS, Row
-from tnlayers.reproduce.recipe_text import Run, accelerated, told
+from tnlayers.reproduce.recipe_text import Run, accelerated, recipe_name
 from tnlayers.reproduce.store import of, spread
 
 _BEGIN = """## MPO against its dense twin
@@ -44,13 +44,13 @@ def difference(mpo: Sequence[float], dense: Sequence[float]) -> str:
 
 def _lines(row: Row, runs: Sequence[Run]) -> list[str]:
     twin = row.model.removesuffix("-conv").removesuffix("-unit")
-    dense = {(told(group[0]), accelerated(group[0])): group for group in of(runs, twin, "dense", row.data)}
+    dense = {(recipe_name(group[0]), accelerated(group[0])): group for group in of(runs, twin, "dense", row.data)}
     lines = []
     for group in of(runs, row.model, row.network, row.data):
-        other = dense.get((told(group[0]), accelerated(group[0])))
+        other = dense.get((recipe_name(group[0]), accelerated(group[0])))
         if other is not None:
             ours, theirs = ([100 * run["final_test_accuracy"] for run in one] for one in (group, other))
-            recipe = f"{told(group[0])}{', GPU' if accelerated(group[0]) else ''}"
+            recipe = f"{recipe_name(group[0])}{', GPU' if accelerated(group[0]) else ''}"
             lines.append(
                 f"| {row.model} | {recipe} | {group[0]['recipe']['epochs']} | {len(theirs)}, {len(ours)} | "
                 f"{spread(theirs)} | {spread(ours)} | {difference(ours, theirs)} |\n"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tnlayers.files.atomic import replacing
 from tnlayers.reproduce.cells import Structure
 from tnlayers.reproduce.paper import Row, rows
-from tnlayers.reproduce.recipe_text import Run, accelerated, told
+from tnlayers.reproduce.recipe_text import Run, accelerated, recipe_name
 from tnlayers.reproduce.store import of
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def points(part: str, runs: Sequence[Run], structure: Structure) -> list[Point]:
 
 def _words(run: Run) -> str:
     epochs = f"{run['recipe']['epochs']} epochs{' on a GPU' if accelerated(run) else ''}"
-    return ", ".join([*(part for part in told(run).split(", ") if not part.startswith("epochs ")), epochs])
+    return ", ".join([*(part for part in recipe_name(run).split(", ") if not part.startswith("epochs ")), epochs])
 
 
 def series(measured: Sequence[Point]) -> dict[str, list[Point]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tnlayers.reproduce.cells import MEASURED, Structure, measured, rho, seconds
 from tnlayers.reproduce.paper import OTHERS, ROWS, TYPES, Row, rows
-from tnlayers.reproduce.recipe_text import Run, accelerated, told
+from tnlayers.reproduce.recipe_text import Run, accelerated, recipe_name
 from tnlayers.reproduce.store import of
 
 _BEGIN = """## Other networks in the same places
@@ -48,7 +48,7 @@ def _orders(runs: Sequence[Run]) -> list[str]:
     for row in rows(TYPES):
         for group in of(runs, row.model, row.network, row.data):
             final = statistics.mean(100 * run["final_test_accuracy"] for run in group)
-            key = (row.model, told(group[0]), accelerated(group[0]))
+            key = (row.model, recipe_name(group[0]), accelerated(group[0]))
             found.setdefault(key, []).append((final, f"{row.network} {final:.2f}"))
     return [
         f"{model}, {recipe}, by the accuracy after the last epoch: "

@@ -28,7 +28,7 @@ why). By default 5,000 training images are held out to choose the epoch by. The 
 by the test set: that is `--paper-selection` of `train` and `reproduce`, "paper selection" in the column of the recipe;
 "chosen" is empty there, and "final" is chosen by nothing. Any other recipe is named with what it changes from a named
 one: such a row is no repetition of the paper's. "Weights in place" are those that stand where the paper replaces
-layers. Runs on an accelerator have rows of their own. `docs/fast.md` tells how "fast" was chosen; `docs/mnist.md`
+layers. Runs on an accelerator have rows of their own. `docs/fast.md` shows how "fast" was chosen; `docs/mnist.md`
 lists every MNIST run of the paper's recipe, and shows the entropies of FC2's bonds over training.
 
 ```bash

@@ -40,12 +40,12 @@ def recipes(model: str, data: str) -> dict[str, Recipe]:
     )
 
 
-def told(run: Run) -> str:
+def recipe_name(run: Run) -> str:
     """The recipe in words: "paper", or what is different from it; "paper selection" is that nothing was held out.
 
     Example:
         >>> recipe = find_recipe("fc2", "mnist").model_dump() | {"epochs": 3, "validation": 0}
-        >>> told({"model": "fc2", "data": "mnist", "recipe": recipe})
+        >>> recipe_name({"model": "fc2", "data": "mnist", "recipe": recipe})
         'paper, epochs 3, paper selection'
     """
     name, changed = changes(run["model"], run["data"], run["recipe"])
@@ -54,7 +54,7 @@ def told(run: Run) -> str:
 
 def in_full(run: Run) -> bool:
     """Whether a run is by the paper's recipe to its end, with the paper's selection or with images held out."""
-    return told(run) in ("paper", f"paper, {SELECTION}")
+    return recipe_name(run) in ("paper", f"paper, {SELECTION}")
 
 
 def accelerated(run: Run) -> bool:

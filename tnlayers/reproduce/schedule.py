@@ -13,7 +13,7 @@ from tnlayers.reproduce.cost import seconds_per_epoch
 from tnlayers.reproduce.paper import Row
 from tnlayers.reproduce.recipe_text import Run, recipes
 from tnlayers.reproduce.store import of
-from tnlayers.reproduce.unfinished import begun
+from tnlayers.reproduce.unfinished import unfinished
 from tnlayers.train.config import slug
 from tnlayers.train.recipe import Recipe
 
@@ -32,7 +32,7 @@ class Job:
         minutes: Predicted, of training alone.
         source: Where the prediction is from.
         folder: Of the run.
-        begun: Whether the folder holds an unfinished run, which may have been begun under any name.
+        unfinished: Whether the folder holds an unfinished run, which may have been begun under any name.
     """
 
     row: Row
@@ -44,7 +44,7 @@ class Job:
     minutes: float
     source: str
     folder: Path
-    begun: bool
+    unfinished: bool
 
     def as_dict(self) -> dict[str, Any]:
         """The job as plain data."""
@@ -62,7 +62,7 @@ class Job:
             "minutes": round(self.minutes, 1),
             "source": self.source,
             "folder": str(self.folder),
-            "begun": self.begun,
+            "begun": self.unfinished,
         }
 
 
@@ -90,7 +90,7 @@ def schedule(
         selection: Train on all images, and take the best epoch by the test set as the paper does.
     """
     jobs = []
-    there = begun(out)
+    there = unfinished(out)
     for row in rows:
         known = recipes(row.model, row.data)
         name = next(one for one in (recipe, row.recipe, *known) if one in known)
@@ -116,10 +116,10 @@ def schedule(
                     minutes=seconds * asked.epochs / 60,
                     source=source,
                     folder=folder or out / stem,
-                    begun=folder is not None,
+                    unfinished=folder is not None,
                 )
             )
-    return sorted(jobs, key=lambda job: (not job.begun, job.seed, job.minutes))
+    return sorted(jobs, key=lambda job: (not job.unfinished, job.seed, job.minutes))
 
 
 def _seeds(row: Row, runs: Sequence[Run], recipe: Recipe) -> set[int]:

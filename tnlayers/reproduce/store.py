@@ -18,7 +18,7 @@ from typing import Any
 from tnlayers.errors import TNLayersError, shortened
 from tnlayers.files.atomic import write_text
 from tnlayers.files.documents import read_json
-from tnlayers.reproduce.recipe_text import SELECTION, Run, accelerated, command, told
+from tnlayers.reproduce.recipe_text import SELECTION, Run, accelerated, command, recipe_name
 from tnlayers.train.recipe import Recipe
 
 KEYS = {"model", "network", "seed", "recipe", "best_test_accuracy"}  # what tells a training run from other records
@@ -157,7 +157,17 @@ def identity(run: Run) -> tuple[Any, ...]:
     network = same(run)
     bond = int("".join(filter(str.isdigit, network)) or 0)
     kind = network.partition("(")[0]
-    return run["model"], run["data"], network != "dense", kind, bond, network, told(run), accelerated(run), run["seed"]
+    return (
+        run["model"],
+        run["data"],
+        network != "dense",
+        kind,
+        bond,
+        network,
+        recipe_name(run),
+        accelerated(run),
+        run["seed"],
+    )
 
 
 def same(run: Run) -> str:
@@ -176,7 +186,7 @@ def of(runs: Iterable[Run], model: str, network: str, data: str) -> list[list[Ru
     groups: dict[tuple[str, bool], list[Run]] = {}
     for run in runs:
         if (run["model"], same(run), run["data"]) == (model, wanted, data):
-            groups.setdefault((told(run), accelerated(run)), []).append(run)
+            groups.setdefault((recipe_name(run), accelerated(run)), []).append(run)
 
     def nearness(key: tuple[str, bool]) -> tuple[Any, ...]:
         recipe = key[0].replace(f", {SELECTION}", "")

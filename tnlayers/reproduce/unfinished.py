@@ -11,7 +11,7 @@ from tnlayers.train.recipe import Recipe
 Asked = tuple[str, str, str, int, Recipe]
 
 
-def begun(runs: Path) -> dict[Asked, Path]:
+def unfinished(runs: Path) -> dict[Asked, Path]:
     """The folders with a checkpoint to go on from, by what is trained in them.
 
     A folder of several networks or seeds is gone on with by the command that began it, not by a run of one of them.

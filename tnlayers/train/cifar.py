@@ -101,9 +101,9 @@ def content(file: BatchFile, folder: Path | None) -> bytes:
         if is_cached(kept) and digest(found := kept.read_bytes()) == file.md5:
             return found
     if folder is None:
-        return keep(checked(from_archive(file), file, Path(ARCHIVE)), kept)
+        return store(checked(from_archive(file), file, Path(ARCHIVE)), kept)
     packed = folder / f"{file.name}.xz"
-    return keep(checked(unpack(packed, file), file, packed), kept)
+    return store(checked(unpack(packed, file), file, packed), kept)
 
 
 def unpack(packed: Path, file: BatchFile) -> bytes:
@@ -141,7 +141,7 @@ def from_archive(file: BatchFile) -> bytes:
         ) from error
 
 
-def keep(found: bytes, path: Path) -> bytes:
+def store(found: bytes, path: Path) -> bytes:
     """Write content into the cache, whole or not at all, and return it; a cache that takes no more is warned of."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

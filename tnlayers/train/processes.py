@@ -35,8 +35,8 @@ def lost_connection(error: RuntimeError) -> bool:
     """Whether an error of torch says that another process of the group is gone."""
     if type(error).__name__.startswith("Dist"):  # DistBackendError, DistNetworkError, ...
         return True
-    told = str(error)
-    return any(words in told for words in ("Connection closed by peer", "Connection reset", "Broken pipe", "gloo/"))
+    text = str(error)
+    return any(words in text for words in ("Connection closed by peer", "Connection reset", "Broken pipe", "gloo/"))
 
 
 def lost_others(fabric: Fabric, error: RuntimeError) -> TNLayersError:
@@ -48,11 +48,11 @@ def lost_others(fabric: Fabric, error: RuntimeError) -> TNLayersError:
         f"out of memory ({shortened(first, 200)}). What was written before is whole: the same command with --resume "
         "continues from the last checkpoint."
     )
-    _tell_torchrun(str(refusal))
+    _write_torchrun_error(str(refusal))
     return refusal
 
 
-def _tell_torchrun(text: str) -> None:
+def _write_torchrun_error(text: str) -> None:
     """Put a text where torchrun looks for the words of a failed process; else it reports a number alone."""
     file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if file:

@@ -62,8 +62,8 @@ class RunResult:
         if self.text is None:
             return {}
         bits = [self.text.bits_per_character(seed.final.test_loss) for seed in network.seeds]
-        told = {"final_test_loss_nats": network.final_loss, "final_test_bits_per_character": mean_and_std(bits)}
-        return {key: {"mean": mean, "std": std} for key, (mean, std) in told.items()}
+        figures = {"final_test_loss_nats": network.final_loss, "final_test_bits_per_character": mean_and_std(bits)}
+        return {key: {"mean": mean, "std": std} for key, (mean, std) in figures.items()}
 
     def table(self) -> Table:
         """Return the table for people."""

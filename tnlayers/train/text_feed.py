@@ -127,9 +127,9 @@ def put_text(dataset: TextDataset, device: torch.device, recipe: Recipe, *, cont
                 f"{key}={getattr(recipe, key)!r} is for images; {dataset.name!r} is a text. Leave it out."
             )
     dataset = dataset.hold_out(recipe.validation)
-    held = dataset.validation
+    val_data = dataset.validation
     return DeviceData(
         train=DeviceText.to_train(dataset.train, context, device),
         test=DeviceText.to_test(dataset.test, context, device),
-        validation=None if held is None else DeviceText.to_test(held, context, device),
+        validation=None if val_data is None else DeviceText.to_test(val_data, context, device),
     )

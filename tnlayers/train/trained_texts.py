@@ -40,8 +40,8 @@ class TrainedText:
         """
         if not prompt:
             raise TNLayersError("The prompt is empty: give at least one character to continue, such as --prompt 'O '.")
-        begun = torch.from_numpy(self.code.encode(prompt))
-        text = generate(self.model, begun, length, temperature=temperature, top_k=top_k, seed=seed)
+        started = torch.from_numpy(self.code.encode(prompt))
+        text = generate(self.model, started, length, temperature=temperature, top_k=top_k, seed=seed)
         return self.code.decode(text.numpy())
 
 

@@ -102,7 +102,7 @@ def check_layer(spec: Spec, backend: str, dtype: str) -> Iterator[Difference]:
     framework = get_backend(backend)
     layer = framework.build(spec, seed=SEED, dtype=dtype)
     arrays = dict(layer.cores) | ({} if layer.bias is None else {"bias": layer.bias})
-    held = {name: to_numpy(framework, array, dtype) for name, array in arrays.items()}
+    arrays_there = {name: to_numpy(framework, array, dtype) for name, array in arrays.items()}
     rng = np.random.default_rng(1)
     x, grad_y = (exact(rng, (BATCH, n), dtype) for n in (spec.in_features, spec.out_features))
     given = [from_numpy(framework, array, dtype) for array in (x, grad_y)]
@@ -116,15 +116,15 @@ def check_layer(spec: Spec, backend: str, dtype: str) -> Iterator[Difference]:
             spec=str(spec), backend=backend, dtype=dtype, quantity=quantity, where=where, units=units[where]
         )
 
-    yield difference("cores", _drawn(spec, dtype), held)
-    y = expected_output(spec, spec.graphs, held, x)
+    yield difference("cores", _drawn(spec, dtype), arrays_there)
+    y = expected_output(spec, spec.graphs, arrays_there, x)
     if spec.bias:
-        y = Expected(y.value + held["bias"], y.scale + float(np.max(np.abs(held["bias"]))), y.terms)
+        y = Expected(y.value + arrays_there["bias"], y.scale + float(np.max(np.abs(arrays_there["bias"]))), y.terms)
     output, gradients = (layer(given[0]), None) if framework.vjp is None else framework.vjp(layer, *given)
     yield difference("forward", {"y": y}, {"y": to_numpy(framework, output, dtype)})
     if gradients is not None:
-        expected = expected_gradients(spec, spec.graphs, held, x, grad_y)
-        expected = {name: expected[name] for name in ("x", *held)}
+        expected = expected_gradients(spec, spec.graphs, arrays_there, x, grad_y)
+        expected = {name: expected[name] for name in ("x", *arrays_there)}
         yield difference("gradients", expected, {k: to_numpy(framework, g, dtype) for k, g in gradients.items()})
 
 

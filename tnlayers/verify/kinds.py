@@ -158,7 +158,7 @@ def check_kind(kind: str, row: Row, backend: str, dtype: str) -> list[Difference
     if spec.bias:
         arrays["bias"] = draw_bias(spec.in_features, spec.out_features, rng, dtype)
     own = {name: from_numpy(framework, array, dtype) for name, array in arrays.items()}
-    held = {name: to_numpy(framework, array, dtype) for name, array in own.items()}
+    arrays_there = {name: to_numpy(framework, array, dtype) for name, array in own.items()}
     given = [rng.integers(0, row.ids, shape) if row.ids else exact(rng, shape, dtype) for shape in row.inputs]
     put = [
         framework.storage.from_bytes(x.astype("<i4").tobytes(), "int32", x.shape)
@@ -171,14 +171,14 @@ def check_kind(kind: str, row: Row, backend: str, dtype: str) -> list[Difference
     except TNLayersError:
         return []
     y = to_numpy(framework, layer(*put), dtype)
-    weight = expected_output(spec, spec.graphs, held, np.eye(spec.in_features))  # transposed
+    weight = expected_output(spec, spec.graphs, arrays_there, np.eye(spec.in_features))  # transposed
     value = row.dense(weight.value.T, given)
     largest = 1.0 if row.ids else prod(float(np.max(np.abs(x))) for x in given)
     scale = weight.scale * sqrt(row.summed) * largest
     if spec.bias:
         behind = (1,) * (len(row.inputs[0]) - 2) if kind.startswith("conv") else ()
-        value = value + held["bias"].reshape(row.keywords.get("out_shape", (-1, *behind)))
-        scale += float(np.max(np.abs(held["bias"])))
+        value = value + arrays_there["bias"].reshape(row.keywords.get("out_shape", (-1, *behind)))
+        scale += float(np.max(np.abs(arrays_there["bias"])))
     expected = Expected(value, scale, weight.terms * row.summed)
     units = expected.units(y, dtype)
     text = f"{kind}: {spec}"

@@ -108,7 +108,7 @@ class JaxLinear(Params):
     def plan_for(self, batch: int, objective: Objective = "training") -> AnyPlan:
         """The plan that a batch of this size runs.
 
-        It is one for training wherever it runs: a trace does not tell whether it will be differentiated, and such a
+        It is one for training wherever it runs: a trace does not show whether it will be differentiated, and such a
         plan costs inference little.
         """
         return placed(self.map, self.dtype).plan_for(batch, objective)

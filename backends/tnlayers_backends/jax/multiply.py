@@ -31,7 +31,7 @@ def multiply(linear: LinearMap, x: jax.Array, cores: Sequence[jax.Array], *, by_
         by_jax: Whether jax differentiates everything by itself.
     """
     linear = placed(linear, str(jnp.result_type(*cores)))
-    in_chunks = linear.pinned is not None or planned.walks()  # a plan that was given is followed everywhere
+    in_chunks = linear.pinned is not None or planned.uses_chunks()  # a plan that was given is followed everywhere
     run = partial(planned.run, forward_mode=by_jax) if in_chunks else None
     y: jax.Array = linear.apply(OPS, x, cores, linear.plan_for(batch_of(x.shape[:-1]), "training"), run)
     return y

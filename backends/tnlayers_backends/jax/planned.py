@@ -24,7 +24,7 @@ from tnlayers.errors import TNLayersError
 from tnlayers.planning.plan import Plan
 from tnlayers.planning.sliced import summed
 from tnlayers.planning.slices import pieces
-from tnlayers.program.sweep import NoWorkspace, Sweep, carry, carry_back
+from tnlayers.program.sweep import NoWorkspace, Sweep, propagate, propagate_back
 from tnlayers_backends.jax.primitives import OPS
 
 Rows: TypeAlias = tuple[jax.Array, ...]
@@ -97,7 +97,7 @@ def _in_pieces(plan: Plan, carried: Callable[[list[jax.Array]], jax.Array], core
     return total
 
 
-def walks() -> bool:
+def uses_chunks() -> bool:
     """Whether plans that are chosen by batch size are walked in chunks here: on one processor, for which they are made.
 
     An accelerator wants the whole batch at once, and a batch that is spread over devices would be gathered for a loop.
@@ -112,10 +112,10 @@ def _by_jax(sweep: Sweep, chunk: int, x: jax.Array, matrices: list[jax.Array]) -
     # Within a loop nothing can be found equal to what is computed again, so jax need not guard against it.
     @partial(jax.checkpoint, prevent_cse=False)
     def some(rows: jax.Array, matrices: list[jax.Array]) -> jax.Array:
-        y = carry(OPS, sweep, rows, matrices, NoWorkspace(), None)
+        y = propagate(OPS, sweep, rows, matrices, NoWorkspace(), None)
         return OPS.reshape(y, (len(rows), sweep.chain.links[-1].after))
 
-    y: jax.Array = _walk(lambda _, rows: (None, some(*rows, matrices)), None, (x,), chunk)[1]
+    y: jax.Array = _scan_chunks(lambda _, rows: (None, some(*rows, matrices)), None, (x,), chunk)[1]
     return y
 
 
@@ -136,20 +136,22 @@ def _backward(sweep: Sweep, chunk: int, saved: Any, gy: jax.Array) -> tuple[jax.
 
     def some(totals: list[Any], rows: Rows) -> tuple[list[Any], jax.Array]:
         x, gy = rows
-        gx, totals = carry_back(OPS, sweep, x, matrices, NoWorkspace(), gy, None, totals)
+        gx, totals = propagate_back(OPS, sweep, x, matrices, NoWorkspace(), gy, None, totals)
         assert gx is not None
         return totals, OPS.reshape(gx, x.shape)
 
     # Sums over many chunks are kept in single precision at least.
     totals: list[Any] = [jnp.zeros(m.shape, jnp.promote_types(m.dtype, jnp.float32)) for m in matrices]
-    totals, gx = _walk(some, totals, (x, gy), chunk)
+    totals, gx = _scan_chunks(some, totals, (x, gy), chunk)
     return gx, [total.astype(matrix.dtype) for total, matrix in zip(totals, matrices, strict=True)]
 
 
 _planned.defvjp(_forward, _backward)
 
 
-def _walk(body: Callable[[Any, Rows], tuple[Any, jax.Array]], total: Any, x: Rows, chunk: int) -> tuple[Any, jax.Array]:
+def _scan_chunks(
+    body: Callable[[Any, Rows], tuple[Any, jax.Array]], total: Any, x: Rows, chunk: int
+) -> tuple[Any, jax.Array]:
     """As `jax.lax.scan` over chunks of rows; those that fill none come last."""
     batch = len(x[0])
     whole, parts = batch - batch % chunk, []

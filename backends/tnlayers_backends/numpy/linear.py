@@ -16,7 +16,7 @@ from tnlayers.errors import TNLayersError
 from tnlayers.planning.lowered import Objective
 from tnlayers.planning.plan import AnyPlan, Plan
 from tnlayers.planning.sliced import sliced_cores
-from tnlayers.program.sweep import Place, carry
+from tnlayers.program.sweep import Place, propagate
 from tnlayers_backends.numpy.primitives import OPS, Array, NumpyOps
 
 DTYPES = ("float16", "float32", "float64", "complex64", "complex128")
@@ -63,7 +63,7 @@ def run(plan: Plan, x: Array, cores: Sequence[Array]) -> Array:
             some, into = rows[start : start + chunk], y[start : start + chunk]
             space = _Rows(memory, len(some))
             part = into if first else space.take((sweep.forward, links[-1].after)).reshape(into.shape)
-            carry(OPS, sweep, some, matrices, space, part)
+            propagate(OPS, sweep, some, matrices, space, part)
             if not first:
                 into += part
         first = False

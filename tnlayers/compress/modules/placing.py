@@ -42,27 +42,27 @@ def placed(model: nn.Module, made: Mapping[nn.Module, Mapping[str, nn.Module]], 
     biases = _biases(fresh, own=inplace)
     if inplace:
         for host, new in fresh.items():
-            _keep(host, new, {name: getattr(host, name) for name in _HOOKS} | extra_attributes(host, new))
+            _copy_hooks(host, new, {name: getattr(host, name) for name in _HOOKS} | extra_attributes(host, new))
         for parent in list(model.modules()):
             for name, child in list(parent._modules.items()):
                 if child in fresh:
                     parent._modules[name] = fresh[child]
-        return _told(model)
+        return _declared(model)
     memo: dict[int, Any] = {id(host): new for host, new in fresh.items()} | biases | _computed(model)
     try:
         copied = deepcopy(model, memo)
         for host, new in fresh.items():  # hooks that are methods of a module of the model now are those of its copy
             kept = {name: getattr(host, name) for name in _HOOKS} | extra_attributes(host, new)
-            _keep(host, new, {name: deepcopy(value, memo) for name, value in kept.items()})
+            _copy_hooks(host, new, {name: deepcopy(value, memo) for name, value in kept.items()})
     except Exception as error:
         raise TNLayersError(
             f"This {type(model).__name__} cannot be copied: {type(error).__name__}: {error}. Pass inplace=True to "
             "change it itself."
         ) from error
-    return _told(copied)
+    return _declared(copied)
 
 
-def _told(model: nn.Module) -> nn.Module:
+def _declared(model: nn.Module) -> nn.Module:
     """The model; one of transformers has said in its own words which weights are networks, and that they are tied."""
     declare_ties(model)
     if pretrained(model):
@@ -77,8 +77,8 @@ def _computed(model: nn.Module) -> dict[int, Tensor]:
 
     Those with a gradient cannot be copied by torch; the next call computes them anew.
     """
-    held = (value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor))
-    return {id(value): value.detach().clone() for value in held if not value.is_leaf}
+    attributes = (value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor))
+    return {id(value): value.detach().clone() for value in attributes if not value.is_leaf}
 
 
 def _whole(host: nn.Module, parts: Mapping[str, nn.Module]) -> nn.Module:
@@ -100,7 +100,7 @@ def _biases(fresh: Mapping[nn.Module, nn.Module], *, own: bool) -> dict[int, nn.
     return kept
 
 
-def _keep(host: nn.Module, new: nn.Module, hooks: Mapping[str, Any]) -> None:
+def _copy_hooks(host: nn.Module, new: nn.Module, hooks: Mapping[str, Any]) -> None:
     for name, value in hooks.items():
         setattr(new, name, value)
     for key in [key for key, hook in new._forward_pre_hooks.items() if computes(hook)]:

@@ -57,11 +57,11 @@ def _against(sharing: Sequence[Site], whole: Mapping[nn.Module, Site], users: Us
     own = [pair for site in sharing for pair in site.host.named_parameters(recurse=False)]
     for name, parameter in own:
         others = [(host, other) for host, other in users[id(parameter)] if host not in hosts]
-        told = " and ".join(other for _, other in users[id(parameter)])
+        tied_names = " and ".join(other for _, other in users[id(parameter)])
         if name != "bias" and others:
-            return f"tied: {told} are one parameter, which is not the weight of a single layer everywhere"
+            return f"tied: {tied_names} are one parameter, which is not the weight of a single layer everywhere"
         if any(first.part or host in whole for host, _ in others):
-            return f"tied: {told} are one parameter, but not their weights"
+            return f"tied: {tied_names} are one parameter, but not their weights"
     return ""
 
 

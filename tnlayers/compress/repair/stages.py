@@ -135,7 +135,7 @@ def repair(
         torch.manual_seed(seed)
         runnable, stepping, schedule = _set_up(model, fabric, epochs, lr, optimizer, scheduler)
         for layer in layers_in(model):
-            if layer._holds_cores():  # computed cores (parametrised, or codes of few bits) stay
+            if layer._has_cores():  # computed cores (parametrised, or codes of few bits) stay
                 layer._revive()
         original = deepcopy(teacher).to(fabric.device).eval().requires_grad_(False)
         pupil = Pupil(model=runnable, teacher=original, distance=distance, fabric=fabric, step=step)
@@ -148,14 +148,14 @@ def repair(
             fitted, skipped = layerwise(model, runnable, original, loader, sweeps, trainable, fabric, step)
             after = best.offer("layerwise")
         model.load_state_dict(best.state)
-        told = tuple(pupil.distilled(loader, epochs, stepping, schedule, best))
+        epochs_run = tuple(pupil.distilled(loader, epochs, stepping, schedule, best))
         model.load_state_dict(best.state)
     return Repaired(
         began=began,
         layers=fitted,
         skipped=skipped,
         layerwise=after,
-        epochs=told,
+        epochs=epochs_run,
         kept=best.kept,
         delivered=best.distance,
     )

@@ -40,27 +40,27 @@ def without_missing(graph: Graph, wider: Graph) -> tuple[Graph, list[Absorption]
     missing = [core for core in graph.cores if core.name not in wider.shapes]
     if not missing:
         return graph, []
-    held = {core.name: core.indices for core in graph.cores}
+    legs = {core.name: core.indices for core in graph.cores}
     inner, moves = {*graph.summed}, []
     for core in missing:
-        (*bonds,) = (i for i in held[core.name] if i in inner)
-        takers = [name for name, own in held.items() if bonds and bonds[0] in own and name != core.name]
+        (*bonds,) = (i for i in legs[core.name] if i in inner)
+        takers = [name for name, own in legs.items() if bonds and bonds[0] in own and name != core.name]
         if len(bonds) != 1 or len(takers) != 1:
             return graph, []
-        own, at = held[takers[0]], held[takers[0]].index(bonds[0])
-        behind = tuple(i for i in held.pop(core.name) if i != bonds[0])
-        held[takers[0]] = (*own[:at], *behind, *own[at + 1 :])
+        own, at = legs[takers[0]], legs[takers[0]].index(bonds[0])
+        behind = tuple(i for i in legs.pop(core.name) if i != bonds[0])
+        legs[takers[0]] = (*own[:at], *behind, *own[at + 1 :])
         moves.append(Absorption(core.name, takers[0], bonds[0]))
     number = {old: new for side in ("inputs", "outputs") for old, new in zip(*_modes(graph, wider, side), strict=True)}
     for core in wider.cores:
-        old, new = (_long(held[core.name], graph), _long(core.indices, wider)) if core.name in held else ((), (0,))
+        old, new = (_long(legs[core.name], graph), _long(core.indices, wider)) if core.name in legs else ((), (0,))
         if len(old) != len(new):
             return graph, []
         number |= dict(zip(old, new, strict=True))
     sizes = list(wider.sizes)
     for mine, its in number.items():
         sizes[its] = graph.sizes[mine]
-    same = {core.name: tuple(number.get(i, -1) for i in _long(held[core.name], graph)) for core in wider.cores}
+    same = {core.name: tuple(number.get(i, -1) for i in _long(legs[core.name], graph)) for core in wider.cores}
     if any(same[core.name] != _long(core.indices, wider) for core in wider.cores):
         return graph, []
     return replace(wider, cores=tuple(Core(core.name, core.indices) for core in wider.cores), sizes=tuple(sizes)), moves

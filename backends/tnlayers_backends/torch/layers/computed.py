@@ -230,7 +230,7 @@ def _guarded(result: Any, own: list[ComputedWeight]) -> Any:
             return type(result)(_guarded(one, own) for one in result)
         return result
     if isinstance(result, np.ndarray):  # which does not count writes: numpy refuses them itself
-        if any(_holds(one, result) for one in own):
+        if any(_shares_memory(one, result) for one in own):
             result.flags.writeable = False
         return result
     if not isinstance(result, Tensor) or _is_traced(result) or result.layout != torch.strided:
@@ -241,7 +241,7 @@ def _guarded(result: Any, own: list[ComputedWeight]) -> Any:
     return result
 
 
-def _holds(tensor: Tensor, array: np.ndarray) -> bool:
+def _shares_memory(tensor: Tensor, array: np.ndarray) -> bool:
     """Whether an array lies in a tensor's memory."""
     storage = tensor.untyped_storage()
     first: int = array.__array_interface__["data"][0]

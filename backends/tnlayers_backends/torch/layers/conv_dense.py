@@ -78,7 +78,7 @@ class DenseConv(ExportedCores):
         """The layer that comes closest to a dense convolution within a budget or an error; the dense one stays.
 
         Stride, padding, padding mode, dilation, groups, bias, dtype and device are the dense layer's.
-        `layer.delivered` tells what came of it.
+        `layer.delivered` reports what came of it.
 
         Args:
             dense: The `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d` whose kernel is taken, grouped and depthwise ones too.

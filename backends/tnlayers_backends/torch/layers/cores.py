@@ -185,7 +185,7 @@ class HeldCores(ComputedWeights, Facade[Tensor]):
             self._frozen.replaced(name)
         super().register_parameter(name, param)
 
-    def _holds_cores(self) -> bool:
+    def _has_cores(self) -> bool:
         """Whether the cores are the layer's own parameters, not computed from other numbers."""
         return all(name in self._parameters for name in self._names)
 

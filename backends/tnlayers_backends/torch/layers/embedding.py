@@ -105,8 +105,8 @@ class TNEmbedding(TNTable):
     ) -> Self:
         """The embedding that comes closest to a dense one within a budget or an error; the dense one stays as it is.
 
-        `layer.delivered` tells what came of it. `padding_idx` is kept; its row reads as zero here, which is told where
-        the dense table has something else there.
+        `layer.delivered` reports what came of it. `padding_idx` is kept; its row reads as zero here: a
+        warning where the dense table has something else there.
 
         Args:
             dense: The embedding whose table is taken.
@@ -152,7 +152,7 @@ class TNEmbedding(TNTable):
 
 
 def _table(dense: nn.Embedding) -> Tensor:
-    """A copy of the table whose padding row is zero, as it reads here; told where it was not."""
+    """A copy of the table whose padding row is zero, as it reads here; a warning where it was not."""
     table = dense.weight.detach().clone()
     if dense.padding_idx is not None:
         if table[dense.padding_idx].count_nonzero():

@@ -160,9 +160,9 @@ class _Cut:
 
     def __init__(self, graph: Graph, whole: tuple[int, ...], last: int, parts: int) -> None:
         self.graph, self.whole, self.last, self.parts = graph, whole, last, parts
-        held = {*whole, last}
+        known = {*whole, last}
         self.axes = [
-            next(((axis, i) for axis, i in enumerate(core.indices) if i in held), (None, -1)) for core in graph.cores
+            next(((axis, i) for axis, i in enumerate(core.indices) if i in known), (None, -1)) for core in graph.cores
         ]
 
     def range(self, index: int, expert: int) -> tuple[int, int]:
@@ -197,10 +197,10 @@ def _cut(layer: TNLinear, experts: int) -> _Cut | None:
         if left < size or left % size:
             if size % left:
                 return None
-            held = [*whole, index]
-            cores = [sum(i in core.indices for i in held) for core in graph.cores]
-            places = [sum(core.indices.count(i) for core in graph.cores) for i in held]
-            if max(cores) > 1 or max(places) > 1 or set(held) & set(graph.inputs):
+            known = [*whole, index]
+            cores = [sum(i in core.indices for i in known) for core in graph.cores]
+            places = [sum(core.indices.count(i) for core in graph.cores) for i in known]
+            if max(cores) > 1 or max(places) > 1 or set(known) & set(graph.inputs):
                 return None
             return _Cut(graph, tuple(whole), index, left)
         whole.append(index)

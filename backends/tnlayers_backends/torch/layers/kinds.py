@@ -1,6 +1,6 @@
 """The table of layer kinds, by the names that files have for them, and the look-up of a module's kind.
 
-A new kind is its own file, one entry here, one name in `tnlayers/nn.py`, and one row of `tests/layer_rows.py`.
+A new kind is its own file, one entry here, one name in `tnlayers/nn.py`, and one row of `tests/support/layer_rows.py`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from tnlayers.planning.plan import Plan
 from tnlayers_backends.torch.layers.cores import TRACED_BATCH
 from tnlayers_backends.torch.layers.freezable import Freezable, is_captured
 from tnlayers_backends.torch.run import planned
-from tnlayers_backends.torch.run.bound_call import Walk, like, walk
+from tnlayers_backends.torch.run.bound_call import BoundCall, bind, like
 from tnlayers_backends.torch.run.frozen import Frozen, wants_gradients
 from tnlayers_backends.torch.run.inputs import refuse_tracing
 from tnlayers_backends.torch.run.primitives import OPS
@@ -199,7 +199,7 @@ class TNModule(Freezable):
             if done is not None:
                 return done
         if not (torch.is_grad_enabled() or is_dynamo_compiling()) and type(x) is Tensor:
-            again = self._walk(own, x)
+            again = self._bound_call(own, x)
             if again is not None:
                 return again(x, bias)
         run: Runner = planned.run
@@ -210,7 +210,7 @@ class TNModule(Freezable):
             if torch.is_grad_enabled():
                 self._prepared.clear()  # training follows, which changes the cores
                 plan = own.plan_for(batch, "training")
-            elif is_captured(x) or not self._holds_cores():  # nothing that is prepared would be found again
+            elif is_captured(x) or not self._has_cores():  # nothing that is prepared would be found again
                 plan = own.plan_for(batch)
             else:
                 plan = own.guarded_plan(batch)
@@ -228,12 +228,12 @@ class TNModule(Freezable):
             return None  # what is prepared during a capture belongs to the graph
         return prepared(x, bias) if frozen.serves(self._parameters) else None
 
-    def _walk(self, own: LinearMap, x: Tensor) -> Walk | None:
+    def _bound_call(self, own: LinearMap, x: Tensor) -> BoundCall | None:
         """What inference did with such an input before, if it can do so again: nothing has changed."""
         if self.bond_dropout is not None:
             return None
         kept = self._prepared.only(self._cores())
-        return None if kept is None else walk(own, kept, x.shape)
+        return None if kept is None else bind(own, kept, x.shape)
 
     def _run_prepared(self, plan: Plan, x: Tensor, cores: Sequence[Tensor]) -> Tensor:
         return planned.run(plan, x, cores, self._prepared)

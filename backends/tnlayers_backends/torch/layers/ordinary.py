@@ -130,16 +130,16 @@ def _class_reason(module: nn.Module) -> str:
         return ""
     own = type(module).__mro__[: type(module).__mro__.index(parent)]
     own = own[1:] if parametrize.is_parametrized(module) else own  # torch's own class for parametrized modules
-    told = f"{type(module).__name__} is a class of its own, derived from one of torch's"
+    opening = f"{type(module).__name__} is a class of its own, derived from one of torch's"
     names = {name: value for kind in reversed(own) for name, value in vars(kind).items() if name not in _HARMLESS}
     changed = sorted(name for name in names if hasattr(parent, name) and name not in _FORWARD)
     if changed:
-        return f"{told}, that overrides {', '.join(changed[:3])}"
+        return f"{opening}, that overrides {', '.join(changed[:3])}"
     if _FORWARD & names.keys() and not (parent in SINGLE and _same_forward(module, parent)):
-        return f"{told}, with a forward of its own"
+        return f"{opening}, with a forward of its own"
     added = sorted(name for name, value in names.items() if name[0] != "_" and _is_method(value))
     added = [name for name in added if name not in _FORWARD]
-    return f"{told}, with methods that a network would not have ({', '.join(added[:3])})" if added else ""
+    return f"{opening}, with methods that a network would not have ({', '.join(added[:3])})" if added else ""
 
 
 def _is_method(value: object) -> bool:
@@ -179,9 +179,9 @@ def _operations(module: nn.Module, kind: type[nn.Module], training: bool) -> lis
 def _tensor_reasons(module: nn.Module) -> Iterator[str]:
     known = {"weight", "bias"}
     computed = {f"{name}_{end}" for name in known for end in ("g", "v", "u", "orig", "mask")}
-    held = {*module._parameters, *module._buffers, *module._modules} - known - computed - {"parametrizations"}
-    if held and parent_of(module) in SINGLE:
-        yield f"it holds {', '.join(sorted(held)[:3])} beside its weight"
+    extra = {*module._parameters, *module._buffers, *module._modules} - known - computed - {"parametrizations"}
+    if extra and parent_of(module) in SINGLE:
+        yield f"it holds {', '.join(sorted(extra)[:3])} beside its weight"
     for name, value in module.named_parameters():
         if type(value) is not nn.Parameter:
             yield f"its {name} is a {type(value).__name__}, no ordinary parameter"

@@ -56,19 +56,19 @@ def put_codes(module: nn.Module, name: str, codes: Codes) -> None:
     old = module._parameters.pop(name)
     assert old is not None
     codes.to(old.device).train(module.training).scales.requires_grad_(old.requires_grad)
-    held = {**codes_of(module), name: codes}
-    _change_class(module, tuple(held))
+    all_own = {**codes_of(module), name: codes}
+    _change_class(module, tuple(all_own))
     module._modules[INSIDE] = holder = nn.Module()
-    for one, value in held.items():
+    for one, value in all_own.items():
         holder.add_module(one, value)
     holder.training = module.training
 
 
 def take_codes(module: nn.Module) -> None:
     """Make the codes of a module ordinary parameters again, in place, of the numbers that they stand for."""
-    held = codes_of(module)
-    if held:
-        values = {name: nn.Parameter(value_of(codes), codes.scales.requires_grad) for name, codes in held.items()}
+    all_own = codes_of(module)
+    if all_own:
+        values = {name: nn.Parameter(value_of(codes), codes.scales.requires_grad) for name, codes in all_own.items()}
         del module._modules[INSIDE]
         module.__class__ = own_class(module)
         for name, value in values.items():

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tnlayers.cores.canonical import walk
+from tnlayers.cores.canonical import moves_to
 from tnlayers.cores.initialise import layer_norms
 from tnlayers.cores.prune import alike, smallest
 from tnlayers.cores.spectrum import enough
@@ -63,7 +63,7 @@ def rounded(
     smaller, sizes = smallest(replace(part, lowered=()), graph, tuple(needed))
     factors: dict[tuple[int, int], Tensor] = {}
     changes: list[list[tuple[int, Tensor, Tensor]]] = [[] for _ in cores]
-    for move in walk(graph, 0):
+    for move in moves_to(graph, 0):
         (bond,) = move.bond
         a = _factor(graph, cores, move.source, move.target, bond, factors)
         b = _factor(graph, cores, move.target, move.source, bond, factors)
@@ -88,7 +88,7 @@ def round_layer(
         bonds("bond_dim", bond_dim)
     else:
         number("error", error, 0.0, 1.0)
-    if any(len(move.bond) > 1 for graph in layer._map.graphs for move in walk(graph, 0)):
+    if any(len(move.bond) > 1 for graph in layer._map.graphs for move in moves_to(graph, 0)):
         raise TNLayersError(f"{layer.spec} has cores that several edges join; their bonds are not rounded.")
     wanted = _for_error(layer, error) if error is not None else _per_term(layer, bond_dim or ())
     cores = [core.detach().double() if not core.is_complex() else core.detach() for core in layer.cores.values()]
@@ -101,7 +101,7 @@ def round_layer(
     for name, core, change in zip(layer.cores, cores, changes, strict=True):
         old = layer.cores[name]
         replaced(layer, name, _applied(core, [(axis, matrix) for axis, matrix, _ in change]), optimizer)
-        _carry(optimizer, old, layer.cores[name], change)
+        _cut_state(optimizer, old, layer.cores[name], change)
     layer._renew(_spec_of(layer, parts))
 
 
@@ -112,7 +112,7 @@ def grow_layer(layer: Any, bond_dim: int | tuple[int, ...], optimizer: Optimizer
     spec = _spec_of(layer, [_with_bonds(part, size) for part, size in _sizes_for(layer, bond_dim)])
     absorbed = [without_missing(graph, wider) for graph, wider in zip(layer._map.graphs, spec.graphs, strict=True)]
     pairs = [(graph, wider) for (graph, _), wider in zip(absorbed, spec.graphs, strict=True)]
-    if not all(alike(wider, graph) and _holds(wider, graph) for graph, wider in pairs):
+    if not all(alike(wider, graph) and _contains(wider, graph) for graph, wider in pairs):
         raise TNLayersError(
             f"{spec} is not {layer.spec} with larger bonds, so it cannot grow into it. Give at least the sizes that "
             "the bonds have, or cut them with round_."
@@ -156,7 +156,7 @@ def _grow(
     _widen(optimizer, old, getattr(layer, name), corner)
 
 
-def _holds(wider: Graph, graph: Graph) -> bool:
+def _contains(wider: Graph, graph: Graph) -> bool:
     return all(new >= old for new, old in zip(wider.sizes, graph.sizes, strict=True))
 
 
@@ -231,7 +231,7 @@ def _applied(core: Tensor, changes: Sequence[tuple[int, Tensor]]) -> Tensor:
     return core
 
 
-def _carry(
+def _cut_state(
     optimizer: Optimizer | None, old: Tensor, new: Tensor, changes: Sequence[tuple[int, Tensor, Tensor]]
 ) -> None:
     """The optimizer's state of a core that was cut."""

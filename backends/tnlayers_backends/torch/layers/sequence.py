@@ -221,8 +221,8 @@ class TNRecurrent(ComputedWeights):
 
     def extra_repr(self) -> str:
         """Sizes and what differs from torch's defaults, shown when the module is printed."""
-        told = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
-        changed = [f"{k}={getattr(self, k)}" for k, v in (told | {"proj_size": 0}).items() if getattr(self, k) != v]
+        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        changed = [f"{k}={getattr(self, k)}" for k, v in (defaults | {"proj_size": 0}).items() if getattr(self, k) != v]
         return ", ".join([str(self.input_size), str(self.hidden_size), *changed])
 
 

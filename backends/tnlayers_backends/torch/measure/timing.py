@@ -69,5 +69,5 @@ def _run(plan: Plan, x: Tensor, cores: Sequence[Tensor]) -> Callable[[], object]
     if plan.objective == "inference" and plan.sweep is not None:
         with torch.no_grad():
             matrices = plan.sweep.chain.prepare(OPS, plan.program, cores)
-        return torch.no_grad()(lambda: planned.carried(plan, x, matrices))
+        return torch.no_grad()(lambda: planned.multiplied(plan, x, matrices))
     return torch.no_grad()(lambda: planned.run(plan, x, cores))

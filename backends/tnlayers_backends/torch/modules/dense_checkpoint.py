@@ -26,7 +26,7 @@ M = TypeVar("M", bound=nn.Module)
 def load_dense(model: M, state: Mapping[str, Tensor]) -> M:
     """Load a dense checkpoint: the weight of each replaced layer is decomposed into the network that is there.
 
-    Either all of it is loaded or nothing. `layer.delivered.error` of each layer tells what its bonds cost.
+    Either all of it is loaded or nothing. `layer.delivered.error` of each layer is what its bonds cost.
 
     Args:
         model: With linear layers, convolutions or embeddings of tnlayers; set in place. Layers that share their cores
@@ -74,10 +74,10 @@ def load_dense(model: M, state: Mapping[str, Tensor]) -> M:
     given = {key: tuple(value.shape) for key, value in state.items()}
     wrong = sorted({key for key, shape in [*wanted.items(), *given.items()] if wanted.get(key) != given.get(key)})
     if wrong:
-        told = ", ".join(
+        listed = ", ".join(
             f"{key}: {given.get(key, 'nothing')} given, {wanted.get(key, 'nothing')} wanted" for key in wrong[:5]
         )
-        raise TNLayersError(f"The checkpoint does not fit this {type(model).__name__} at {len(wrong)} names: {told}.")
+        raise TNLayersError(f"The checkpoint does not fit this {type(model).__name__} at {len(wrong)} names: {listed}.")
     found: dict[int, Decomposition] = {}  # by the id of a core: layers that share theirs are decomposed once
     sources: dict[int, str] = {}
     for prefix, layer in layers.items():

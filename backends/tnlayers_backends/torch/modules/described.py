@@ -214,19 +214,19 @@ def _called(
 def _step(
     table: Mapping[Any, Callable[..., Call]], target: Any, args: tuple[Any, ...], options: Mapping[str, Any], name: str
 ) -> Step:
-    told = target if isinstance(target, str) else getattr(target, "__name__", str(target))
+    what = target if isinstance(target, str) else getattr(target, "__name__", str(target))
     make = table.get(target)
     if make is None:
         known = sorted({*METHODS, *(getattr(one, "__name__", str(one)) for one in FUNCTIONS)})
         raise TNLayersError(
-            f"The forward pass of this {name} calls {told!r}, which has no form on numpy and jax so far. These have: "
+            f"The forward pass of this {name} calls {what!r}, which has no form on numpy and jax so far. These have: "
             f"{', '.join(known)}."
         )
     try:
         return Step(*make(*args, **options))
     except TypeError as error:
         raise TNLayersError(
-            f"The forward pass of this {name} calls {told!r} with {str(args)[:100]}, {str(dict(options))[:100]}, which "
+            f"The forward pass of this {name} calls {what!r} with {str(args)[:100]}, {str(dict(options))[:100]}, which "
             f"has no form on numpy and jax ({error})."
         ) from error
 

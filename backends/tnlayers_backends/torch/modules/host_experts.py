@@ -72,8 +72,8 @@ class Experts(Host):
         """The same class with the stacks in the place of its parameters, in the plain loop over experts."""
         new: nn.Module = object.__new__(type(module))
         names = {part.rpartition(".")[0] for part in parts}
-        held = {key: value for key, value in vars(module).items() if key not in ("config", "_parameters")}
-        vars(new).update(deepcopy(held))
+        attributes = {key: value for key, value in vars(module).items() if key not in ("config", "_parameters")}
+        vars(new).update(deepcopy(attributes))
         rest = {key: deepcopy(value) for key, value in module._parameters.items() if key not in names}
         config = copy(module.config)
         vars(new).update(_parameters=rest, config=config)

@@ -115,7 +115,7 @@ def extra_attributes(module: nn.Module, new: nn.Module) -> dict[str, Any]:
     }
 
 
-def keep_modes(old: nn.Module, new: nn.Module) -> None:
+def copy_modes(old: nn.Module, new: nn.Module) -> None:
     """Give a new part what its dense one had: which parameters are trained, and the training mode."""
     for name, parameter in new.named_parameters():
         twin = getattr(old, "bias" if name == "bias" else "weight")

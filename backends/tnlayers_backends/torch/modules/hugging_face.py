@@ -20,11 +20,11 @@ def declare_ties(model: nn.Module) -> None:
     """Name the cores where a model or a part of it says that weights are tied which are networks now."""
     for module in model.modules():
         for attribute, end in _DECLARED.items():
-            told = getattr(module, attribute, None)
-            if not isinstance(told, dict):
+            declared = getattr(module, attribute, None)
+            if not isinstance(declared, dict):
                 continue
-            new = dict(pair for target, source in told.items() for pair in _pairs(module, target, source, end))
-            if new != told:
+            new = dict(pair for target, source in declared.items() for pair in _pairs(module, target, source, end))
+            if new != declared:
                 setattr(module, attribute, new)
 
 

@@ -84,17 +84,17 @@ def quantise(
     made: dict[int, Codes] = {}
     rows, written = [], []
     for module, name in chosen.items():
-        held = {one: module._parameters[one] for one in found[module][1]}
+        own = {one: module._parameters[one] for one in found[module][1]}
         note = against.get(module, "")
         if not note:
             try:
                 codes = {
-                    one: made.setdefault(id(p), Codes.of(p, bits, group)) for one, p in held.items() if p is not None
+                    one: made.setdefault(id(p), Codes.of(p, bits, group)) for one, p in own.items() if p is not None
                 }
             except TNLayersError as error:
                 raise TNLayersError(f"{name or 'the layer'}: {error}") from error
             written.append((module, codes))
-        rows.append(_row(module, name, held, {} if note else codes, note))
+        rows.append(_row(module, name, own, {} if note else codes, note))
     counted = {id(p) for module in chosen for one in found[module][1] if (p := module._parameters[one]) is not None}
     others = sum(p.nbytes for p in model.parameters() if id(p) not in counted)
     others += sum(b.nbytes for b in model.buffers())
@@ -124,8 +124,8 @@ def check_format(bits: object, group: object) -> None:
 def layers_to_round(model: nn.Module) -> dict[int, Tensor]:
     """The parameters that `quantise` would round, by id."""
     found = _layers(model)
-    held = (module._parameters.get(one) for module, (_, names) in found.items() for one in names)
-    return {id(one): one for one in held if one is not None}
+    own = (module._parameters.get(one) for module, (_, names) in found.items() for one in names)
+    return {id(one): one for one in own if one is not None}
 
 
 def dequantise(model: M) -> M:
@@ -207,14 +207,14 @@ def _against(model: nn.Module, chosen: Mapping[nn.Module, str]) -> dict[nn.Modul
     against = {}
     for module in chosen:
         names = module._names if isinstance(module, TNModule) else ("weight",)
-        held = [module._parameters.get(name) for name in names]
-        if any(one is None for one in held):
+        own = [module._parameters.get(name) for name in names]
+        if any(one is None for one in own):
             against[module] = "its weight is computed from other parameters"
         elif not isinstance(module, TNModule) and (reason := reason_against(module)):
             against[module] = reason
-        elif any(not one.is_floating_point() for one in held if one is not None):
+        elif any(not one.is_floating_point() for one in own if one is not None):
             against[module] = "its numbers are complex"
-        elif any(users[id(one)] - chosen.keys() for one in held):
+        elif any(users[id(one)] - chosen.keys() for one in own):
             against[module] = "its weight is that of another module too, which is none of the layers to be rounded"
     while True:  # one weight is rounded for all of its layers or for none
         held_back = {id(p) for module in against for p in module.parameters(recurse=False)}
@@ -228,11 +228,11 @@ def _against(model: nn.Module, chosen: Mapping[nn.Module, str]) -> dict[nn.Modul
 def _row(
     module: nn.Module,
     name: str,
-    held: Mapping[str, nn.Parameter | None],
+    own: Mapping[str, nn.Parameter | None],
     codes: Mapping[str, Codes],
     note: str,
 ) -> QuantisedLayer:
-    tensors = [one for one in held.values() if one is not None]
+    tensors = [one for one in own.values() if one is not None]
     size = sum(one.nbytes for one in tensors)
     return QuantisedLayer(
         name=name,

@@ -19,7 +19,7 @@ def kind_name(layer: object) -> str:
     """The kind of a layer.
 
     Raises:
-        TNLayersError: If it is none, or of a class derived from one: nobody could tell what the class adds.
+        TNLayersError: If it is none, or of a class derived from one: nobody could know what the class adds.
     """
     for name, kind in KINDS.items():
         if isinstance(layer, nn.Module) and own_class(layer) in kind.classes:

@@ -24,8 +24,8 @@ from tnlayers.declare.spec import Spec
 from tnlayers.planning.plan import Plan
 from tnlayers.program.chain import Chain, Link
 from tnlayers.program.program import View
-from tnlayers_backends.torch.run.planned import carried
-from tnlayers_backends.torch.run.prepared import Kept, alike
+from tnlayers_backends.torch.run.planned import multiplied
+from tnlayers_backends.torch.run.prepared import PreparedMatrices, alike
 from tnlayers_backends.torch.run.primitives import OPS
 
 _SHAPES = 64  # of inputs, whose walks are kept
@@ -34,7 +34,7 @@ _Call: TypeAlias = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class BoundCall:
     """What inference does with the matrices that it keeps, for inputs of one shape.
 
     Attributes:
@@ -61,13 +61,13 @@ def like(tensor: Tensor, bias: Tensor) -> Tensor:
     return bias if bias.dtype is tensor.dtype else bias.to(tensor.dtype)
 
 
-def walk(linear: LinearMap, kept: Kept, shape: torch.Size) -> Walk | None:
+def bind(linear: LinearMap, kept: PreparedMatrices, shape: torch.Size) -> BoundCall | None:
     """The walk of a map of one network with what is kept of it; made once for each shape of the input.
 
     Returns:
         The walk; None for inputs whose plan takes other matrices, or that the map does not take.
     """
-    found: Walk | None = kept.walks.get(shape)
+    found: BoundCall | None = kept.bound_calls.get(shape)
     if found is not None and found.linear is linear:
         return found
     (part,) = linear.spec.parts
@@ -76,11 +76,11 @@ def walk(linear: LinearMap, kept: Kept, shape: torch.Size) -> Walk | None:
     (plan,) = linear.plan_for(prod(shape[:-1]), "inference").terms
     if plan.sweep is None or not alike(kept.plan, plan):
         return None
-    if len(kept.walks) >= _SHAPES:
-        kept.walks.clear()
+    if len(kept.bound_calls) >= _SHAPES:
+        kept.bound_calls.clear()
     weight = None if plan.chunk is not None else _weight(plan.sweep.chain, kept.matrices, part)
     calls = () if weight is not None else _calls(plan, kept.matrices, part, shape[:-1])
-    found = kept.walks[shape] = Walk(linear, weight, calls)
+    found = kept.bound_calls[shape] = BoundCall(linear, weight, calls)
     return found
 
 
@@ -99,7 +99,7 @@ def _calls(plan: Plan, matrices: Sequence[Tensor], part: Spec, leading: torch.Si
     chain = plan.sweep.chain
     calls: list[_Call] = [partial(OPS.pad, count=part.pad_in)] if part.pad_in else []
     if plan.chunk is not None:
-        calls.append(partial(carried, plan, matrices=matrices))
+        calls.append(partial(multiplied, plan, matrices=matrices))
     else:
         for link, matrix in zip(chain.links, matrices, strict=True):
             calls += [*_moves(link.state), _product(link, matrix)]

@@ -20,8 +20,8 @@ from tnlayers.errors import TNLayersError
 from tnlayers.machine.saved_rates import machine
 from tnlayers.planning.plan import AnyPlan, Plan
 from tnlayers_backends.torch.run import planned
-from tnlayers_backends.torch.run.bound_call import Walk, like, walk
-from tnlayers_backends.torch.run.prepared import Kept, keepable, laid_out, prepare, recipe
+from tnlayers_backends.torch.run.bound_call import BoundCall, bind, like
+from tnlayers_backends.torch.run.prepared import PreparedMatrices, keepable, laid_out, prepare, recipe
 from tnlayers_backends.torch.run.primitives import OPS
 
 # W is taken unless the plan is faster by this factor, as estimated: estimates of a few small products are rough, and W
@@ -68,7 +68,7 @@ class Frozen:
     Attributes:
         budget: The same.
         nbytes: Bytes that are kept.
-        walks: What calls with inputs of a shape do.
+        bound_calls: What calls with inputs of a shape do.
         compiled: What compiled code of a convolution or an embedding uses; None where it uses the cores.
 
     Raises:
@@ -86,25 +86,25 @@ class Frozen:
         self.kind, self.budget, self.nbytes = kind, budget, 0
         self._marks = tuple((name, core, core.data_ptr(), _version(core)) for name, core in cores.items())
         self.compiled: tuple[Tensor, ...] | None = None
-        self.walks: dict[torch.Size, Walk] = {}
+        self.bound_calls: dict[torch.Size, BoundCall] = {}
         self._replaced: str | None = None
         self._linear: FrozenMap | None = None
-        self._kept: dict[Any, tuple[Tensor, ...]] = {}
+        self._tensors: dict[Any, tuple[Tensor, ...]] = {}
 
     def again(self, x: Tensor, parameters: Mapping[str, Tensor | None]) -> Tensor | None:
         """What an eager call did before with an input of this shape, by as few steps as are safe; None to decide anew.
 
         At batch 1 every step counts: a layer of 784 -> 256 takes as long as 40 of the questions asked here.
         """
-        walk = self.walks.get(x.shape)
-        if walk is None or is_dynamo_compiling() or torch.is_grad_enabled():
+        call = self.bound_calls.get(x.shape)
+        if call is None or is_dynamo_compiling() or torch.is_grad_enabled():
             return None
         for name, core, address, version in self._marks:
             if parameters[name] is not core or core._version != version or core.data_ptr() != address:
                 return None
         bias = parameters["bias"]
-        weight = walk.weight
-        return walk(x, bias) if weight is None else functional.linear(x, weight, bias)
+        weight = call.weight
+        return call(x, bias) if weight is None else functional.linear(x, weight, bias)
 
     def serves(self, parameters: Mapping[str, Tensor | None]) -> bool:
         """Whether the cores are those that were frozen, and no gradient of them is wanted.
@@ -127,7 +127,7 @@ class Frozen:
 
     def has(self, key: Any) -> bool:
         """Whether such tensors are kept."""
-        return key in self._kept
+        return key in self._tensors
 
     def once(self, key: Any, make: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, ...]:
         """Tensors of the cores, made once and kept if the budget allows it.
@@ -136,14 +136,14 @@ class Frozen:
             key: What they are.
             make: Makes them.
         """
-        if key in self._kept:
-            return self._kept[key]
+        if key in self._tensors:
+            return self._tensors[key]
         with torch.inference_mode(False), torch.no_grad():
             made = tuple(tensor.detach() for tensor in make())
         own = {core.untyped_storage().data_ptr() for core in self.cores()}
         nbytes = sum(tensor.nbytes for tensor in made if tensor.untyped_storage().data_ptr() not in own)
         if self.budget.take(nbytes):
-            self._kept[key] = made
+            self._tensors[key] = made
             self.nbytes += nbytes
         return made
 
@@ -154,7 +154,7 @@ class Frozen:
     def linear(self, own: LinearMap) -> FrozenMap:
         """The layer's map of vectors, of which it has one at most."""
         if self._linear is None or self._linear.own is not own:
-            self.walks = {}
+            self.bound_calls = {}
             self._linear = FrozenMap(own, self)
         return self._linear
 
@@ -186,23 +186,23 @@ class FrozenMap:
 
     def __call__(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """W x + bias."""
-        found = self.frozen.walks.get(x.shape)
+        found = self.frozen.bound_calls.get(x.shape)
         if found is not None:
             return found(x, bias)
         own = self.own
         if not x.ndim or x.shape[-1] != own.spec.in_features or type(x.numel()) is not int:
             return self._applied(x, bias, own.plan_for(1), planned.run)  # which refuses, or is traced
-        made = self._walk(x.shape)
+        made = self._bound_call(x.shape)
         if made is None:
             return self._applied(x, bias, own.plan_for(prod(x.shape[:-1]), "inference"), self._run)
-        if len(self.frozen.walks) >= _SHAPES:
-            self.frozen.walks.clear()
-        self.frozen.walks[x.shape] = made
+        if len(self.frozen.bound_calls) >= _SHAPES:
+            self.frozen.bound_calls.clear()
+        self.frozen.bound_calls[x.shape] = made
         return made(x, bias)
 
     def has(self, shape: torch.Size) -> bool:
         """Whether all is prepared for inputs of a shape."""
-        return shape in self.frozen.walks
+        return shape in self.frozen.bound_calls
 
     def prepare_compiled(self, plan: AnyPlan) -> None:
         """Prepare what compiled code uses, for the plan that it would run otherwise."""
@@ -210,7 +210,7 @@ class FrozenMap:
             self.compiled_weight = self._weight()
         elif all(term.sweep is not None and not term.slices for term in plan.terms):
             parts = zip(plan.terms, self.own.split(self.frozen.cores()), strict=True)
-            self.compiled_matrices = tuple(tuple(self._kept(term, cores).matrices) for term, cores in parts)
+            self.compiled_matrices = tuple(tuple(self._prepared_of(term, cores).matrices) for term, cores in parts)
 
     def traced(self, plan: AnyPlan, x: Tensor, bias: Tensor | None) -> Tensor | None:
         """The same as plain operations, for what traces; None where nothing was prepared."""
@@ -234,15 +234,15 @@ class FrozenMap:
         y: Tensor = self.own.apply(OPS, x, cores, plan, run)
         return y if bias is None else y + like(y, bias)
 
-    def _walk(self, shape: torch.Size) -> Walk | None:
+    def _bound_call(self, shape: torch.Size) -> BoundCall | None:
         """What is done with inputs of a shape: one product with W, or the products of the plan."""
         own = self.own
         plan = own.plan_for(prod(shape[:-1]), "inference")
         if self._takes_weight(plan):
-            return Walk(own, self._weight(), ())
+            return BoundCall(own, self._weight(), ())
         if len(plan.terms) > 1 or plan.terms[0].sweep is None or plan.terms[0].slices:
             return None
-        return walk(own, self._kept(plan.terms[0], self.frozen.cores()), shape)
+        return bind(own, self._prepared_of(plan.terms[0], self.frozen.cores()), shape)
 
     def _takes_weight(self, plan: AnyPlan) -> bool:
         """Whether W fits the budget and is not slower than the plan by more than estimates can tell."""
@@ -265,16 +265,16 @@ class FrozenMap:
         own, frozen = self.own, self.frozen
         return frozen.once("weight", lambda: (own.weight(OPS, frozen.cores()).contiguous(),))[0]
 
-    def _kept(self, plan: Plan, cores: Sequence[Tensor]) -> Kept:
+    def _prepared_of(self, plan: Plan, cores: Sequence[Tensor]) -> PreparedMatrices:
         """The matrices of a plan of one network."""
         key = plan.contraction.names, recipe(plan)
         matrices = self.frozen.once(key, lambda: laid_out(plan, prepare(plan, cores)))
-        return Kept(plan, list(matrices), None, None)
+        return PreparedMatrices(plan, list(matrices), None, None)
 
     def _run(self, plan: Plan, x: Tensor, cores: Sequence[Tensor]) -> Tensor:
         if plan.sweep is None or plan.slices:
             return planned.run(plan, x, cores)
-        return planned.carried(plan, x, self._kept(plan, cores).matrices)
+        return planned.multiplied(plan, x, self._prepared_of(plan, cores).matrices)
 
 
 def wants_gradients(cores: Iterable[Tensor]) -> bool:

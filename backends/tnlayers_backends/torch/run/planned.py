@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tnlayers.planning.plan import Plan
 from tnlayers.planning.sliced import summed
-from tnlayers.program.sweep import Sweep, carry, carry_back
+from tnlayers.program.sweep import Sweep, propagate, propagate_back
 from tnlayers_backends.torch.run.prepared import Prepared, keepable
 from tnlayers_backends.torch.run.primitives import OPS
 from tnlayers_backends.torch.run.sliced import directional, in_pieces
@@ -40,14 +40,14 @@ def run(plan: Plan, x: Tensor, cores: Sequence[Tensor], kept: Prepared | None = 
     if plan.slices:
         return in_pieces(plan, *_autocast(x, cores))
     if kept is not None and keepable(cores):
-        return carried(plan, x, kept.matrices(plan, cores))
+        return multiplied(plan, x, kept.matrices(plan, cores))
     if plan.chunk is None:
         return _plain(plan, x, cores)
     matrices = plan.sweep.chain.prepare(OPS, plan.program, cores)
-    return carried(plan, x, matrices)
+    return multiplied(plan, x, matrices)
 
 
-def carried(plan: Plan, x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+def multiplied(plan: Plan, x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     """The batch carried through prepared matrices, in chunks where the plan says so."""
     assert plan.sweep is not None
     if plan.chunk is None or x.is_complex():  # a complex gradient wants conjugates, which autograd knows of
@@ -102,7 +102,7 @@ class _Carry(torch.autograd.Function):
         y = x.new_empty((len(x), sweep.chain.links[-1].after))
         memory = buffer(sweep.forward * min(chunk, len(x)), x)
         for some, space in chunks(memory, chunk, len(x)):
-            carry(OPS, sweep, x[some], matrices, space, y[some])
+            propagate(OPS, sweep, x[some], matrices, space, y[some])
         return y
 
     @staticmethod
@@ -125,7 +125,7 @@ class _Carry(torch.autograd.Function):
         memory = buffer(sweep.both * min(chunk, len(x)), x)
         for some, space in chunks(memory, chunk, len(x)):
             into = None if gx is None else gx[some]
-            carry_back(OPS, sweep, x[some], matrices, space, gy[some], into, totals, want_x=wants_x)
+            propagate_back(OPS, sweep, x[some], matrices, space, gy[some], into, totals, want_x=wants_x)
         pairs = zip(totals, matrices, strict=True)
         return None, None, gx, *(None if total is None else total.to(matrix.dtype) for total, matrix in pairs)
 

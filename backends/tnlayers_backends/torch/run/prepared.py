@@ -31,7 +31,7 @@ _COLUMNS_FROM = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class PreparedMatrices:
     """The matrices of one network, and what they were made from.
 
     Attributes:
@@ -39,14 +39,14 @@ class Kept:
         matrices: The prepared matrices.
         source: The cores as they were; None where a promise takes the place of the comparison (`frozen.py`).
         autocast: The dtype of autocast at the time; None where it was off.
-        walks: What inference does with these matrices, by the shape of its input (`bound_call.py`).
+        bound_calls: What inference does with these matrices, by the shape of its input (`bound_call.py`).
     """
 
     plan: Plan
     matrices: list[Tensor]
     source: Snapshot | None
     autocast: torch.dtype | None
-    walks: dict[torch.Size, Any] = field(default_factory=dict)
+    bound_calls: dict[torch.Size, Any] = field(default_factory=dict)
 
     def made_of(self, cores: Sequence[Tensor]) -> bool:
         """Whether these are the matrices of the cores as they are now, under autocast as it is now."""
@@ -57,9 +57,9 @@ class Prepared:
     """The prepared matrices of one layer: one set per network. Copies and pickles of it are empty."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, ...], Kept] = {}
+        self._kept: dict[tuple[str, ...], PreparedMatrices] = {}
 
-    def only(self, cores: Sequence[Tensor]) -> Kept | None:
+    def only(self, cores: Sequence[Tensor]) -> PreparedMatrices | None:
         """What is cached of the one network that a layer has, if it was made from these cores as they are now."""
         found = next(iter(self._kept.values()), None)
         return found if found is not None and found.made_of(cores) else None
@@ -74,7 +74,7 @@ class Prepared:
         if source is None:
             self._kept.pop(name, None)
             return prepare(plan, cores)
-        made = Kept(plan, laid_out(plan, prepare(plan, source.cores)), source, autocast_of(cores[0]))
+        made = PreparedMatrices(plan, laid_out(plan, prepare(plan, source.cores)), source, autocast_of(cores[0]))
         self._kept = {**self._kept, name: made}  # a new dictionary: other threads read the old one
         return made.matrices
 

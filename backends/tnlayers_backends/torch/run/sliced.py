@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tnlayers.planning.plan import Plan
 from tnlayers.planning.sliced import piece_places, sliced_cores, summed
-from tnlayers.program.sweep import carry, carry_back
+from tnlayers.program.sweep import propagate, propagate_back
 from tnlayers_backends.torch.run.primitives import OPS
 from tnlayers_backends.torch.run.workspace import Rows, buffer, total_like
 
@@ -68,7 +68,7 @@ class _Pieces(torch.autograd.Function):
             for rows, into in _rows(chunk, x, y):
                 space = Rows(memory, len(rows))
                 part = into if first else space.take((sweep.forward, after)).view(into.shape)
-                carry(OPS, sweep, rows, matrices, space, part)
+                propagate(OPS, sweep, rows, matrices, space, part)
                 if not first:
                     into.add_(part)
             first = False
@@ -137,7 +137,7 @@ def _piece_back(
     for rows, gy_rows, into in _rows(chunk, x, gy, gx):
         space = Rows(memory, len(rows))
         part = into if first else space.take((sweep.both, x.shape[1])).view(into.shape)
-        carry_back(OPS, sweep, rows, plain, space, gy_rows.contiguous(), part, totals)
+        propagate_back(OPS, sweep, rows, plain, space, gy_rows.contiguous(), part, totals)
         if not first:
             into.add_(part)
     found = [total.to(matrix.dtype) for total, matrix in zip(totals, plain, strict=True)]

@@ -55,6 +55,6 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals(name):
-    ask, told = REFUSED[name]
-    with pytest.raises(tnl.TNLayersError, match=told):
+    ask, message = REFUSED[name]
+    with pytest.raises(tnl.TNLayersError, match=message):
         ask()

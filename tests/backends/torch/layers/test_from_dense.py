@@ -140,7 +140,7 @@ def test_embeddings_meet_budgets():
 
 
 @pytest.mark.parametrize(
-    ("ask", "told"),
+    ("ask", "message"),
     [
         (lambda: converted(nn.Conv2d(4, 6, 3)), "exactly one of bond_dim=, max_params="),
         (lambda: converted(nn.Conv2d(4, 6, 3), ratio=0.5, error=0.1), "ratio=0.5, error=0.1 were given together"),
@@ -153,6 +153,6 @@ def test_embeddings_meet_budgets():
         (lambda: tnl.nn.TNEmbedding.from_embedding(nn.Embedding(9, 4)), "exactly one of bond_dim=, max_params="),
     ],
 )
-def test_refusals(ask, told):
-    with pytest.raises(tnl.TNLayersError, match=told):
+def test_refusals(ask, message):
+    with pytest.raises(tnl.TNLayersError, match=message):
         ask()

@@ -134,15 +134,15 @@ def test_coordinate_check(kind, lr, plain_slope):
 
 
 @pytest.mark.parametrize(
-    ("ask", "told"),
+    ("ask", "message"),
     [
         (lambda layer: tnl.nn.parameter_groups(layer, 0.1, "lion"), "optimizer='lion': .* 'adam'"),
         (lambda layer: tnl.nn.parameter_groups(layer, 0), "lr=0 .*a number from .* is needed"),
         (lambda layer: tnl.nn.parameter_groups(layer.apply(zero), 0.1), "'core_0' has a mean square of 0.0"),
     ],
 )
-def test_refusals(ask, told):
-    with pytest.raises(tnl.TNLayersError, match=told):
+def test_refusals(ask, message):
+    with pytest.raises(tnl.TNLayersError, match=message):
         ask(tnl.build(MARKET["mpo-2"]))
 
 

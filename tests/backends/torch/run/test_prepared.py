@@ -101,7 +101,7 @@ def test_after_every_change_of_the_cores(name):
 def prepares(monkeypatch):
     """Count how often matrices are prepared."""
     calls = []
-    original = prepared.Kept
+    original = prepared.PreparedMatrices
 
     def counting(*arguments):
         calls.append(arguments)

@@ -7,7 +7,7 @@ import torch
 from layer_arrays import inputs, values
 from oracle import assert_close, oracle_forward
 from specs import MARKET
-from tnlayers_backends.torch.run import bound_call as walk
+from tnlayers_backends.torch.run import bound_call as bind
 from torch_cases import torch_blames_itself
 
 import tnlayers as tnl
@@ -16,13 +16,13 @@ import tnlayers as tnl
 def walked(monkeypatch):
     """The walks that are taken."""
     taken = []
-    original = walk.Walk.__call__
+    original = bind.BoundCall.__call__
 
     def watched(self, *arguments):
         taken.append(self)
         return original(self, *arguments)
 
-    monkeypatch.setattr(walk.Walk, "__call__", watched)
+    monkeypatch.setattr(bind.BoundCall, "__call__", watched)
     return taken
 
 
@@ -77,12 +77,12 @@ def test_a_kept_weight_is_what_a_dense_layer_has(monkeypatch):
 
 
 def test_no_more_shapes_are_kept_than_are_worth_it(monkeypatch):
-    monkeypatch.setattr(walk, "_SHAPES", 3)
+    monkeypatch.setattr(bind, "_SHAPES", 3)
     layer = tnl.build(MARKET["mpo-4"], seed=1)
     for batch in range(2, 12):
         agrees(layer, (batch,))
     (kept,) = layer._prepared._kept.values()
-    assert 0 < len(kept.walks) <= 3
+    assert 0 < len(kept.bound_calls) <= 3
 
 
 def test_another_size_is_refused_as_ever():
