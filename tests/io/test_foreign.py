@@ -93,7 +93,7 @@ def test_what_is_no_chain_is_refused():
         ({"weight.factors.factor_0": core[..., 0]}, r"Core 0 .* has shape \(1, 2, 3\).*\(left, out, in, right\)"),
         ({"weight.factors.factor_0": core}, "has a right bond of 4; a chain ends with 1"),
         ({"weight.factors.factor_0": core, "weight.factors.factor_2": core}, "numbered without a gap"),
-        ({"weight.factors.factor_0": core, "weight.factors.factor_1": core}, "does not go with left 4"),
+        ({"weight.factors.factor_0": core, "weight.factors.factor_1": core}, "does not fit left 4"),
         ({"weight.weights": np.ones(3), "weight.factors.factor_0": np.ones((4, 3))}, "weight.weights"),
     ]:
         with pytest.raises(tnl.TNLayersError, match=part):
