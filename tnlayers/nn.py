@@ -17,7 +17,9 @@ from tnlayers_backends.torch.layers.recurrent_cells import TNGRUCell, TNLSTMCell
 from tnlayers_backends.torch.layers.recurrent_layers import TNGRU, TNLSTM, TNRNN  # noqa: E402
 from tnlayers_backends.torch.layers.tensor_linear import TNTensorLinear  # noqa: E402
 from tnlayers_backends.torch.modules.adapter import TNAdapter  # noqa: E402
+from tnlayers_backends.torch.modules.adapter_kinds import Factors, FrozenCentre, MetaTT  # noqa: E402
 from tnlayers_backends.torch.modules.learning_rates import parameter_groups  # noqa: E402
+from tnlayers_backends.torch.modules.matrices import MatrixSplit, matrix_optimizer, split_matrices  # noqa: E402
 from tnlayers_backends.torch.modules.penalty import bond_penalty  # noqa: E402
 from tnlayers_backends.torch.modules.switches import bond_dropout, checkpointed  # noqa: E402
 from tnlayers_backends.torch.modules.tracing import LeafTracer, profile_labels, symbolic_trace  # noqa: E402
@@ -26,8 +28,12 @@ __all__ = [
     "TNGRU",
     "TNLSTM",
     "TNRNN",
+    "Factors",
+    "FrozenCentre",
     "LeafTracer",
     "MPOLinear",
+    "MatrixSplit",
+    "MetaTT",
     "TNAdapter",
     "TNBilinear",
     "TNConv1d",
@@ -44,8 +50,10 @@ __all__ = [
     "bond_dropout",
     "bond_penalty",
     "checkpointed",
+    "matrix_optimizer",
     "parameter_groups",
     "profile_labels",
+    "split_matrices",
     "symbolic_trace",
 ]
 

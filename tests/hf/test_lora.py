@@ -143,6 +143,14 @@ def test_peft_alone_refuses_and_never_loses_what_was_learned():
         model.merge_and_unload()
 
 
+def test_all_linear_of_peft_alone_is_refused():
+    for config in (peft.LoraConfig, peft.RandLoraConfig):
+        with pytest.raises(tnl.TNLayersError, match=r"would pass by the .* networks"):
+            peft.get_peft_model(compressed("gpt2"), config(target_modules="all-linear"))
+    dense = peft.get_peft_model(pretrained("gpt2"), peft.LoraConfig(target_modules="all-linear", fan_in_fan_out=True))
+    assert any(hasattr(module, "lora_A") for module in dense.modules())
+
+
 def test_compress_leaves_adapters_alone():
     torch.manual_seed(1)
     config = peft.LoraConfig(r=4, target_modules=["c_attn", "c_fc"], init_lora_weights=False)

@@ -209,6 +209,7 @@ def test_public_names():
     }
     tools = {"bond_dropout", "bond_penalty", "checkpointed", "parameter_groups"}
     tools |= {"LeafTracer", "profile_labels", "symbolic_trace"}
+    tools |= {"Factors", "FrozenCentre", "MetaTT", "MatrixSplit", "matrix_optimizer", "split_matrices"}
     assert set(tnl.nn.__all__) == {*layers, *convolutions, *tools}
 
 

@@ -15,7 +15,7 @@ def test_the_code_runs():
     text = PAGE.read_text(encoding="utf-8")
     names = {"__name__": "training"}
     found = list(BLOCK.finditer(text))
-    assert len(found) == 7
+    assert len(found) == 8
     for block in found:
         line = text.count("\n", 0, block.start(1))
         exec(compile("\n" * line + block[1], str(PAGE), "exec"), names)

@@ -180,8 +180,8 @@ def _module(path: Path, found: Header, stored: Mapping[str, Stored], into: Any) 
 def _into(module: Any, path: Path, found: Header, stored: Mapping[str, Stored], *, adopt: bool) -> Any:
     """A module with the layers and tensors of a file in it."""
     from tnlayers_backends.base import Parts
-    from tnlayers_backends.torch.modules.adapting import put_in
-    from tnlayers_backends.torch.modules.saved import Placed, fill
+    from tnlayers_backends.torch.modules.adapting import Adapters, put_in
+    from tnlayers_backends.torch.modules.saved import Placed, fill, tie
 
     storage = get_backend("torch").storage
     rest = {name: storage.from_bytes(array.data, array.dtype, array.shape) for name, array in stored.items()}
@@ -195,7 +195,9 @@ def _into(module: Any, path: Path, found: Header, stored: Mapping[str, Stored], 
     if found.object == "adapters":
         if rest or any(len(placed.paths) > 1 or not placed.paths[0].endswith(".delta") for placed in layers):
             refuse(path, "it is said to hold adapters alone, but has other tensors or networks")
-        put_in(module, {one.paths[0].removesuffix(".delta"): storage.put_together(one.parts) for one in layers})
+        held = Adapters({one.paths[0].removesuffix(".delta"): storage.put_together(one.parts) for one in layers})
+        tie(held, found.tied)
+        put_in(module, held.deltas)
         return module
     fill(module, layers, rest, found.tied, adopt=adopt)
     return module

@@ -11,6 +11,7 @@ from tnlayers_backends.base import Backend, Clock
 from tnlayers_backends.torch.layers.linear import from_spec
 from tnlayers_backends.torch.layers.vjp import vjp
 from tnlayers_backends.torch.measure import timing
+from tnlayers_backends.torch.modules.peft_targets import guard_all_linear
 from tnlayers_backends.torch.modules.storage import STORAGE
 from tnlayers_backends.torch.run.primitives import OPS
 
@@ -43,3 +44,5 @@ BACKEND = Backend(
 )
 
 __all__ = ["BACKEND"]
+
+guard_all_linear()

@@ -71,8 +71,9 @@ def take_codes(module: nn.Module) -> None:
         values = {name: nn.Parameter(value_of(codes), codes.scales.requires_grad) for name, codes in all_own.items()}
         del module._modules[INSIDE]
         module.__class__ = own_class(module)
-        for name, value in values.items():
-            module._parameters[name] = value
+        rest = dict(module._parameters)  # which come behind, as a bias does behind cores and weights
+        module._parameters.clear()
+        module._parameters.update({**values, **rest})
 
 
 def value_of(codes: Codes) -> Tensor:

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_dynamo_compiling
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
@@ -107,6 +108,16 @@ class TNRecurrent(ComputedWeights):
     def _directions(self, layer: int) -> list[str]:
         return self._recurrence.directions(layer)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As torch's; how a projection's weight is rebuilt is planned at once, since compiled code cannot plan."""
+        super().__setattr__(name, value)
+        _plan_weight(value)
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """As torch's, with the same plans."""
+        super().add_module(name, module)
+        _plan_weight(module)
+
     def __getattr__(self, name: str) -> Any:
         """Also `weight_ih_l0`, `bias_hh_l0` and the like as torch names them; weights are rebuilt at each access."""
         kind, _, part = name.partition("_")
@@ -186,6 +197,8 @@ class TNRecurrent(ComputedWeights):
                 kinds += ["weight_hr"] if self.proj_size else []
                 rebuilt += [getattr(self, f"{kind}_{suffix}") for kind in kinds]
         rebuilt = [plain(weight).to(x.dtype) for weight in rebuilt]  # under autocast they were made in half precision
+        if self.mode == "LSTM" and torch.is_grad_enabled() and is_dynamo_compiling():
+            x = _with_gradient(x, rebuilt[0])
         begin = state if len(state) > 1 else state[0]
         settings = (rebuilt, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
         kernel: Any = _KERNELS[self.mode]
@@ -240,6 +253,20 @@ def carried_seconds(layer: TNLinear, calls: int, rows: int) -> float:
 def rebuilding_seconds(layer: TNLinear) -> float:
     """The estimate for rebuilding the weight once."""
     return sum(layer._map.weight_plan(term).seconds for term in range(len(layer._map.graphs)))
+
+
+def _plan_weight(module: object) -> None:
+    if isinstance(module, TNLinear):
+        rebuilding_seconds(module)
+
+
+def _with_gradient(x: Tensor, weight: Tensor) -> Tensor:
+    """The same input, as something that weights have a part in.
+
+    Compiled, torch takes oneDNN's kernel for an LSTM whose input wants no gradient, and then fails where its weights
+    want one (`torch._decomp.decompositions.use_mkldnn` in torch 2.13 asks the input alone).
+    """
+    return x if x.requires_grad else x + weight.flatten()[:1] * 0
 
 
 @contextmanager

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from tnlayers.declare.arguments import checks_arguments
-from tnlayers.declare.spec import Spec
 from tnlayers.errors import TNLayersError
-from tnlayers_backends.torch.layers.kinds import find
+from tnlayers_backends.torch.layers.kinds import find, kind_of
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.adapter import TNAdapter
+from tnlayers_backends.torch.modules.adapter_kinds import FrozenCentre, Given, has_centre, kind_of_adapter, learned
 from tnlayers_backends.torch.modules.hosts import is_transposed
 from tnlayers_backends.torch.modules.marked import mark, unmark
 from tnlayers_backends.torch.modules.wrapped import refuse_lazy, refuse_wrapped
@@ -54,16 +54,15 @@ class Adapters(nn.Module):
 
 
 @torch.inference_mode(False)  # what is made can be trained, wherever it was made
-@checks_arguments(targets=None)
-def adapt(
-    model: M, targets: str | Sequence[str], network: str | Spec = "lowrank(rank=8)", *, seed: int | None = None
-) -> M:
+@checks_arguments(targets=None, network=None)
+def adapt(model: M, targets: str | Sequence[str], network: Given = "lowrank(rank=8)", *, seed: int | None = None) -> M:
     """Put adapters into a model, in place: each learns a network that is added to a layer's weight, all else is frozen.
 
     Args:
         model: Any torch module. Its outputs are unchanged at first, since each network begins as zero.
         targets: One or several patterns on names of layers, such as "*.attn.*" or ["*q_proj", "*v_proj"].
-        network: The network of each change: a type, a template, or a sized spec.
+        network: The network of each change: a type, a template, or a sized spec. Or another kind of adapter:
+            `tnl.nn.Factors`, `tnl.nn.MetaTT` or `tnl.nn.FrozenCentre`.
         seed: Draws the networks; None takes torch's global generator.
 
     Returns:
@@ -89,17 +88,19 @@ def adapt(
         raise TNLayersError(f"{shown}: give a pattern on names of layers, such as '*.attn.*', or a list of patterns.")
     refuse_wrapped(model, "adapt")
     refuse_lazy(model, "adapt")
-    places = _targets(model, list(patterns))
+    kind = kind_of_adapter(network)
+    places = _targets(model, list(patterns), networks=isinstance(kind, FrozenCentre))
     _check_untied(model, places)
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    made: dict[nn.Module, TNAdapter] = {}
+    made: dict[nn.Module, nn.Module] = {}
     try:
         for number, (layer, path) in enumerate(places.items()):
             try:
-                adapter = TNAdapter(layer, network, seed=None if seed is None else seed + number)
+                adapter = kind.made(layer, None if seed is None else seed + number)
             except TNLayersError as error:
                 raise TNLayersError(f"{path}: {error}") from error
             made[layer] = adapter.train(layer.training)
+        kind.join({path: made[layer] for layer, path in places.items()})
     except TNLayersError:
         for parameter, asked in before:
             if parameter.requires_grad != asked:
@@ -116,6 +117,11 @@ def adapters(model: nn.Module) -> Adapters:
         TNLayersError: If it has none.
     """
     found = {path: one.delta for path, one in model.named_modules() if isinstance(one, TNAdapter)}
+    if not found and any(map(has_centre, model.modules())):
+        raise TNLayersError(
+            f"What this {type(model).__name__} learns are cores of its weights (FrozenCentre), not networks beside "
+            "them: tnl.save(model, file) keeps them."
+        )
     if not found:
         raise TNLayersError(f"This {type(model).__name__} has no adapters: put them in first, tnl.adapt(model, ...).")
     return Adapters(found)
@@ -128,11 +134,14 @@ def merge_adapters(model: M) -> M:
     Raises:
         TNLayersError: If it has no adapters, or a layer's weight is no parameter any more.
     """
-    adapters(model)
+    centred = [one for one in model.modules() if has_centre(one)]
+    if not centred:
+        adapters(model)
     refuse_wrapped(model, "merge the adapters of")
     merged: dict[nn.Module, nn.Module] = {
         one: one.merge().train(one.training) for one in model.modules() if isinstance(one, TNAdapter)
     }
+    merged |= {one: kind_of(one).to_dense(one).train(one.training) for one in centred}
     _exchange(model, merged)
     unmark(model)
     return model
@@ -147,7 +156,7 @@ def put_in(model: nn.Module, deltas: Mapping[str, TNModule]) -> None:
     """
     refuse_wrapped(model, "load adapters into")
     layers = dict(model.named_modules(remove_duplicate=False))
-    made: dict[nn.Module, TNAdapter] = {}
+    made: dict[nn.Module, nn.Module] = {}
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         for path, delta in deltas.items():
@@ -169,11 +178,10 @@ def put_in(model: nn.Module, deltas: Mapping[str, TNModule]) -> None:
     _place(model, made)
 
 
-def _targets(model: nn.Module, patterns: Sequence[str]) -> dict[nn.Module, str]:
-    """The layers that patterns name, each once, with a name."""
-    inside = {
-        one for module in model.modules() if isinstance(module, (TNAdapter, TNModule)) for one in module.modules()
-    }
+def _targets(model: nn.Module, patterns: Sequence[str], *, networks: bool) -> dict[nn.Module, str]:
+    """The layers that patterns name, networks among them if wanted, each once, with a name."""
+    taken = (TNAdapter,) if networks else (TNAdapter, TNModule)
+    inside = {one for module in model.modules() if isinstance(module, taken) for one in module.modules()}
     free = {
         path: module
         for path, module in model.named_modules(remove_duplicate=False)
@@ -206,10 +214,10 @@ def _check_untied(model: nn.Module, places: Mapping[nn.Module, str]) -> None:
             )
 
 
-def _place(model: nn.Module, made: Mapping[nn.Module, TNAdapter]) -> None:
+def _place(model: nn.Module, made: Mapping[nn.Module, nn.Module]) -> None:
     """Exchange layers for their adapters, freeze what is no adapter's, and say so to who saves the model."""
     _exchange(model, made)
-    learning = {id(p) for one in model.modules() if isinstance(one, TNAdapter) for p in one.delta.parameters()}
+    learning = set(map(id, learned(model)))
     for parameter in model.parameters():
         if id(parameter) not in learning:
             parameter.requires_grad_(False)

@@ -105,7 +105,7 @@ def fill(
         for parent, name, host in undone:
             parent._modules[name] = host
         raise
-    _tie(module, tied)
+    tie(module, tied)
     declare_ties(module)
     mark(module)
 
@@ -286,7 +286,7 @@ def _check_rest(own: Mapping[str, Tensor], rest: Mapping[str, Tensor], adopt: bo
             raise TNLayersError(f"{one!r} and {name!r} are one tensor in this model, but differ in the file.")
 
 
-def _tie(module: nn.Module, tied: Mapping[str, str]) -> None:
+def tie(module: nn.Module, tied: Mapping[str, str]) -> None:
     """Make parameters that were one and the same one again."""
     for alias, name in tied.items():
         (path, leaf), (its_path, its_leaf) = ((n.rpartition(".")[0], n.rpartition(".")[2]) for n in (alias, name))

@@ -166,3 +166,95 @@ def test_a_file_that_is_said_to_hold_adapters_alone_is_checked(tmp_path):
     with pytest.raises(tnl.TNLayersError, match="said to hold adapters alone"):
         tnl.load(file, into=into)
     assert type(into[0]) is nn.Linear
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.Linear(16, 16), nn.Linear(16, 16)
+        self.up, self.down = nn.Linear(16, 24), nn.Linear(24, 16)
+
+    def forward(self, x):
+        return x + self.down(torch.relu(self.up(torch.tanh(self.left(x)) * self.right(x))))
+
+
+def blocks():
+    torch.manual_seed(0)
+    return nn.Sequential(Block(), Block(), Block(), nn.Linear(16, 4)).double()
+
+
+VECTORS = torch.randn(5, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+# Kinds of adapters, and what they learn of the twelve targets in three blocks.
+KINDS = {
+    # 16 = 4x4, 24 = 6x4: factors of 4, 2 and so on with bonds 2 and rank 3.
+    "factors": (tnl.nn.Factors(rank=3, bond=2, cores=2), None),
+    # Two ends of 16 and 24 features each, a matrix per block, and one for each of four names.
+    "metatt": (tnl.nn.MetaTT(rank=3), 2 * (16 + 24) * 3 + (3 + 4) * 9),
+    "frozen centre": (tnl.nn.FrozenCentre(network="mpo(cores=3)"), None),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_kinds_of_adapters_begin_as_the_model_learn_are_saved_and_merge(name, tmp_path):
+    kind, count = KINDS[name]
+    plain = blocks()
+    before, wanted = deepcopy(plain.state_dict()), plain(VECTORS)
+    adapted = tnl.adapt(plain, ["0.*", "1.*", "2.*"], kind, seed=0)
+    torch.testing.assert_close(adapted(VECTORS), wanted, rtol=0, atol=0 if count or name == "factors" else 1e-12)
+    learning = [p for p in adapted.parameters() if p.requires_grad]
+    assert count in (None, sum(p.numel() for p in learning))
+    optimizer = torch.optim.Adam(learning, lr=0.03)
+    for _ in range(3):
+        optimizer.zero_grad()
+        adapted(VECTORS).square().mean().backward()
+        optimizer.step()
+    learned = adapted(VECTORS).detach()
+    assert (learned - wanted).abs().max() > 1e-2
+    frozen = {key: value for key, value in adapted.state_dict().items() if key.replace(".base.", ".") in before}
+    assert all(torch.equal(value, before[key.replace(".base.", ".")]) for key, value in frozen.items())
+    if name == "frozen centre":
+        with pytest.raises(tnl.TNLayersError, match="cores of its weights"):
+            tnl.adapters(adapted)
+        tnl.save(adapted, tmp_path / "model.safetensors")
+        again = tnl.load(tmp_path / "model.safetensors", into=blocks())
+    else:
+        tnl.save(tnl.adapters(adapted), tmp_path / "adapters.safetensors")
+        again = tnl.load(tmp_path / "adapters.safetensors", into=blocks())
+        assert sum(p.numel() for p in again.parameters() if p.requires_grad) == sum(p.numel() for p in learning)
+    torch.testing.assert_close(again(VECTORS), learned, rtol=0, atol=1e-12)
+    merged = tnl.merge_adapters(adapted)
+    assert {type(module) for module in merged.modules()} == {nn.Sequential, Block, nn.Linear}
+    torch.testing.assert_close(merged(VECTORS), learned, rtol=1e-10, atol=1e-12)
+
+
+def test_layers_and_matrices_share_their_cores_in_metatt():
+    model = tnl.adapt(blocks(), ["*.left", "*.right", "*.up"], tnl.nn.MetaTT(rank=3), seed=0)
+    first, second = model[0], model[1]
+    assert first.left.delta.down is second.right.delta.down is first.up.delta.down
+    assert first.left.delta.layer is first.right.delta.layer is not second.left.delta.layer
+    assert first.left.delta.matrix is second.left.delta.matrix is not first.right.delta.matrix
+    assert first.left.delta.up is second.right.delta.up is not first.up.delta.up  # 16 features, and 24
+    with torch.no_grad():
+        first.left.delta.up.normal_()
+        chain = first.left.delta
+        wanted = (chain.down @ chain.layer @ chain.matrix @ chain.up).T
+    torch.testing.assert_close(chain.to_dense(), wanted)
+    again = deepcopy(model)
+    assert again[0].left.delta.down is again[1].right.delta.down
+
+
+def test_networks_that_are_there_learn_around_their_centre_and_what_does_not_fit_is_refused():
+    model = nn.Sequential(tnl.nn.MPOLinear(64, 64, cores=3, bond_dim=4, seed=0), nn.Linear(64, 4))
+    tnl.adapt(model, "0", tnl.nn.FrozenCentre())
+    assert [name for name, p in model.named_parameters() if p.requires_grad] == ["0.core_0", "0.core_2"]
+    convolution = nn.Sequential(nn.Conv2d(3, 4, 3))
+    for kind in (tnl.nn.Factors(), tnl.nn.MetaTT()):
+        with pytest.raises(tnl.TNLayersError, match="for linear layers"):
+            tnl.adapt(convolution, "0", kind)
+    for wrong in (lambda: tnl.nn.Factors(rank=0), lambda: tnl.nn.MetaTT(rank=2.5), lambda: tnl.nn.Factors(bond=True)):
+        with pytest.raises(tnl.TNLayersError, match="integer"):
+            wrong()
+    with pytest.raises(tnl.TNLayersError, match="nothing to learn"):
+        tnl.adapt(nn.Sequential(nn.Linear(4, 4)), "0", tnl.nn.FrozenCentre(network="mpo(cores=1)"))
+    with pytest.raises(tnl.TNLayersError, match="network is needed"):
+        tnl.adapt(nn.Sequential(nn.Linear(4, 4)), "0", 3)

@@ -163,6 +163,7 @@ def test_tied_weights_stay_one(tmp_path):
     again = tnl.load(tmp_path / "m.safetensors", into=tied())
     assert all_codes(again)["table.weight"] is all_codes(again)["head.weight"]
     plain = tnl.dequantise(again)
+    assert list(plain.state_dict()) == list(tied().state_dict())
     assert plain.head.weight is plain.table.weight
     left = tnl.quantise(tied(), targets="head")
     assert not all_codes(left.model)
