@@ -122,6 +122,22 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"The bar is {BAR}. Load average {results['load']:.1f} meanwhile. {where}."])
 
 
+def measure(file: Path, count: int, seconds: float) -> None:
+    """Measure XLA's rates, then the cells; what is measured is stored after each."""
+    origin = {"commit": commit(), "processor": cpu_name(), "jax": version("jax")}
+    affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    cells: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:  # rates of this run, and no plans of others
+        os.environ["TNLAYERS_CACHE"] = folder
+        rates = calibrate(backend="jax")
+        for one in NAMED[:count]:
+            cells.append(cell(*one, seconds))
+            results = {"bar": BAR, "rates": asdict(rates), "cells": cells, **origin, "load": os.getloadavg()[1]}
+            text = json.dumps(results | {"processors": affinity}, indent=2)
+            file.write_text(text + "\n", encoding="utf-8")
+            print(f"{len(cells)} of {count} cells", flush=True)
+
+
 def main() -> None:
     """Measure and store, or show what is stored."""
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
@@ -131,14 +147,7 @@ def main() -> None:
     parser.add_argument("--show", action="store_true")
     asked = parser.parse_args()
     if not asked.show:
-        with tempfile.TemporaryDirectory() as folder:  # rates of this run, and no plans of others
-            os.environ["TNLAYERS_CACHE"] = folder
-            rates = calibrate(backend="jax")
-            cells = [cell(*one, asked.seconds) for one in NAMED[: asked.cells]]
-        origin = {"commit": commit(), "processor": cpu_name(), "jax": version("jax"), "load": os.getloadavg()[1]}
-        affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-        results = {"bar": BAR, "rates": asdict(rates), "cells": cells, **origin, "processors": affinity}
-        asked.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        measure(asked.out, asked.cells, asked.seconds)
     print(table(json.loads(asked.out.read_text(encoding="utf-8"))))
 
 
