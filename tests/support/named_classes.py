@@ -28,6 +28,7 @@ class Named:
         call: Calls a module with torch's inputs, and gives torch's outputs.
         renamed: Parts that torch calls otherwise.
         dtype: Of the parameters.
+        base: Class of the dense layer that it is made of.
     """
 
     library: str
@@ -37,12 +38,11 @@ class Named:
     call: Callable[..., Any] = plain
     renamed: dict[str, str] = field(default_factory=dict)
     dtype: Any = jnp.float64
+    base: Any = None
 
     def holding(self, layer):
         """The module with the arrays of a jax layer; it is made without values, which take seconds to draw."""
         make = getattr(getattr(tnl.jax, self.library), self.name)
-        if self.name == "TNModule":
-            return make(layer)
         return (self._nnx if self.library == "nnx" else self._eqx)(make, dict(layer.params))
 
     def torch_name(self, parts):
@@ -57,11 +57,17 @@ class Named:
         found, _ = jax.tree_util.tree_flatten_with_path(tree)
         return {self.torch_name(_attributes(path)): leaf for path, leaf in found if hasattr(leaf, "shape")}
 
+    def _made(self, make, source, dtype):
+        """The module; an adapter is of the dtype of the dense layer that it is made of."""
+        if self.base is None:
+            return make(*self.sizes, **source, **dtype, **self.keywords)
+        return make(self.base(12, 10, **source, **dtype), **source, **self.keywords)
+
     def _nnx(self, make, arrays):
-        module = nnx.eval_shape(lambda: make(*self.sizes, rngs=nnx.Rngs(0), param_dtype=self.dtype, **self.keywords))
+        module = nnx.eval_shape(lambda: self._made(make, {"rngs": nnx.Rngs(0)}, {"param_dtype": self.dtype}))
         filled = []
         for path, leaf in nnx.to_flat_state(nnx.state(module)):
-            if isinstance(leaf, nnx.Param):
+            if isinstance(leaf, (nnx.Param, tnl.jax.nnx.Frozen)):
                 value = arrays.pop(self.torch_name(path))
                 assert value.shape == leaf.shape
             else:  # what dropout counts by
@@ -73,7 +79,7 @@ class Named:
 
     def _eqx(self, make, arrays):
         module = eqx.filter_eval_shape(
-            lambda key: make(*self.sizes, key=key, dtype=self.dtype, **self.keywords), jax.random.key(0)
+            lambda key: self._made(make, {"key": key}, {"dtype": self.dtype}), jax.random.key(0)
         )
 
         def value(path, leaf):
@@ -167,7 +173,10 @@ NAMED = {
         )
         for one in ("RNN", "LSTM", "GRU")
     },
-    "TNAdapter": (Named("nnx", "TNModule"), Named("eqx", "TNModule")),
+    "TNAdapter": (
+        Named("nnx", "TNAdapter", keywords=MPO, base=nnx.Linear),
+        Named("eqx", "TNAdapter", keywords=MPO, base=eqx.nn.Linear),
+    ),
 }
 
 

@@ -10,6 +10,7 @@ if find_spec("equinox") is None:
     raise TNLayersError("tnlayers.jax.eqx is for Equinox, which is not installed here: pip install equinox.")
 
 from tnlayers_backends.jax.eqx import MPOLinear, TNGRUCell, TNLinear, TNLSTMCell, TNRNNCell  # noqa: E402
+from tnlayers_backends.jax.eqx_adapter import TNAdapter  # noqa: E402
 from tnlayers_backends.jax.eqx_attention import TNMultiheadAttention  # noqa: E402
 from tnlayers_backends.jax.eqx_layers import (  # noqa: E402
     TNBilinear,
@@ -28,6 +29,7 @@ __all__ = [
     "TNLSTM",
     "TNRNN",
     "MPOLinear",
+    "TNAdapter",
     "TNBilinear",
     "TNConv1d",
     "TNConv2d",

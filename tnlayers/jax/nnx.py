@@ -10,6 +10,7 @@ if find_spec("flax") is None:
     raise TNLayersError("tnlayers.jax.nnx is for Flax NNX, which is not installed here: pip install flax.")
 
 from tnlayers_backends.jax.nnx import MPOLinear, TNGRUCell, TNLinear, TNLSTMCell, TNSimpleCell  # noqa: E402
+from tnlayers_backends.jax.nnx_adapter import TNAdapter  # noqa: E402
 from tnlayers_backends.jax.nnx_attention import TNMultiHeadAttention  # noqa: E402
 from tnlayers_backends.jax.nnx_conv import TNConv  # noqa: E402
 from tnlayers_backends.jax.nnx_layers import (  # noqa: E402
@@ -28,6 +29,7 @@ __all__ = [
     "TNRNN",
     "Frozen",
     "MPOLinear",
+    "TNAdapter",
     "TNBilinear",
     "TNConv",
     "TNEmbedding",

@@ -1,5 +1,6 @@
-"""Recurrent layers and bags of embeddings for Flax NNX and Equinox: what they are drawn as, given, and refuse."""
+"""Recurrent layers, bags of embeddings and adapters for Flax NNX and Equinox: how they begin, and what they refuse."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,3 +75,28 @@ def test_the_dense_layer_of_an_adapter_is_no_parameter():
     gradient = jax.grad(lambda layer: layer(jnp.ones((3, 12))).sum())(module.layer).params
     assert not gradient["2.base.weight"].any()
     assert gradient["2.delta.core_1"].any() or gradient["2.delta.core_0"].any()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_adapters_begin_as_their_dense_layer_and_merge(bias):
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((3, 12)), jnp.float32)
+    flax = nnx.Linear(12, 10, use_bias=bias, rngs=nnx.Rngs(0))
+    other = eqx.nn.Linear(12, 10, use_bias=bias, key=jax.random.key(0))
+    adapters = (
+        tnl.jax.nnx.TNAdapter(flax, NETWORK, rngs=nnx.Rngs(1)),
+        tnl.jax.eqx.TNAdapter(other, NETWORK, key=jax.random.key(1)),
+    )
+    for adapter, dense in zip(adapters, (flax, jax.vmap(other)), strict=True):
+        np.testing.assert_allclose(adapter(x), dense(x), rtol=1e-5, atol=1e-6)
+    ones = jnp.ones(adapters[0].layer.params["delta.core_1"].shape)
+    getattr(adapters[0], "delta.core_1")[...] = ones
+    learned = eqx.tree_at(lambda one: one.layer.params["delta.core_1"], adapters[1], ones)
+    for adapter, dense, call in ((adapters[0], flax, lambda one: one), (learned, other, jax.vmap)):
+        np.testing.assert_allclose(call(adapter.merge())(x), adapter(x), rtol=1e-4, atol=1e-5)
+        assert not np.allclose(adapter(x), call(dense)(x), atol=1e-2)
+    with pytest.raises(tnl.TNLayersError, match="base is a Conv"):
+        tnl.jax.nnx.TNAdapter(nnx.eval_shape(lambda: nnx.Conv(3, 4, (3,), rngs=nnx.Rngs(0))), rngs=nnx.Rngs(0))
+    with pytest.raises(tnl.TNLayersError, match=r"an eqx\.nn\.Linear between vectors"):
+        tnl.jax.eqx.TNAdapter(flax, key=jax.random.key(0))
+    with pytest.raises(tnl.TNLayersError, match="leave bias out"):
+        tnl.jax.eqx.TNAdapter(other, NETWORK, bias=True, key=jax.random.key(0))
