@@ -127,6 +127,31 @@ def test_what_is_none_by_default_may_be_left_out():
         twin(np.zeros((3, 2, 5)))
 
 
+class Smooth(nn.Module):
+    """Activations that are no primitives, as modules and as functions."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(nn.GELU(), nn.GELU("tanh"), nn.SiLU())
+
+    def forward(self, x):
+        y = functional.gelu(x) + functional.gelu(x, approximate="tanh")
+        return self.inner(y), functional.silu(y), functional.gelu(10 * x)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "jax"])
+def test_gelu_and_silu_are_those_of_torch(backend):
+    x = 3 * torch.randn(7, 5, generator=torch.Generator().manual_seed(0)).double()
+    with x64(True):
+        found = tnl.to_backend(Smooth(), backend)(x.numpy())
+    for one, other in zip(found, Smooth()(x), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+        assert one.dtype == np.float64
+    assert not np.allclose(functional.gelu(x), functional.gelu(x, approximate="tanh"), rtol=1e-6, atol=0)
+    small = tnl.to_backend(nn.Sequential(nn.GELU()), "numpy")(x.numpy().astype(np.float32))
+    assert small.dtype == np.float32
+
+
 def test_a_model_is_served_without_torch(tmp_path):
     model, images = trained("lenet5", "mpo")
     tnl.save(model, tmp_path / "model")

@@ -66,6 +66,9 @@ class Arithmetic(Primitives, Protocol):
     def relu(self, array: Array) -> Array:
         """max(x, 0)."""
 
+    def erf(self, array: Array) -> Array:
+        """The error function, exact to the last digits."""
+
     def softmax(self, array: Array) -> Array:
         """exp(x) over its sum, along the last axis."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from tnlayers.cores.convolve import convolve, pad_ahead
 from tnlayers.declare.window import window
 from tnlayers.errors import TNLayersError
+from tnlayers.forms.activations import ACTIVATIONS
 from tnlayers.forms.form import Form, Runtime, Shape
 from tnlayers.program.program import Array
 
@@ -176,18 +177,19 @@ class LayerNorm(Form):
 
 @dataclass(frozen=True)
 class Elementwise(Form):
-    """A function of each entry: a primitive by its name."""
+    """A function of each entry: one of `ACTIVATIONS`."""
 
     kind = "elementwise"
     function: str
 
     def __post_init__(self) -> None:
-        if self.function not in ("relu", "tanh", "sigmoid", "softmax"):
-            raise TNLayersError(f"function={self.function!r} is none of relu, tanh, sigmoid and softmax.")
+        if self.function not in ACTIVATIONS:
+            raise TNLayersError(f"function={str(self.function)[:60]!r} is none of {', '.join(ACTIVATIONS)}.")
 
     def apply(self, at: Runtime, arrays: Arrays, *inputs: Any, **options: Any) -> Any:
         """The function of an array."""
-        return getattr(at.ops, self.function)(*inputs)
+        (x,) = inputs
+        return ACTIVATIONS[self.function](at.ops, x)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 from tnlayers.errors import TNLayersError
 from tnlayers.forms import causal
+from tnlayers.forms.activations import ACTIVATIONS
 from tnlayers.forms.form import Runtime, Shape
 from tnlayers.forms.ordinary import Flatten, Pool, multiplied
 from tnlayers.forms.several import Several
@@ -50,8 +51,8 @@ def _pool(at: Runtime, x: Array, reduction: str, *settings: tuple[int, ...]) -> 
     return Pool(reduction, *settings).apply(at, {}, x)
 
 
-def _primitive(name: str, at: Runtime, *args: Any) -> Array:
-    return getattr(at.ops, name)(*args)
+def _activation(name: str, at: Runtime, x: Array) -> Array:
+    return ACTIVATIONS[name](at.ops, x)
 
 
 def _permute(at: Runtime, x: Array, axes: tuple[int, ...]) -> Array:
@@ -80,12 +81,9 @@ def _transpose(at: Runtime, x: Array, first: int, second: int) -> Array:
 # Name -> the function: `function(at, *args)`.
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "add": lambda at, a, b: a + b,
+    **{name: partial(_activation, name) for name in ACTIVATIONS},
     "subtract": lambda at, a, b: a - b,
     "multiply": lambda at, a, b: a * b,
-    "relu": partial(_primitive, "relu"),
-    "tanh": partial(_primitive, "tanh"),
-    "sigmoid": partial(_primitive, "sigmoid"),
-    "softmax": partial(_primitive, "softmax"),
     "flatten": _flatten,
     "reshape": lambda at, x, shape: at.ops.reshape(x, tuple(shape)),
     "shape": lambda at, x: tuple(x.shape),

@@ -190,6 +190,10 @@ class JaxOps:
         found: jax.Array = jax.nn.relu(array)
         return found
 
+    def erf(self, array: jax.Array) -> jax.Array:
+        """As `jax.scipy.special.erf`."""
+        return jax.scipy.special.erf(array)
+
     def softmax(self, array: jax.Array) -> jax.Array:
         """As `jax.nn.softmax`."""
         return jax.nn.softmax(array)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
+from math import erf, prod
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,8 @@ from tnlayers.errors import TNLayersError
 Array = npt.NDArray[Any]
 
 _PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+_ERF = np.frompyfunc(erf, 1, 1)
 
 
 class NumpyOps:
@@ -167,6 +169,11 @@ class NumpyOps:
     def relu(self, array: Array) -> Array:
         """As `numpy.maximum` with zero."""
         return np.maximum(array, np.zeros((), array.dtype))
+
+    def erf(self, array: Array) -> Array:
+        """As `math.erf`, entry by entry: numpy has none."""
+        found: Array = np.asarray(_ERF(array)).astype(array.dtype)
+        return found
 
     def softmax(self, array: Array) -> Array:
         """Along the last axis, the largest entry taken away before."""

@@ -21,7 +21,7 @@ _VIEWS_BY_NAME = ("view", "reshape", "flatten", "permute", "transpose", "unflatt
 _VIEWS = (torch.flatten, torch.permute, torch.reshape, torch.transpose, torch.unflatten, operator.getitem)
 _SAME = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Flatten)
 _IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
-_MAYBE_IN_PLACE = (torch.relu, functional.relu)
+_MAYBE_IN_PLACE = (torch.relu, functional.relu, functional.silu)
 
 
 class SeenInPlace(fx.Proxy):

@@ -73,6 +73,8 @@ ORDINARY: dict[type[nn.Module], Callable[[Any], Form]] = {
     nn.ReLU: lambda one: ordinary.Elementwise("relu"),
     nn.Tanh: lambda one: ordinary.Elementwise("tanh"),
     nn.Sigmoid: lambda one: ordinary.Elementwise("sigmoid"),
+    nn.GELU: lambda one: ordinary.Elementwise("gelu" if one.approximate == "none" else "gelu_tanh"),
+    nn.SiLU: lambda one: ordinary.Elementwise("silu"),
     nn.Softmax: _softmax,
     **dict.fromkeys((nn.Identity, nn.Dropout, nn.Dropout2d, nn.Dropout3d), lambda one: ordinary.Identity()),
     nn.Flatten: lambda one: ordinary.Flatten(one.start_dim, one.end_dim),

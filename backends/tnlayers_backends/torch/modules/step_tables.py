@@ -62,6 +62,10 @@ def _softmax_call(x: Any, dim: int) -> Call:
     return "softmax", (x,)
 
 
+def _gelu(x: Any, approximate: str = "none") -> Call:
+    return ("gelu" if approximate == "none" else "gelu_tanh"), (x,)
+
+
 def _flat(x: Any, start_dim: int = 0, end_dim: int = -1) -> Call:
     return "flatten", (x, start_dim, end_dim)
 
@@ -91,6 +95,8 @@ FUNCTIONS: dict[Any, Callable[..., Call]] = {
     **dict.fromkeys((torch.tanh, functional.tanh), _activation("tanh")),
     **dict.fromkeys((torch.sigmoid, functional.sigmoid), _activation("sigmoid")),
     **dict.fromkeys((torch.softmax, functional.softmax), _softmax_call),
+    functional.gelu: _gelu,
+    functional.silu: _activation("silu"),
     torch.flatten: _flat,
     torch.permute: _shaped("permute"),
     torch.reshape: _shaped("reshape"),

@@ -179,6 +179,10 @@ class TorchOps:
         """As `torch.relu`."""
         return torch.relu(array)
 
+    def erf(self, array: Tensor) -> Tensor:
+        """As `torch.erf`."""
+        return torch.erf(array)
+
     def softmax(self, array: Tensor) -> Tensor:
         """As `torch.softmax`."""
         return torch.softmax(array, -1)
