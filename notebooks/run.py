@@ -42,7 +42,16 @@ def execute(path: Path) -> nbformat.NotebookNode:
     client.extra_arguments = ["--log-level=ERROR"]  # the kernel would warn that it listens on a local port
     client.execute()
     notebook.metadata.language_info = {"name": "python"}  # without the kernel's version
+    _without_kernel(notebook)
     return notebook
+
+
+def _without_kernel(notebook: nbformat.NotebookNode) -> None:
+    """Keep of widgets the page that stands in for them: where the notebook is only read, no kernel draws them."""
+    notebook.metadata.pop("widgets", None)
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
+        if "text/html" in output.get("data", {}):
+            output.data.pop("application/vnd.jupyter.widget-view+json", None)
 
 
 def keep_times(seconds: dict[str, float]) -> None:

@@ -21,7 +21,8 @@ def faults(notebook: dict[str, Any]) -> list[str]:
         found.append("not executed from top to bottom")
     if "error" in kinds:
         found.append("an error")
-    if not any("image" in kind for cell in cells for output in cell["outputs"] for kind in output.get("data", ())):
+    data = [output.get("data", {}) for cell in cells for output in cell["outputs"]]
+    if not any("image" in kind or "<svg" in "".join(each[kind]) for each in data for kind in each):
         found.append("no picture")
     if "/home/" in json.dumps(notebook) or str(ROOT) in json.dumps(notebook):
         found.append("a path of a machine")
@@ -39,5 +40,7 @@ def test_faults_are_seen() -> None:
     notebook = json.loads(NOTEBOOKS[0].read_text(encoding="utf-8"))
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     code[0]["execution_count"] = 7
+    for cell in code[1:]:
+        cell["outputs"] = []
     code[1]["outputs"] = [{"output_type": "error"}]
-    assert faults(notebook) == ["not executed from top to bottom", "an error"]
+    assert faults(notebook) == ["not executed from top to bottom", "an error", "no picture"]

@@ -32,7 +32,7 @@ def network(graph: Graph, prefix: str = "") -> Group:
         graph: What to draw.
         prefix: The beginning of the cores' names that labels leave out.
     """
-    wiring = Wiring(graph)
+    wiring = Wiring(graph, prefix)
     for scale in _SCALES if len(wiring.wires) < _THICKET else _SCALES[2:3]:
         places = place(wiring, scale)
         routed = route(wiring, places, prefix)

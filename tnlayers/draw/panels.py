@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import Parameter
 from typing import Any
 
 from tnlayers.cores.spectrum import Spectra
 from tnlayers.declare.graph import Graph
+from tnlayers.declare.registry import network_type
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.draw.contraction import contraction
@@ -123,8 +125,17 @@ def _network_panels(thing: Network) -> list[Panel]:
         prefix = _prefix(part, graph) if thing.spec.terms else ""
         if prefix:
             caption += f"; cores {prefix}*"
-        panels.append(Panel((str(part), caption), network(graph, prefix)))
+        panels.append(Panel((_whole(part), caption), network(graph, prefix)))
     return panels
+
+
+def _whole(part: Spec) -> str:
+    """The spec, with its bond or rank where that is the type's default and so left out of the text."""
+    keywords = network_type(part.network).keywords
+    missing = [name for name in ("bond_dim", "rank") if name in keywords and name not in dict(part.options)]
+    if not missing or keywords[missing[0]] is Parameter.empty:
+        return str(part)
+    return f"{str(part)[:-1]}, {missing[0].removesuffix('_dim')}={keywords[missing[0]]})"
 
 
 def _prefix(part: Spec, graph: Graph) -> str:

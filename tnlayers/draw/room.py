@@ -15,6 +15,7 @@ from tnlayers.draw.scene import Box, Point, around, overlap
 SERIOUS = 100.0
 _CROSSING = 3.0
 _PIECE = 5.0  # pixels between the points that stand for a line
+_APART = 5.0  # pixels between texts: nearer ones read as one
 _MARGIN = 2.0  # pixels to keep between a text and what is not its own
 
 
@@ -62,7 +63,7 @@ class Room:
 
     def text_penalty(self, box: Box) -> float:
         """What a text there would touch."""
-        touched = sum(overlap(box, other, _MARGIN) for other in self.boxes)
+        touched = sum(overlap(box, other, _APART) for other in self.boxes)
         touched += sum(_disc_in_box(disc, box) for disc in self.discs)
         touched += sum(_line_in_box(line, box) for line in self.lines)
         return SERIOUS * touched

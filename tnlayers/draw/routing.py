@@ -15,17 +15,19 @@ from typing import TypeAlias
 
 from tnlayers.draw.room import SERIOUS, Room, at, bezier, straight
 from tnlayers.draw.scene import Box, Point, Text, around, text_width
-from tnlayers.draw.wiring import Stub, Wire, Wiring, wire_width
+from tnlayers.draw.wiring import NAME_SIZE, Stub, Wire, Wiring, count_text, halves, room_for, wire_width
 
 Curve: TypeAlias = tuple[Point, Point, Point, Point]
 
 _LEANS = (0, 24, -24, 42, -42, 60, -60, 78, -78)  # degrees that an open leg may lean
 _LENGTHS = (24.0, 38.0, 56.0)
+_MANY = 6  # legs on one side of a vertex: more stand like rays, of several lengths in turns
+_RAYS = (24.0, 50.0, 76.0, 102.0)
+_SMALL_LEANS = (0, 4, -4)
 _BENDS = (0.2, -0.2, 0.35, -0.35, 0.5, -0.5, 0.7, -0.7)  # of a wire's length
 _FAN = 34.0  # pixels between wires that join the same two vertices
 _LABEL_PLACES = (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74)
 _TEXT = 11.0
-_NAME = 10.0
 _SUBSCRIPTS = str.maketrans("0123456789", "\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089")
 
 
@@ -129,11 +131,13 @@ def _legs(stubs: Sequence[Stub], up: bool, centre: Point, radius: float, room: R
     near = [n for n, (place, _) in enumerate(room.discs) if place == centre]
     for k, stub in enumerate(stubs):
         fan = (k - (len(stubs) - 1) / 2) * min(52, 150 / max(len(stubs) - 1, 1))
+        many = len(stubs) > _MANY
+        lengths = [_RAYS[(k + turn) % len(_RAYS)] for turn in range(len(_RAYS))] if many else _LENGTHS
         choices = [
-            (_leg(stub, up, fan + lean, length, centre, radius), abs(lean) / 30 + length / 30)
-            for lean in _LEANS
+            (_leg(stub, up, fan + lean, length, centre, radius), abs(lean) / 30 + (rank if many else length / 30))
+            for lean in (_SMALL_LEANS if many else _LEANS)
             if abs(fan + lean) <= 90
-            for length in _LENGTHS
+            for rank, length in enumerate(lengths)
         ]
 
         def penalty(choice: tuple[Leg, float]) -> float:
@@ -199,21 +203,11 @@ def _name(wiring: Wiring, vertex: int, prefix: str, centre: Point, room: Room) -
     item = wiring.vertices[vertex]
     if item.dot:
         return _beside([str(item.shape[0])], _TEXT, centre, item.radius, room)
-    count = f"{prod(item.shape):,}".replace(",", "\u2009")
-    name = item.name.removeprefix(prefix)
-    inside = _lines([name, count], centre, _NAME)
-    if all(hypot(text.box[2] - centre[0], abs(text.at[1] - centre[1]) + 0.3 * _NAME) <= item.radius for text in inside):
-        return inside
-    return _beside([*_halves(name), count], _NAME, centre, item.radius, room)
-
-
-def _halves(name: str) -> list[str]:
-    """A long name broken at the underscore nearest to its middle."""
-    breaks = [k for k, letter in enumerate(name) if letter == "_" and 0 < k < len(name) - 1]
-    if len(name) <= 9 or not breaks:
-        return [name]
-    k = min(breaks, key=lambda k: abs(k - len(name) / 2))
-    return [name[:k], name[k + 1 :]]
+    count, name = count_text(prod(item.shape)), item.name.removeprefix(prefix)
+    for lines in ([name, count], [*halves(name), count]):
+        if room_for(lines) <= item.radius + 0.01:
+            return _lines(lines, centre, NAME_SIZE)
+    return _beside([*halves(name), count], NAME_SIZE, centre, item.radius, room)
 
 
 def _lines(texts: Sequence[str], centre: Point, size: float) -> tuple[Text, ...]:

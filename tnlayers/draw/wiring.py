@@ -8,14 +8,19 @@ wire to each core axis and a stub for its open legs.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import log2, log10, prod
+from math import hypot, log2, log10, prod
 from typing import TYPE_CHECKING
+
+from tnlayers.draw.scene import text_width
 
 if TYPE_CHECKING:
     from tnlayers.declare.graph import Graph
 
+NAME_SIZE = 10.0
+_MOST_GROWN = 26.0  # names that need more stand beside their discs
 DOT_RADIUS = 5.0
 
 
@@ -34,6 +39,39 @@ def wire_width(size: int) -> float:
     return 1.0 + 0.9 * log2(max(size, 1))
 
 
+def halves(name: str) -> list[str]:
+    """A long name broken at the underscore nearest to its middle."""
+    breaks = [k for k, letter in enumerate(name) if letter == "_" and 0 < k < len(name) - 1]
+    if len(name) <= 9 or not breaks:
+        return [name]
+    k = min(breaks, key=lambda k: abs(k - len(name) / 2))
+    return [name[:k], name[k + 1 :]]
+
+
+def room_for(lines: Sequence[str]) -> float:
+    """The radius of the disc that these lines of text fit into, one below the other."""
+    middle = (len(lines) - 1) / 2
+    return max(
+        hypot(0.54 * text_width(text, NAME_SIZE), (1.2 * abs(k - middle) + 0.3) * NAME_SIZE)
+        for k, text in enumerate(lines)
+    )
+
+
+def _grown(graph: Graph, prefix: str) -> float:
+    """How much larger than by their parameters all discs are, so that every name fits into its own."""
+    missing = [0.0]
+    for core in graph.cores:
+        parameters, name = prod(graph.shape(core)), core.name.removeprefix(prefix)
+        needed = min(room_for([*lines, count_text(parameters)]) for lines in ([name], halves(name)))
+        missing.append(needed - core_radius(parameters))
+    return min(max(missing), _MOST_GROWN)
+
+
+def count_text(count: int) -> str:
+    """A count with narrow spaces between the thousands."""
+    return f"{count:,}".replace(",", "\u2009")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vertex:
     """A core, or a hyperedge drawn as a dot.
@@ -43,17 +81,19 @@ class Vertex:
         shape: The core's shape; for a dot the one size of its index.
         dot: Whether it is a hyperedge.
         indices: The indices on it, in order of the core's axes.
+        grown: What is added to a core's radius for the sake of the names.
     """
 
     name: str
     shape: tuple[int, ...]
     dot: bool
     indices: tuple[int, ...]
+    grown: float = 0.0
 
     @property
     def radius(self) -> float:
         """Its size in the picture."""
-        return DOT_RADIUS if self.dot else core_radius(prod(self.shape))
+        return DOT_RADIUS if self.dot else core_radius(prod(self.shape)) + self.grown
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +123,19 @@ class Wiring:
         vertices: The cores in order of declaration, then the dots.
         wires: The bonds, and the lines to dots.
         stubs: The open legs, inputs first.
+        grown: What is added to the radius of every core, so that all names fit.
+
+    Args:
+        graph: The network.
+        prefix: The beginning of the cores' names that labels leave out.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.vertices = [Vertex(name=c.name, shape=graph.shape(c), dot=False, indices=c.indices) for c in graph.cores]
+    def __init__(self, graph: Graph, prefix: str = "") -> None:
+        self.grown = _grown(graph, prefix)
+        self.vertices = [
+            Vertex(name=c.name, shape=graph.shape(c), dot=False, indices=c.indices, grown=self.grown)
+            for c in graph.cores
+        ]
         self.wires: list[Wire] = []
         self.stubs: list[Stub] = []
         opened = defaultdict(list)

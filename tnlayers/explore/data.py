@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tnlayers.declare.registry import network_type
+from tnlayers.draw.wiring import Wiring
 from tnlayers.explore.grid import Choice, Grid
 from tnlayers.explore.prices import DTYPE
 from tnlayers.explore.questions import OBJECTIVES, Question, answer, axis_data
@@ -92,6 +93,7 @@ def choice_data(
         "batch_index": contraction.batch,
         "reduced": reduced(contraction),
         "alone": alone,
+        "grown": round(Wiring(part.graph).grown, 1),
         "places": {name: [round(x, 1), round(y, 1)] for name, (x, y) in places.items()},
         "plans": plans,
     }

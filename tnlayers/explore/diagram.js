@@ -13,7 +13,7 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
-const radiusOf = (entries) => 23 + 3 * Math.log10(Math.max(Number(entries), 1));
+const radiusOf = (entries, grown) => 23 + grown + 3 * Math.log10(Math.max(Number(entries), 1));
 const widthOf = (size) => 1 + 0.9 * Math.log2(Math.max(Number(size), 1));
 const product = (sizes) => sizes.reduce((all, size) => all * size, 1);
 const subscript = (number) => String(number).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
@@ -177,7 +177,7 @@ function drawDiagram(svg, scene, before) {
   const discs = new Map(things.map((thing) => {
     const entries = elements(thing.indices, sizes);
     const carries = network.batch_index !== null && thing.members.includes(0);
-    return [thing.register, { thing, entries, carries, radius: radiusOf(entries), place: placeOf(thing, network) }];
+    return [thing.register, { thing, entries, carries, radius: radiusOf(entries, network.grown), place: placeOf(thing, network) }];
   }));
   const [lines, texts] = drawLines(discs, scene);
   svg.replaceChildren(lines, ...[...discs.values()].map((disc) => drawDisc(disc, scene)), texts);
