@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections import Counter
 from math import prod
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import tnlayers as tnl
+from tnlayers.program.program import Multiply
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -109,6 +111,26 @@ def test_a_file_holds_the_cores_and_gives_what_the_layer_gives(kind, export):
     x = torch.cat([draw(), draw(), draw()])[:5]
     with torch.no_grad():
         np.testing.assert_allclose(outputs(file, x), model(x).numpy(), rtol=1e-4, atol=1e-5)
+
+
+NETWORKS = ["mpo(cores=3, bond=4)", "tucker(cores=2, bond=2)"]
+
+
+@pytest.mark.parametrize("export", [dynamo, classic])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_file_has_the_products_of_the_plan_and_no_others(network, export):
+    layer = tnl.nn.TNLinear(24, 20, bias=False, network=network, seed=0).eval()
+    plan = layer.plan_for(128)  # which traced code closes over
+    products = sum(isinstance(step, Multiply) for step in plan.program.steps)
+    assert products >= 2
+    nodes = onnx.load_from_string(export(layer, torch.randn(2, 24))).graph.node
+    kinds = Counter(node.op_type for node in nodes)
+    assert sum(kinds[kind] for kind in ("MatMul", "Gemm", "Einsum", "FusedMatMul")) == products
+    # Each product has two operands and a result to lay out, each core the zero that keeps it a core; the zero is four.
+    moved = sum(kinds[kind] for kind in ("Reshape", "Transpose", "Expand", "Unsqueeze", "Squeeze"))
+    assert moved <= 6 * products + 4
+    others = {"MatMul", "Gemm", "Reshape", "Transpose", "Expand", "Unsqueeze", "Squeeze", "Constant"}
+    assert sum(count for kind, count in kinds.items() if kind not in others) <= len(layer.cores) + 8
 
 
 @pytest.mark.parametrize("export", [dynamo, classic])
