@@ -9,13 +9,11 @@ from tnlayers.errors import TNLayersError
 
 
 def refuse_without_values(model: nn.Module) -> None:
-    """Refuse what is no module, is wrapped or scripted, or has parameters without sizes, without values, or in 8 bits.
+    """Refuse what is wrapped or scripted, or has parameters without sizes, without values, or in 8 bits.
 
     Raises:
         TNLayersError: If the model is one of these.
     """
-    if not isinstance(model, nn.Module):
-        raise TNLayersError(f"compress takes a torch module, got a {type(model).__name__}.")
     refuse_wrapped(model, "compress")
     refuse_lazy(model, "train it and compress")
     empty = [name for name, parameter in model.named_parameters() if parameter.is_meta]
