@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import pytest
+from quiet import quiet
 
 import tnlayers as tnl
 
@@ -118,3 +119,17 @@ def test_a_kept_layer_is_not_taken_for_one_of_other_settings(tmp_path):
     for model in (plain, padded):
         small = tnl.compress(model, ratio=0.5, network="mpo", cache=tmp_path).model
         assert small(x).shape == model(x).shape
+
+
+def test_a_sample_may_be_sparse():
+    x = torch.randn(64, 32)
+    x[x < 0] = 0
+    model = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 8))
+    asked = {"ratio": 0.6, "network": "lowrank", "dry_run": True}
+    dense, sparse = (quiet(lambda x=x: tnl.compress(model, sample=x, **asked)).report for x in (x, x.to_sparse()))
+    for one, other in zip(dense.layers, sparse.layers, strict=True):
+        assert (one.network, one.output_error) == (
+            other.network,
+            other.output_error and pytest.approx(other.output_error, rel=1e-5),
+        )
+    assert dense.layers[0].output_error is not None

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+import tnlayers as tnl
 from tnlayers.files.atomic import replacing, write_text
 
 WRITER = """
@@ -99,3 +100,16 @@ def test_what_is_no_file_is_not_in_the_way(tmp_path):
         write_text(tmp_path / name, "new")
         assert (tmp_path / name).read_text() == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.partial", ".b.partial", "a", "b"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_devices_and_pipes_are_not_replaced_by_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="device, a pipe or a socket"):
+        write_text(tmp_path / "pipe", "new")
+    assert (tmp_path / "pipe").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+    layer = tnl.build("mpo(in=2x2, out=2x2, bond=2)", backend="numpy", seed=0)
+    with pytest.raises(tnl.TNLayersError, match=r"Cannot write .*pipe: It is a device, a pipe or a socket"):
+        tnl.save(layer, tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()

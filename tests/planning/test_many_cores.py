@@ -155,3 +155,15 @@ def test_too_many_operands_are_refused_before_a_search():
     contraction = Contraction(names=("x",) * count, operands=((0,),) * count, output=(0,), sizes=(2,))
     with pytest.raises(tnl.TNLayersError, match=f"{count} operands"):
         plan_contraction(contraction)
+
+
+@pytest.mark.parametrize(("optimizer", "cores"), [("optimal", 9), ("branch-all", 11), ("branch-2", 20)])
+def test_optimizers_that_would_not_end_are_refused_at_once(optimizer, cores):
+    modes = "x".join(["2"] * cores)
+    started = time.process_time()
+    with pytest.raises(
+        tnl.TNLayersError, match=f"tries more orders than can be tried for {cores + 1} operands.*'auto'"
+    ):
+        tnl.plan(f"mpo(in={modes}, out={modes}, bond=2)", 4, optimize=optimizer)
+    assert time.process_time() - started < 2
+    assert tnl.plan("mpo(in=2x2x2, out=2x2x2, bond=2)", 4, optimize=optimizer).cost.flops > 0

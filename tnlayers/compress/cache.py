@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.storage import to_bytes
 from torch import Tensor
@@ -39,7 +40,7 @@ def digest(*parts: Tensor | str | None) -> str:
     for part in parts:
         if isinstance(part, Tensor):
             found.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            found.update(to_bytes(part))
+            found.update(to_bytes(part if part.layout == torch.strided else part.to_dense()))
         else:
             found.update(f"\n{part}\n".encode())
     return found.hexdigest()[:40]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +32,11 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
 
     Yields:
         The file to write to.
+
+    Raises:
+        OSError: If it cannot be written, or a device, a pipe or a socket has that name, which a file would replace.
     """
+    _check_kind(path)
     beside, handle = _open_beside(path)
     with open(handle, "wb") as file:  # locked until it is in its place
         try:
@@ -48,6 +54,16 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
             raise
     if durable:
         sync_folder(path.parent)
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what is no place for a file: who writes to /dev/null does not want a file there."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:  # there is nothing yet, or what is wrong shows when it is written
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "It is a device, a pipe or a socket, no file", str(path))
 
 
 def _open_beside(path: Path) -> tuple[Path, int]:

@@ -29,6 +29,9 @@ Optimizer: TypeAlias = "str | Callable[..., Sequence[tuple[int, ...]]] | Sequenc
 # products.
 _OPTIMAL_UP_TO = 5
 _DP_UP_TO = 12
+# Optimizers whose time grows at least exponentially, and the operands that they are offered for. "optimal" took 3 s for
+# a chain of 8 and 47 s for 9; "branch-all" 10 s for a ring of 11, 170 s for a chain of 13; "branch-2" 0.7 s for 17.
+_EXHAUSTIVE = {"optimal": 9, "branch-all": 11, "branch-2": 20}
 # How many paths are lowered, by the number of operands: that takes a few milliseconds, of many operands a tenth of a
 # second and more. Of few a sweep and its mirror image, which are alike roughly, both have a place. One less for
 # "inference", beside which the path of "forward" is lowered too.
@@ -63,7 +66,8 @@ def candidates(
         machine: The rates that rank paths before they are lowered.
 
     Raises:
-        TNLayersError: If opt_einsum does not know the name, or a path leaves more than two operands to one step.
+        TNLayersError: If opt_einsum does not know the name, it would try too many orders, or a path leaves more than
+            two operands to one step.
     """
     operands = len(contraction.operands)
     rough = Rough(contraction, objective, itemsize, machine)
@@ -170,6 +174,12 @@ def _ask(contraction: Contraction, optimize: Optimizer) -> Path:
     if len(inputs) == 1:
         return ()
     if isinstance(optimize, str):
+        most = _EXHAUSTIVE.get(optimize, len(inputs))
+        if len(inputs) > most:
+            raise TNLayersError(
+                f"optimize={optimize!r} tries more orders than can be tried for {len(inputs)} operands; it is offered "
+                f"for at most {most}. Ask for 'dp', 'greedy', 'random-greedy' or 'auto', which compares several."
+            )
         try:
             optimize = paths.get_path_fn(optimize)
         except KeyError as error:

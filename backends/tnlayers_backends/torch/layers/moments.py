@@ -120,7 +120,8 @@ def _padded(images: Tensor, moves: Window) -> Tensor:
 
 
 def _batches(sample: Sample) -> Iterator[Tensor]:
-    yield from [sample] if isinstance(sample, Tensor) else sample
+    for batch in [sample] if isinstance(sample, Tensor) else sample:
+        yield batch if batch.layout == torch.strided else batch.to_dense()
 
 
 def wide(array: Tensor) -> Tensor:
