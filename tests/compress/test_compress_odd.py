@@ -125,11 +125,7 @@ def test_a_sample_may_be_sparse():
     x = torch.randn(64, 32)
     x[x < 0] = 0
     model = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 8))
-    asked = {"ratio": 0.6, "network": "lowrank", "dry_run": True}
-    dense, sparse = (quiet(lambda x=x: tnl.compress(model, sample=x, **asked)).report for x in (x, x.to_sparse()))
-    for one, other in zip(dense.layers, sparse.layers, strict=True):
-        assert (one.network, one.output_error) == (
-            other.network,
-            other.output_error and pytest.approx(other.output_error, rel=1e-5),
-        )
-    assert dense.layers[0].output_error is not None
+    samples = (x, x.to_sparse())
+    one, other = (quiet(lambda x=x: tnl.compress(model, ratio=0.6, network="lowrank", sample=x)) for x in samples)
+    assert one.report.layers[0].output_error == pytest.approx(other.report.layers[0].output_error, rel=1e-4)
+    torch.testing.assert_close(one.model(x), other.model(x), rtol=1e-3, atol=1e-3)
