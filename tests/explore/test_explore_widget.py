@@ -137,7 +137,7 @@ def test_candidates_are_ranked_and_the_winner_is_explained(explorer):
 
 def test_bytes_are_named_apart(explorer):
     """What print(plan) counts is what products move and copies."""
-    text, whole = explorer.view["plan"], explorer.order.walked(4)
+    text, whole = explorer.view["plan"], explorer.order.at_step(4)
     assert text["printed"] == explorer.best.cost.bytes
     assert text["printed"] - text["copied"] == sum(price.bytes for price in whole.prices())
 
@@ -170,7 +170,7 @@ def test_an_orders_prices_are_those_of_its_plan_at_every_step():
     order = Order(part=part, batch=16).finished("greedy")
     whole = step_prices(order.plan)
     for at in range(len(order.path) + 1):
-        assert order.walked(at).prices() == whole[:at]
+        assert order.at_step(at).prices() == whole[:at]
         assert Order(part=part, batch=16, path=order.path[:at], at=at).prices() == whole[:at]
 
 

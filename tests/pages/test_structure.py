@@ -1,7 +1,6 @@
 """What may import what, and the public names."""
 
 import ast
-import re
 import tomllib
 from graphlib import CycleError
 from pathlib import Path
@@ -211,38 +210,6 @@ def test_public_names():
     tools |= {"LeafTracer", "profile_labels", "symbolic_trace"}
     tools |= {"Factors", "FrozenCentre", "MetaTT", "MatrixSplit", "matrix_optimizer", "split_matrices"}
     assert set(tnl.nn.__all__) == {*layers, *convolutions, *tools}
-
-
-# What names a kind; its own files on torch; the files of `tnlayers` beside the arithmetic in `cores/` and tnl.jax.
-KINDS = {
-    "embedding_bag": (
-        r'EMBEDDING_BAG|EmbeddingBag|"embedding_bag"',
-        {"embedding_bag.py"},
-        {"nn.py", "forms/kinds.py", "forms/tables.py", "verify/kinds.py"},
-    ),
-    "bilinear": (
-        r'BILINEAR|Bilinear\b|"bilinear"|in1_features',
-        {"bilinear.py", "bilinear_kind.py"},
-        {"nn.py", "forms/kinds.py", "forms/networked.py", "verify/kinds.py"}
-        | {"declare/arguments.py", "decompose/spectra.py"},
-    ),
-}
-
-
-def naming(folder, words):
-    """The files below a folder that have one of some words."""
-    files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*.py")}
-    return {name for name, file in files.items() if re.search(words, file.read_text(encoding="utf-8"))}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_layer_kind_is_named_by_its_own_files_and_by_tables(kind):
-    """What CONTRIBUTING.md says of a new kind, counted on the two that came last."""
-    words, own, entries = KINDS[kind]
-    layers = ROOT.parent / "backends" / "tnlayers_backends" / "torch"
-    assert naming(layers, words) == {f"layers/{name}" for name in (*own, "kinds.py")}
-    found = {name for name in naming(ROOT, words) if not name.startswith(("cores/", "jax/"))}
-    assert found == entries
 
 
 def test_functions_are_not_hidden_by_the_modules_of_their_name():

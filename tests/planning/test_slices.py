@@ -15,8 +15,6 @@ from specs import MARKET
 from torch_cases import check_derivatives, torch_blames_itself
 
 import tnlayers as tnl
-from tnlayers.planning import choosing
-from tnlayers.planning import sliced as running
 from tnlayers.planning.sliced import sliced_cores
 from tnlayers.planning.slices import next_cut, pieces, sliceable
 from tnlayers.program.sweep import propagate, propagate_back
@@ -281,24 +279,3 @@ def test_the_comparison_has_teeth():
         layer.core_1[0] *= 1.000001  # within the first part only
     with pytest.raises(AssertionError, match="off by"):
         assert_close(layer(torch.from_numpy(x)), wanted, dtype="float64")
-
-
-@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
-def test_without_a_limit_neither_planning_nor_execution_comes_here(backend, monkeypatch):
-    """Counted at the two places that every use of slices passes: the next cut, and the places of the pieces."""
-    framework(backend)
-    asked = []
-    cut, places = choosing.next_cut, running.piece_places
-    monkeypatch.setattr(choosing, "next_cut", lambda *args: asked.append("cut") or cut(*args))
-    monkeypatch.setattr(running, "piece_places", lambda *args: asked.append("places") or places(*args))
-    spec = "ring(in=5x11x6, out=4x7x9, bond=4)"
-    layer = tnl.build(spec, backend=backend, seed=0)
-    x = torch.ones(3, 330) if backend == "torch" else np.ones((3, 330), np.float32)
-    layer(x)
-    assert asked == []
-    plan = tnl.plan(spec, 103, memory_limit=least(spec, 103, objective="forward"), objective="forward")
-    assert asked.pop() == "cut"
-    limited = tnl.build(spec, backend="numpy", seed=0)
-    limited.use_plan(plan)
-    limited(np.ones((103, 330), np.float32))
-    assert asked.pop() == "places"

@@ -203,9 +203,9 @@ def product_seconds(product: Product, dtype: str, threads: int) -> float:
 def page_seconds(entries: int, dtype: str, threads: int) -> float:
     """What writing to a new array takes beyond writing to one in use: large ones are asked of the system every time."""
     torch.set_num_threads(threads)
-    kept = torch.empty(entries, dtype=getattr(torch, dtype))
-    new = _best(lambda: torch.empty_like(kept).fill_(1), threads)
-    return max(new - _best(lambda: kept.fill_(1), threads), 0.0)
+    reused = torch.empty(entries, dtype=getattr(torch, dtype))
+    new = _best(lambda: torch.empty_like(reused).fill_(1), threads)
+    return max(new - _best(lambda: reused.fill_(1), threads), 0.0)
 
 
 @lru_cache(maxsize=8)

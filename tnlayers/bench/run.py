@@ -64,8 +64,8 @@ def run_items(
     same = {number for number, other in enumerate(data["runs"]) if same_origin(other, run)}
     number = len(data["runs"])
     for item in items:
-        kept = data[_place(item)]
-        if item.name in kept and (not again or kept[item.name]["run"] in {*same, number}):
+        stored = data[_place(item)]
+        if item.name in stored and (not again or stored[item.name]["run"] in {*same, number}):
             continue
         left = float("inf") if budget is None else 60 * budget - (time.perf_counter() - begin)
         if (guess := expected(item, cap)) > left:
@@ -74,7 +74,7 @@ def run_items(
         started = time.perf_counter()
         result, summary = _measured(item, cap)
         wall = round(time.perf_counter() - started, 1)
-        kept[item.name] = {"run": number, **rounded(result), "wall_seconds": wall}
+        stored[item.name] = {"run": number, **rounded(result), "wall_seconds": wall}
         data["runs"][number:] = [run | {"minutes": round((time.perf_counter() - begin) / 60, 1)}]
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text_of(data))

@@ -148,9 +148,9 @@ class Candidate:
         if self.fixed is not None:
             return self.fixed
         key = f"layer-{self.key(str(option.spec))}"
-        kept = self.memory.layer(key)
-        layer = self.layer(option.spec) if kept is None else kept.to(self.site.weight.device)
-        if kept is None:
+        cached = self.memory.layer(key)
+        layer = self.layer(option.spec) if cached is None else cached.to(self.site.weight.device)
+        if cached is None:
             self.memory.store_layer(key, layer)
         copy_modes(self.site.dense, layer)
         return layer
@@ -231,9 +231,9 @@ class Candidate:
     def _curve(self, template: Spec) -> Curve:
         scale = self.site.scale(template)
         key = f"curve-{self.key(str(scale.spec), str(self.bounds))}"
-        kept = self.memory.curve(key, scale)
-        if kept is not None:
-            return kept
+        cached = self.memory.curve(key, scale)
+        if cached is not None:
+            return cached
         ops = backend("torch").ops
         assert isinstance(ops, Splitting)
         with _quiet():

@@ -26,16 +26,16 @@ def affordable(sites: Sequence[Site], limit: int | None = None) -> frozenset[Sit
     """
     room = max(_LEAST, _memory() // 2) if limit is None else limit
     wanted = sorted((site for site in sites if not site.against), key=_inputs)
-    kept: list[Site] = []
+    measured_sites: list[Site] = []
     taken = 0
     for site in wanted:
         own = _BYTES * _inputs(site) ** 2
         if taken + _COPIES * own > room:
             break
         taken += own * len(site.members)
-        kept.append(site)
-    if len(kept) < len(wanted):
-        left = wanted[len(kept) :]
+        measured_sites.append(site)
+    if len(measured_sites) < len(wanted):
+        left = wanted[len(measured_sites) :]
         whole = sum(_BYTES * _inputs(site) ** 2 * len(site.members) for site in left)
         share, largest = f"{len(left)} of {len(wanted)}", left[-1]
         warnings.warn(
@@ -46,7 +46,7 @@ def affordable(sites: Sequence[Site], limit: int | None = None) -> frozenset[Sit
             TNLayersWarning,
             stacklevel=2,
         )
-    return frozenset(member for site in kept for member in site.members)
+    return frozenset(member for site in measured_sites for member in site.members)
 
 
 def _gib(size: int) -> str:

@@ -142,12 +142,12 @@ def _sensitivities(
     parts = [*model.state_dict().values(), *(value for batch in batches for value in tensors_in(batch)), *reference]
     of_outputs = str([covariance is not None for covariance in covariances])
     name = digest(type(model).__qualname__, of_outputs, *(one for one in parts if isinstance(one, Tensor)))
-    kept = memory.numbers(f"sensitivity-{name}")
-    if kept is None:
+    cached = memory.numbers(f"sensitivity-{name}")
+    if cached is None:
         pairs = zip(sites, covariances, strict=True)
-        kept = [_sensitivity(model, site, covariance, batches, reference) for site, covariance in pairs]
-        memory.store_numbers(f"sensitivity-{name}", kept)
-    return tuple(kept)
+        cached = [_sensitivity(model, site, covariance, batches, reference) for site, covariance in pairs]
+        memory.store_numbers(f"sensitivity-{name}", cached)
+    return tuple(cached)
 
 
 def _sensitivity(
@@ -161,10 +161,10 @@ def _sensitivity(
     if site.against or isinstance(site.dense, StackedLinear):  # of which the experts' own say it
         return 1.0
     weight, before = site.weight.detach(), site.matrix().clone()
-    kept = weight.clone()
+    original = weight.clone()
     noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(weight)
     try:
-        weight.add_(noise * (_NOISE * kept.norm() / noise.norm()))
+        weight.add_(noise * (_NOISE * original.norm() / noise.norm()))
         tried = _square(site.matrix() - before, covariance)
         changed = [run(model, batch) for batch in batches]
     except Exception as error:
@@ -173,7 +173,7 @@ def _sensitivity(
             f"{str(error)[:1000]}. Without sample= errors count by the weights alone."
         ) from error
     finally:
-        weight.copy_(kept)
+        weight.copy_(original)
     wrong = sum(float((a - b).square().sum()) for a, b in zip(changed, reference, strict=True))
     total, own = sum(float(b.square().sum()) for b in reference), _square(before, covariance)
     return wrong / total * own / tried if total and tried else 1.0

@@ -57,10 +57,10 @@ class Search:
         site, memory = candidate.site, candidate.memory
         asked = str(option.spec), str(candidate.rule), str(self.seconds), str(_orders(site))
         key = f"searched-{candidate.key(*asked)}"
-        kept = memory.layer(key)
-        if kept is not None:
-            copy_modes(site.dense, kept.to(site.weight.device))
-            return kept
+        cached = memory.layer(key)
+        if cached is not None:
+            copy_modes(site.dense, cached.to(site.weight.device))
+            return cached
         found = _searched(candidate, option, layer, plain, share)
         memory.store_layer(key, found)
         return found

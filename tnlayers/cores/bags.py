@@ -31,8 +31,8 @@ def bag_keywords(rows: int, mode: str, padding_idx: int | None, include_last_off
         raise TNLayersError(f"mode={str(mode)[:60]!r}: bags are reduced by 'sum', 'mean' or 'max'.")
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise TNLayersError(f"padding_idx={padding_idx} is no id: the table has {rows} rows.")
-    kept = None if padding_idx is None else padding_idx % rows
-    return {"padding_idx": kept, "unique": False, "mode": mode, "include_last_offset": include_last_offset}
+    padding = None if padding_idx is None else padding_idx % rows
+    return {"padding_idx": padding, "unique": False, "mode": mode, "include_last_offset": include_last_offset}
 
 
 def check_bags(what: str, ids: Array, offsets: Array | None, weights: Array | None, mode: str) -> None:

@@ -74,8 +74,8 @@ def _split(term: Spec, kernel: Sequence[int], in_channels: int, out_channels: in
     i, o = (factorise(size, order, pad=False) for size in (in_channels, out_channels))
     channels = zip(i, o, strict=True)
     sites = [*((size, 1) for size in kernel), (1, groups), *channels]
-    kept = [site for site in sites if prod(site) > 1] or [(1, 1)]
-    ins, outs = zip(*kept, strict=True)
+    wide = [site for site in sites if prod(site) > 1] or [(1, 1)]
+    ins, outs = zip(*wide, strict=True)
     with warnings.catch_warnings():
         # The bonds next to a kernel of 3 x 3 cannot be wider than 3: one number for all bonds means "where there is
         # room". The printed spec and its notes still show it.

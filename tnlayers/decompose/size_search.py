@@ -197,9 +197,9 @@ class Bound:
 
     def _of_opening(self, narrow: Spec, opening: Sequence[int]) -> Found | None:
         found = tree_spectra(self.target.ops, narrow.graph, self.target.padded(narrow), opening)
-        kept = [index for index in narrow.graph.summed if index not in opening]
-        values = [[float(value) ** 2 for value in found[index]] for index in kept]
-        bonds = dict(zip(kept, least_for(values, self.allowed**2 * self.target.square), strict=True))
+        narrowed = [index for index in narrow.graph.summed if index not in opening]
+        values = [[float(value) ** 2 for value in found[index]] for index in narrowed]
+        bonds = dict(zip(narrowed, least_for(values, self.allowed**2 * self.target.square), strict=True))
         spec = self.scale.at(tuple(bonds.get(index, 1) for index in narrow.graph.summed))
         tried = self.target.constructed(spec, opening)
         return None if tried is None or self._measured((spec, tried)) > self.allowed else (spec, tried)

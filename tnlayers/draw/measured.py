@@ -21,8 +21,8 @@ def draw_measured(things: Sequence[Measurement], theme: str) -> Picture:
     panels = []
     for one in things:
         batch = "" if one.batch is None else f", batch {one.batch}"
-        told = f"{one.dtype} on {one.backend}, a pass of {one.objective}; on the diagonal, estimate and median agree"
-        panels.append(Panel((f"{one.title}{batch}", told), _frame(one.rows)))
+        caption = f"{one.dtype} on {one.backend}, a pass of {one.objective}; on the diagonal, estimate and median agree"
+        panels.append(Panel((f"{one.title}{batch}", caption), _frame(one.rows)))
     return paged(panels, theme, " and ".join(f"Times of {one.title}" for one in things))
 
 

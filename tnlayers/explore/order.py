@@ -82,7 +82,7 @@ class Order:
         path = self.path[: max(self.at - 1, 0)]
         return replace(self, path=path, at=len(path), by=HAND)
 
-    def walked(self, at: int) -> Order:
+    def at_step(self, at: int) -> Order:
         """The same order with so many steps carried out."""
         return replace(self, at=min(max(at, 0), len(self.path)))
 

@@ -127,7 +127,7 @@ class Explorer(anywidget.AnyWidget):
 
     def walk(self, at: int) -> None:
         """Carry out so many steps of the order on view."""
-        self._set(self.order.walked(at))
+        self._set(self.order.at_step(at))
 
     def undo(self) -> None:
         """Take the last pair back."""

@@ -34,7 +34,7 @@ def within(plan: Plan, forward: Plan) -> bool:
         plan: The plan.
         forward: The plan of the same contraction for "forward".
     """
-    kept = plan.prepared if plan.prepared <= PREPARED_LIMIT else 0
-    if plan.cost.flops > WORK * (forward.cost.flops + kept // plan.itemsize):
+    cached = plan.prepared if plan.prepared <= PREPARED_LIMIT else 0
+    if plan.cost.flops > WORK * (forward.cost.flops + cached // plan.itemsize):
         return False
-    return plan.memory <= MEMORY * (forward.memory + kept)
+    return plan.memory <= MEMORY * (forward.memory + cached)

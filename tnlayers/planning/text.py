@@ -63,8 +63,8 @@ def _execution(plan: Priced) -> Iterator[str]:
         cost = plan.backward
         yield f"Backward: {amount(cost.flops)} flops, {amount(cost.bytes)} bytes, {amount(cost.copied)} of them copies."
     if plan.objective == "inference" and not plan.slices:  # each piece is prepared anew
-        kept = plan.prepared <= PREPARED_LIMIT
-        words = "Kept between calls, while the cores stay as they are" if kept else "Made anew in every call"
+        is_cached = plan.prepared <= PREPARED_LIMIT
+        words = "Kept between calls, while the cores stay as they are" if is_cached else "Made anew in every call"
         yield f"{words}: {amount(plan.prepared)} bytes."
 
 

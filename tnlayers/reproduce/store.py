@@ -97,14 +97,14 @@ class Store:
         """Put runs, counts and times into the file; those of the same identity are replaced."""
         content = _read(self.file) if self.file.exists() else {}
         with _of(self.file):
-            kept = {identity(run): run for run in map(as_today, content.get("runs", []))}
-        kept |= {identity(run): run for run in runs}
+            stored = {identity(run): run for run in map(as_today, content.get("runs", []))}
+        stored |= {identity(run): run for run in runs}
         data = {
             "what": "Runs of the paper's networks gathered by `tnlayers reproduce`, beside those of the other files "
             "here, the structure of its models, and the times of a training step.",
             "structure": self.structure() | dict(structure or {}),
             "steps": self.steps() | dict(steps or {}),
-            "runs": [kept[key] for key in sorted(kept)],
+            "runs": [stored[key] for key in sorted(stored)],
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.file, json.dumps(data, indent=1) + "\n")

@@ -95,15 +95,15 @@ def content(file: BatchFile, folder: Path | None) -> bytes:
     """Return the checked content of a file: plain in the folder, else from the cache, else unpacked into the cache."""
     if folder is not None and (folder / file.name).is_file():
         return checked((folder / file.name).read_bytes(), file, folder / file.name)
-    kept = cache_folder() / FOLDER / file.name
+    cached = cache_folder() / FOLDER / file.name
     with suppress(OSError):  # a cache that cannot be read is as good as none
         # Two runs may unpack at once, and a disk may lose bytes: a cache is not trusted, it is checked and made again.
-        if is_cached(kept) and digest(found := kept.read_bytes()) == file.md5:
+        if is_cached(cached) and digest(found := cached.read_bytes()) == file.md5:
             return found
     if folder is None:
-        return store(checked(from_archive(file), file, Path(ARCHIVE)), kept)
+        return store(checked(from_archive(file), file, Path(ARCHIVE)), cached)
     packed = folder / f"{file.name}.xz"
-    return store(checked(unpack(packed, file), file, packed), kept)
+    return store(checked(unpack(packed, file), file, packed), cached)
 
 
 def unpack(packed: Path, file: BatchFile) -> bytes:

@@ -144,10 +144,10 @@ def hold_out(dataset: Dataset, count: int) -> Dataset:
     if count >= len(part):
         raise TNLayersError(f"validation={count} leaves nothing of {len(part)} training images. Use --validation 0.")
     order = np.random.default_rng(0).permutation(len(part))
-    held, kept = np.sort(order[:count]), np.sort(order[count:])
+    held, rest = np.sort(order[:count]), np.sort(order[count:])
     return replace(
         dataset,
-        train=Part(images=part.images[kept], labels=part.labels[kept]),
+        train=Part(images=part.images[rest], labels=part.labels[rest]),
         validation=Part(images=part.images[held], labels=part.labels[held]),
     )
 

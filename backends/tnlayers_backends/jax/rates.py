@@ -55,7 +55,7 @@ def measure(dtype: str = "float32") -> Machine:
 
     itemsize, stack = ones(()).itemsize, 512
     flops_per_second = 2 * _SIDE**3 / product(_SIDE, _SIDE, _SIDE)
-    begun = max(product(16, 32, 16) - product(2, 8, 2), LEAST)
+    started = max(product(16, 32, 16) - product(2, 8, 2), LEAST)
     matrix, small = ones((8, 8)), ones((stack, 8, 8))
     stacked = timed(OPS.matmul, matrix, small) / stack
     summed = timed(OPS.add_product, matrix.astype(jnp.promote_types(dtype, jnp.float32)), small, small) / stack
@@ -78,7 +78,7 @@ def measure(dtype: str = "float32") -> Machine:
 
     machine = Machine(
         flops_per_second=flops_per_second,
-        side=_side(lambda *sizes: product(*sizes) - begun, flops_per_second),
+        side=_side(lambda *sizes: product(*sizes) - started, flops_per_second),
         cached_bytes_per_second=at_hand,
         bytes_per_second=sqrt(read(_MIDDLE) * read(_LARGE)),
         fresh_bytes_per_second=itemsize * _LARGE / timed(lambda one: jnp.full((_LARGE,), one), ones(())),
@@ -88,7 +88,7 @@ def measure(dtype: str = "float32") -> Machine:
         cached_runs_bytes_per_second=permuted(_SMALL, (1, 0, 2)),
         repeated_bytes_per_second=_repeated(timed, ones),
         seconds_per_call=max((steps[1] - steps[0]) / _STEPS, LEAST),
-        seconds_per_product=begun,
+        seconds_per_product=started,
         seconds_per_matrix=stacked,
         seconds_per_sum=max(summed, stacked),
     )

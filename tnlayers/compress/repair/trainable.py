@@ -38,14 +38,14 @@ def frozen(model: nn.Module, trainable: Trainable) -> Iterator[None]:
     """While repair is at work, parameters that are not to be trained ask for no gradient."""
     asked = {parameter: parameter.requires_grad for parameter in model.parameters()}
     central = central_cores(model) if trainable == "auxiliary" else {}
-    kept = set(model.parameters()) if trainable == "all" else set[nn.Parameter]()
+    trained = set(model.parameters()) if trainable == "all" else set[nn.Parameter]()
     for name, layer in model.named_modules():
         if isinstance(layer, TNModule) and trainable != "all":
-            kept |= {core for key, core in layer.cores.items() if key not in central.get(name, ())}
-            kept |= {layer.bias} if layer.bias is not None and trainable == "cores" else set()
+            trained |= {core for key, core in layer.cores.items() if key not in central.get(name, ())}
+            trained |= {layer.bias} if layer.bias is not None and trainable == "cores" else set()
     try:
         for parameter, wanted in asked.items():
-            parameter.requires_grad_(wanted and parameter in kept)
+            parameter.requires_grad_(wanted and parameter in trained)
         yield
     finally:
         for parameter, wanted in asked.items():

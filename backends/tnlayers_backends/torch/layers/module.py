@@ -232,8 +232,8 @@ class TNModule(Freezable):
         """What inference did with such an input before, if it can do so again: nothing has changed."""
         if self.bond_dropout is not None:
             return None
-        kept = self._prepared.only(self._cores())
-        return None if kept is None else bind(own, kept, x.shape)
+        prepared_there = self._prepared.only(self._cores())
+        return None if prepared_there is None else bind(own, prepared_there, x.shape)
 
     def _run_prepared(self, plan: Plan, x: Tensor, cores: Sequence[Tensor]) -> Tensor:
         return planned.run(plan, x, cores, self._prepared)
