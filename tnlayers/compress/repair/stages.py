@@ -120,6 +120,9 @@ def repair(
         >>> report.delivered < report.began
         True
     """
+    layers_in(model)  # refuses what has none
+    if not isinstance(teacher, nn.Module):
+        raise TNLayersError(f"teacher={teacher!r:.80} ({type(teacher).__name__}): the dense model of torch is needed.")
     _check(loader, sweeps=sweeps, epochs=epochs, lr=lr, temperature=temperature, trainable=trainable)
     distance = distance_of(loss, temperature)
     fabric = fabric or Fabric(accelerator="auto", devices=1)
@@ -235,6 +238,8 @@ def _check_shares(loader: Iterable[Any], chosen: Iterable[Any], fabric: Fabric) 
 
 
 def _check(loader: Iterable[Any], *, sweeps: int, epochs: int, lr: float, temperature: float, trainable: str) -> None:
+    if not isinstance(loader, Iterable):
+        raise TNLayersError(f"loader={loader!r:.80} ({type(loader).__name__}): an iterable of batches is needed.")
     if isinstance(loader, torch.Tensor):
         raise TNLayersError(
             f"The loader is a tensor of shape {tuple(loader.shape)}, each row of which would be a batch: give [tensor] "

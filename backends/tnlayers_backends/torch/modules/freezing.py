@@ -116,7 +116,6 @@ def frozen(model: nn.Module) -> FrozenReport:
         >>> tnl.frozen(tnl.nn.MPOLinear(784, 256).freeze()).nbytes
         802816
     """
+    layers_in(model)  # refuses what has none
     found = {name: layer for name, layer in model.named_modules() if isinstance(layer, TNModule)}
-    if not found:
-        layers_in(model)  # which refuses
     return FrozenReport(tuple((name, type(layer).__name__, layer.frozen) for name, layer in found.items()))

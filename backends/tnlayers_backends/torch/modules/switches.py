@@ -19,8 +19,10 @@ def layers_in(module: nn.Module) -> Iterator[TNModule]:
     """The layers of tnlayers in a module, itself included.
 
     Raises:
-        TNLayersError: If there are none.
+        TNLayersError: If there are none, or it is no module.
     """
+    if not isinstance(module, nn.Module):
+        raise TNLayersError(f"A layer or a model of torch is needed, got {module!r:.80} ({type(module).__name__}).")
     found = [child for child in module.modules() if isinstance(child, TNModule)]
     if not found:
         raise TNLayersError(

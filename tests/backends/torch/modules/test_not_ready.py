@@ -158,3 +158,15 @@ def test_repair_leaves_parametrised_cores_as_they_are_and_still_gets_better():
     report = tnl.repair(model, teacher, [torch.randn(64, 32)], progress=False, epochs=0)
     assert report.delivered < 0.9 * report.began
     assert torch.equal(model[0].core_0, before)
+
+
+@pytest.mark.parametrize("given", [None, 5, "model", nn.Linear, [nn.Linear(2, 2)]])
+def test_what_is_no_module_is_refused_in_words(given):
+    for call in (tnl.freeze, tnl.thaw, tnl.frozen, lambda one: tnl.repair(one, dense(), [torch.ones(1, 32)])):
+        with pytest.raises(tnl.TNLayersError, match="A layer or a model of torch is needed, got"):
+            call(given)
+    with pytest.raises(tnl.TNLayersError, match=r"teacher=.*the dense model of torch is needed"):
+        tnl.repair(network(), given, [torch.ones(1, 32)])
+    if not isinstance(given, (str, list)):
+        with pytest.raises(tnl.TNLayersError, match=r"loader=.*an iterable of batches is needed"):
+            tnl.repair(network(), nn.Linear(32, 32), given)
