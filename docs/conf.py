@@ -57,6 +57,11 @@ def copy_notebooks(app: Sphinx) -> None:
             shutil.copy2(notebook, HERE / "notebooks")
 
 
+def write_explorer(app: Sphinx) -> None:
+    """The explorer that the landing page shows; not committed."""
+    tnl.explore("mpo(in=4x7x7x4, out=4x4x4x4, bond=16)", batch=128, path=HERE / "_static" / "explorer.html")
+
+
 def prepare_page(app: Sphinx, name: str, source: list[str]) -> None:
     """Links between pages and notebooks lead to the copies; a pattern of the contents that fits no page is left out."""
     if name.startswith("notebooks/"):
@@ -96,6 +101,7 @@ def check_reference(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     """Connect what is above."""
     app.connect("builder-inited", copy_notebooks)
+    app.connect("builder-inited", write_explorer)
     app.connect("source-read", prepare_page)
     app.connect("autodoc-process-docstring", as_rest, priority=100)  # before napoleon
     app.connect("build-finished", check_reference)

@@ -1,4 +1,4 @@
-"""Gather finished runs into `mnist.json`; write docs/paper.md and the tables of docs/mnist.md and README.md from it.
+"""Gather finished runs into `mnist.json`; write docs/paper.md and the tables of docs/mnist.md from it.
 
     python docs/results/collect.py runs/*          adds what is finished in these folders, then writes the tables
     python docs/results/collect.py                 writes the tables again
@@ -69,7 +69,6 @@ def every_run(runs: list[Run]) -> str:
 
 PAGES = {
     HERE.parent / "mnist.md": {"results": summary, "runs": every_run},
-    HERE.parent.parent / "README.md": {"results": summary},
 }
 
 

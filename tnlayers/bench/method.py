@@ -50,6 +50,8 @@ def about(data: Mapping[str, Any], old: set[str]) -> Iterator[str]:
         "not measured again."
     )
     yield ""
+    yield "![Our time over that of the dense layer, in every cell of the grid](img/bench-dense.png)"
+    yield ""
     yield f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}."
     yield f"Versions: {', '.join(f'{name} {version}' for name, version in last['versions'].items())}."
     yield (
