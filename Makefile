@@ -13,7 +13,7 @@ PYTEST_ARGS ?= -q -n 2 --dist loadfile
 FUZZ_SECONDS ?= 3600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage fuzz pages docs notebooks lint types bench wheel clean
+.PHONY: help demo test slow coverage fuzz pages docs notebooks lint types bench wheel clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -23,8 +23,11 @@ demo: $(VENV)/.installed-train  ## Train LeNet-5 as MPO and dense on digits: a t
 	@echo
 	@echo "The table above is in $(DEMO)/results.json, the picture in $(DEMO)/accuracy.png."
 
-test: $(VENV)/.installed-dev  ## Run all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.installed-dev  ## Run the tests, but those that `make slow` runs
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+slow: $(VENV)/.installed-dev  ## Run the tests of tests/slow.txt: runs and processes, compilers, fits
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 coverage: $(VENV)/.installed-dev  ## Run all tests, report branches, and list the lines and branches that no test runs
 	$(BIN)/python -m pytest -q --cov --cov-report=term-missing $(COVERAGE_ARGS)

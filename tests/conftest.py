@@ -9,6 +9,7 @@ from pathlib import Path
 
 import absent
 import pytest
+import slow
 from hypothesis import settings
 
 # Rates that a user has measured must not decide plans here: a folder that does not exist.
@@ -31,6 +32,13 @@ def pytest_configure(config):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     if absent.ABSENT:
         config.pluginmanager.register(absent)
+
+
+def pytest_collection_modifyitems(items):
+    names = slow.names()
+    for item in items:
+        if slow.function(item.nodeid) in names:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

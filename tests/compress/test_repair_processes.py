@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 import torch
 from forked import Forked
 from safetensors.torch import load_file
@@ -81,7 +80,6 @@ def furthest(these: dict[str, torch.Tensor], those: dict[str, torch.Tensor]) -> 
     return max(float((these[name] - those[name]).abs().max()) for name in these)
 
 
-@pytest.mark.slow
 def test_two_processes_end_where_one_ends(tmp_path):
     """In 64 bits; Adam divides by small numbers, which makes rounding larger."""
     single = repaired(tmp_path, "whole", 1)
@@ -89,12 +87,10 @@ def test_two_processes_end_where_one_ends(tmp_path):
     assert furthest(repaired(tmp_path, "distilled", 1), single) > 1e-4
 
 
-@pytest.mark.slow
 def test_a_layer_that_one_process_never_calls_is_fitted_by_the_other(tmp_path):
     assert furthest(repaired(tmp_path, "routed", 2), repaired(tmp_path, "routed", 1)) < 1e-8
 
 
-@pytest.mark.slow
 def test_a_process_without_batches_is_refused_by_all(tmp_path):
     status, output = run(tmp_path, "unequal", 2)
     assert status != 0

@@ -12,7 +12,6 @@ import torch
 from fuzz import long_training, page, processes
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for workers in /proc")
 def test_a_killed_worker_ends_torchrun_with_the_way_to_go_on(tmp_path):
     trials = processes.torchrun(tmp_path, 1, random.Random(0), cases="1", goes_on=False)

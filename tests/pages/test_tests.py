@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+import slow
 from places import ROOT
 
 TESTS = ROOT / "tests"
@@ -40,3 +41,11 @@ def test_folders_mirror_the_packages():
         inside = name.removeprefix("backends/")
         package = ROOT / "tnlayers" / name if inside == name else ROOT / "backends" / "tnlayers_backends" / inside
         assert (package / "__init__.py").is_file(), f"tests/{name} mirrors no package"
+
+
+@pytest.mark.parametrize("name", sorted(slow.names()))
+def test_what_the_list_of_slow_tests_names_exists(name):
+    """A renamed test would be run by `make test` again."""
+    file, _, function = name.partition("::")
+    code = (ROOT / file).read_text(encoding="utf-8")
+    assert f"def {function}(" in code if file.startswith("tests/") else ">>> " in code

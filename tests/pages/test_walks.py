@@ -150,7 +150,6 @@ def test_compress():
     assert in_order(named, entered) == named
 
 
-@pytest.mark.slow
 def test_train(call, tmp_path, monkeypatch):
     pytest.importorskip("lightning_fabric")
     pytest.importorskip("sklearn")

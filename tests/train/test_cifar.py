@@ -170,7 +170,6 @@ def test_failed_download_says_what_to_do(monkeypatch):
         load("cifar10")
 
 
-@pytest.mark.slow
 def test_real_cifar_where_it_lies(monkeypatch):
     monkeypatch.undo()
     root = os.environ.get("TNLAYERS_DATA")

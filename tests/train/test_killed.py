@@ -18,7 +18,6 @@ def wait_for_rows(process, folder, count):
         time.sleep(0.005)
 
 
-@pytest.mark.slow
 def test_killed_at_any_moment_ends_as_unbroken(tmp_path, start_training, assert_same_run):
     everything = {"average": 0.9, "augment": True, "validation": 100, "warmup": 0.3, "cooldown": 0.7, "momentum": 0.9}
     small = {"model": "fc2", "network": "mpo,dense", "epochs": 8, "batch": 100, "threads": 1, "accelerator": "cpu"}

@@ -48,7 +48,6 @@ def finish(process):
     assert process.returncode == 0, output
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("model", "launcher"), [("fc2", TORCHRUN), ("lenet5", ())], ids=["torchrun", "fabric"])
 def test_two_processes_follow_the_curve_of_one(tmp_path, start_training, model, launcher):
     """In 64 bits, as training amplifies rounding; the sums of the losses are in 32."""
@@ -62,7 +61,6 @@ def test_two_processes_follow_the_curve_of_one(tmp_path, start_training, model, 
         start(**settings, name="pair", resume=True)
 
 
-@pytest.mark.slow
 def test_weights_shared_out_follow_the_curve_of_one_and_resume(tmp_path, start_training):
     """In 32 bits, as Fabric shares out no others: the tolerance is what one epoch of rounding grows to in the next."""
     settings = {**SETTINGS, "model": "lenet5", "lr": 0.01, "epochs": 3, "out": tmp_path}
@@ -81,7 +79,6 @@ def test_weights_shared_out_follow_the_curve_of_one_and_resume(tmp_path, start_t
         start(**settings, name="shared", resume=True, devices=1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_a_model_with_batch_norm_resumes_to_the_bit_on_two_processes(tmp_path, strategy):
     """Statistics of process 0 are stored: had the other kept its own, the resumed run would test with others."""

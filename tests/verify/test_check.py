@@ -31,7 +31,6 @@ def _compiled_quickly(monkeypatch):
     jax.config.update("jax_disable_most_optimizations", before)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("_compiled_quickly")
 def test_every_network_type_on_every_backend_and_dtype():
     specs = one_of_each_type()

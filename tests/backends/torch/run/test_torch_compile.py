@@ -113,7 +113,6 @@ def test_compiles_transforms_of_functions(function):
     torch.testing.assert_close(compiled(parameters, x), run(parameters, x))
 
 
-@pytest.mark.slow
 def test_compiles_with_inductor():
     """The default backend, which writes and compiles C++."""
     layer = built("mpo-bias")

@@ -1,0 +1,56 @@
+"""Which tests are slow, as measured: `make test` leaves them out, `make slow` runs them, `.ci/run` runs both.
+
+`tests/slow.txt` names test functions, all cases of them. To measure again, on a machine that does nothing else:
+
+    .venv/bin/python -m pytest -q -n 2 --dist loadfile --durations=0 > LOG
+    python tests/support/slow.py LOG
+"""
+
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+LIST = Path(__file__).parents[1] / "slow.txt"
+SECONDS = 1.0  # of all cases of a function together, with their preparation
+A_CASE = 0.1  # on average: many quick cases are worth their seconds
+_LINE = re.compile(r"([\d.]+)s (?:call|setup|teardown) +(\S.*)")
+
+
+def function(test: str) -> str:
+    """The name of a test without its case.
+
+    >>> function("tests/cores/test_norm.py::test_norm[mpo-float64]")
+    'tests/cores/test_norm.py::test_norm'
+    """
+    return test.partition("[")[0]
+
+
+def names() -> frozenset[str]:
+    """The functions on the list."""
+    return frozenset(LIST.read_text(encoding="utf-8").split("\n")) - {""}
+
+
+def seconds(log: str) -> dict[str, tuple[float, int]]:
+    """What each function took in an output of pytest, and by how many cases that are in it.
+
+    >>> seconds("1.5s call     tests/test_a.py::test_b[x]\\n0.25s setup    tests/test_a.py::test_b[y z]")
+    {'tests/test_a.py::test_b': (1.75, 2)}
+    """
+    cases: Counter[str] = Counter()
+    for taken, test in _LINE.findall(log):
+        cases[test] += float(taken)
+    found: dict[str, tuple[float, int]] = {}
+    for test, taken in cases.items():
+        before, count = found.get(function(test), (0.0, 0))
+        found[function(test)] = before + taken, count + 1
+    return found
+
+
+if __name__ == "__main__":
+    measured = seconds(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    slow = sorted(name for name, (taken, n) in measured.items() if taken >= SECONDS and taken >= A_CASE * n)
+    LIST.write_text("\n".join(slow) + "\n", encoding="utf-8")
+    print(f"{len(slow)} functions are slow")
+    for name, (taken, _) in sorted(measured.items(), key=lambda pair: -pair[1][0])[:10]:
+        print(f"| `{name.removeprefix('tests/').replace('::', '`: ', 1)} | {taken:.0f} |")
