@@ -92,7 +92,6 @@ def test_a_plan_of_ones_own_is_run_whatever_the_rates(kept):
     assert layer.plan_for(32) == plan
 
 
-@pytest.mark.slow
 def test_the_command_measures_and_keeps(kept, monkeypatch, capsys):
     from tnlayers_backends.jax import rates
 
