@@ -46,6 +46,6 @@ def test_folders_mirror_the_packages():
 @pytest.mark.parametrize("name", sorted(slow.names()))
 def test_what_the_list_of_slow_tests_names_exists(name):
     """A renamed test would be run by `make test` again."""
-    file, _, function = name.partition("::")
+    file, *_, function = name.split("::")
     code = (ROOT / file).read_text(encoding="utf-8")
     assert f"def {function}(" in code if file.startswith("tests/") else ">>> " in code

@@ -63,7 +63,7 @@ def moves_to(graph: Graph, centre: int) -> tuple[Move, ...]:
 
     Example:
         >>> import tnlayers as tnl
-        >>> [(m.source, m.target) for m in walk(tnl.spec("mpo(in=2x2x2x2, out=2x2x2x2, bond=2)").graph, centre=2)]
+        >>> [(m.source, m.target) for m in moves_to(tnl.spec("mpo(in=2x2x2x2, out=2x2x2x2, bond=2)").graph, centre=2)]
         [(0, 1), (3, 2), (1, 2)]
     """
     bonds = _bonds(graph)

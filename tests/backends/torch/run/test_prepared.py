@@ -107,7 +107,7 @@ def prepares(monkeypatch):
         calls.append(arguments)
         return original(*arguments)
 
-    monkeypatch.setattr(prepared, "Kept", counting)
+    monkeypatch.setattr(prepared, "PreparedMatrices", counting)
     return calls
 
 
