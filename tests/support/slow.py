@@ -12,8 +12,8 @@ from collections import Counter
 from pathlib import Path
 
 LIST = Path(__file__).parents[1] / "slow.txt"
-SECONDS = 1.0  # of all cases of a function together, with their preparation
-A_CASE = 0.1  # on average: many quick cases are worth their seconds
+SECONDS = 0.5  # of all cases of a function together, with their preparation
+A_CASE = 0.05  # on average: many quick cases are worth their seconds
 _LINE = re.compile(r"([\d.]+)s (?:call|setup|teardown) +(\S.*)")
 
 
