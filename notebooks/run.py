@@ -47,7 +47,7 @@ def execute(path: Path) -> nbformat.NotebookNode:
 
 
 def _without_kernel(notebook: nbformat.NotebookNode) -> None:
-    """Keep of widgets the page that stands in for them: where the notebook is only read, no kernel draws them."""
+    """Replace widgets by their static pages: where the notebook is only read, no kernel draws them."""
     notebook.metadata.pop("widgets", None)
     for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
         if "text/html" in output.get("data", {}):

@@ -92,17 +92,17 @@ def fit(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, steps: int
 
 @torch.no_grad()
 def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Percent of the images that are told right."""
+    """Percent of the images that are classified correctly."""
     return 100 * float((model.eval()(images).argmax(1) == labels).float().mean())
 
 
 def table(found: dict[str, Any]) -> str:
     """What docs/repair.md says of it."""
     first = (
-        f"A transformer of {LAYERS} layers of width {WIDTH} tells {found['before']:.1f} % of the digits of "
-        f"scikit-learn right, and {found['turned']:.1f} % when they are turned by 90 degrees and inverted. After 120 "
-        f"steps on 300 such images (`docs/results/adapters.py`; mean and spread of {SEEDS} seeds on 360 others, the "
-        "better of two rates):"
+        f"A transformer of {LAYERS} layers of width {WIDTH} classifies {found['before']:.1f} % of the digits of "
+        f"scikit-learn correctly, and {found['turned']:.1f} % when they are turned by 90 degrees and inverted. "
+        f"After 120 steps on 300 such images (`docs/results/adapters.py`; mean and spread of {SEEDS} seeds on 360 "
+        "others, the better of two rates):"
     )
     lines = [first, "", "| kind | | parameters that learn | right, % |", "| --- | --- | --- | --- |"]
     for row in found["rows"]:

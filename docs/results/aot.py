@@ -19,7 +19,7 @@ import sys
 sys.modules["tnlayers"] = sys.modules["tnlayers_backends"] = None  # an import of them fails
 import torch
 folder = sys.argv[1]
-x, y = torch.load(f"{folder}/wanted.pt")
+x, y = torch.load(f"{folder}/wanted.pt", weights_only=True)
 model = torch._inductor.aoti_load_package(f"{folder}/model.pt2")
 torch.testing.assert_close(model(x), y, rtol=1e-5, atol=1e-6)
 assert model(x[:3]).shape == (3, 10)

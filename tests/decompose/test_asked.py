@@ -43,4 +43,12 @@ def test_a_wrong_size_is_refused_by_whoever_is_asked(key, value, ask):
 @pytest.mark.parametrize("ask", ASKS)
 @pytest.mark.parametrize("size", [{"ratio": 1}, {"error": 0.5}, {"max_params": 36}])
 def test_a_right_one_is_not(size, ask):
-    ASKS[ask](size)
+    """It reaches what was asked: of a weight the bound is met, a budget or a rule holds it as it was given."""
+    found = ASKS[ask](size)
+    if ask == "weight":
+        assert found.parameters <= 36
+        assert found.error <= 0.5
+    elif ask == "model":
+        assert {found.key: found.value} == size
+    else:
+        assert [rule.size for rule in found] == [size]

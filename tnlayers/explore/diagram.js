@@ -4,7 +4,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const ASIDE = [[16, 12], [16, -12], [-16, 12], [-16, -12], [0, 18]]; // of a dot, where its size may stand
-const SHORTENED = 4; // legs or axes that are still told one by one
+const SHORTENED = 4; // legs or axes that are still named one by one
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElementNS(SVG, name);
@@ -20,11 +20,11 @@ const subscript = (number) => String(number).replace(/\d/g, (digit) => "₀₁�
 const superscript = (number) => String(number).replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]);
 // The sizes of a result, equal ones drawn together: 128×2×4×2×2 is "128×2³×4". The order of axes is the layout's matter.
 function shapeText(sizes) {
-  const told = [...new Set(sizes)].map((size) => {
+  const texts = [...new Set(sizes)].map((size) => {
     const count = sizes.filter((other) => other === size).length;
     return count > 1 ? `${size}${superscript(count)}` : size;
   });
-  return told.join("×") || "1";
+  return texts.join("×") || "1";
 }
 
 function placeOf(thing, network) {
@@ -101,13 +101,13 @@ function drawDisc(disc, scene) {
   const names = Object.keys(scene.network.operands);
   const shape = shapeText(thing.indices.map((index) => scene.sizes[index]));
   const offer = scene.offers.get(thing.register);
-  const told = `${thing.name}: shape ${shape}, ${entries} entries` +
+  const label = `${thing.name}: shape ${shape}, ${entries} entries` +
     (thing.members.length > 1 ? `; made of ${thing.members.map((member) => names[member]).join(", ")}` : "");
   const size = Math.max(7, Math.min(10.5, (10.5 * (2 * radius - 8)) / (6.6 * thing.name.length)));
   const made = element("g", { class: ["operand", ...states].join(" "), tabindex: 0, role: "button",
-    transform: `translate(${place.join(" ")})`, "aria-label": told, "aria-pressed": scene.chosen === thing.register,
+    transform: `translate(${place.join(" ")})`, "aria-label": label, "aria-pressed": scene.chosen === thing.register,
     "data-register": thing.register, "data-name": thing.name },
-    element("title", {}, told),
+    element("title", {}, label),
     element("circle", { class: "ring", r: (radius + 5).toFixed(1) }),
     element("circle", { class: "disc", r: radius.toFixed(1) }),
     element("text", { class: "name", y: -2, style: `font-size:${size.toFixed(1)}px` }, thing.name),

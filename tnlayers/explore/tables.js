@@ -29,11 +29,11 @@ function totalsRows({ mine, other, at, done, named, dense }) {
   const [shown, same, whole] = [totals(upTo(mine, at)), totals(upTo(other, at)), totals(other)];
   const titles = ["", done ? "on view" : `after step ${at}`, done ? named : `${named} after step ${at}`, "ratio",
     `${named} in all`, ...(dense ? ["dense layer"] : [])];
-  return [row(...titles.map(head)), ...COUNTS.map(([name, field, told]) => {
+  return [row(...titles.map(head)), ...COUNTS.map(([name, field, text]) => {
     const counts = [shown[field], same[field]];
     const better = counts[0] > counts[1] ? "more" : counts[0] < counts[1] ? "less" : "";
-    const made = row(cell(name), ...counts.map((count) => cell(told(count))), cell(times(...counts), better),
-      cell(told(whole[field])), ...(dense ? [cell(told(dense[field]))] : []));
+    const made = row(cell(name), ...counts.map((count) => cell(text(count))), cell(times(...counts), better),
+      cell(text(whole[field])), ...(dense ? [cell(text(dense[field]))] : []));
     made.dataset.field = field;
     [shown, same, null, whole].forEach((each, k) => each && (made.children[k + 1].title = `${each[field]}`));
     return made;
@@ -67,8 +67,8 @@ function stepsRows(steps, names, sizes, at, jump) {
       textContent: step.pair === undefined ? "first" : after, title: "Show the network after this step", onclick: () => jump(after) });
     const first = cell("");
     first.append(button);
-    const bars = [["flops", amount], ["bytes", byteText], ["memory", byteText]].map(([field, told]) =>
-      bar(told(step[field]), Number(step[field]) / tops[field], field));
+    const bars = [["flops", amount], ["bytes", byteText], ["memory", byteText]].map(([field, text]) =>
+      bar(text(step[field]), Number(step[field]) / tops[field], field));
     const made = row(first, cell(step.pair === undefined ? `${name(step.alone)} alone` : step.reads.map(name).join(" · ")),
       cell(shapeText(step.indices.map((index) => sizes[index]))), ...bars);
     made.className = after <= at ? "done" : "";

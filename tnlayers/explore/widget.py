@@ -64,7 +64,7 @@ class Explorer(anywidget.AnyWidget):
         self.chosen: str | None = None
         self._part = first
         self._asked = Question(batch=batch, ranked=True)
-        self._told = 0
+        self._updates = 0
         self.observe(self._order_of_browser, "order_on_view")
         self.on_msg(lambda _, message, __: self._answer(message))
         self._show(first, self._asked)
@@ -220,8 +220,8 @@ class Explorer(anywidget.AnyWidget):
 
     def _set(self, order: Order) -> None:
         self.order, self.chosen = order, None
-        self._told += 1  # an order that equals the last one is shown again too
-        self.order_from_python = {"order": self._order(), "number": self._told}
+        self._updates += 1  # an order that equals the last one is shown again too
+        self.order_from_python = {"order": self._order(), "number": self._updates}
 
     def _order_of_browser(self, change: Any) -> None:
         sent = change["new"]
@@ -254,7 +254,7 @@ class Explorer(anywidget.AnyWidget):
 
     def _answer_measure(self, message: dict[str, Any]) -> dict[str, Any]:
         found = self.plan.measure(str(message["backend"]))
-        return {"rows": [asdict(row) for row in found.rows], "told": str(found)}
+        return {"rows": [asdict(row) for row in found.rows]}
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The widget, and for places without a kernel the page of what it begins with."""

@@ -186,12 +186,12 @@ class JaxLoop(Trainer):
     """A model on jax with all that its epochs need.
 
     Attributes:
-        held: What training changes.
+        state: What training changes.
         step: (weights, moments, average, images, answers, lr, share of the average) -> the first three anew, the loss.
         measure: (weights, images or their two mirror images, answers) -> loss of all, right answers.
     """
 
-    held: JaxState
+    state: JaxState
     step: Callable[..., tuple[Arrays, Any, Arrays | None, jax.Array]]
     measure: Callable[..., tuple[jax.Array, jax.Array]]
 
@@ -201,7 +201,7 @@ class JaxLoop(Trainer):
 
     def train(self, epoch: int) -> float:
         """Do the steps of one epoch and return the mean loss over its images."""
-        part, batch, held = self.data.train, self.recipe.batch, self.held
+        part, batch, state = self.data.train, self.recipe.batch, self.state
         order = part.order(self.steps * batch, seed=self.seed, epoch=epoch)
         draws = part.draws(seed=self.seed, epoch=epoch) if self.recipe.augment else None
         total = jnp.zeros((), self._dtype)
@@ -211,8 +211,8 @@ class JaxLoop(Trainer):
             given = part.batch(mine, draws).numpy().astype(self._dtype), part.answers(mine).numpy().astype(np.int32)
             lr = self.recipe.lr_at(done, steps_per_epoch=self.steps)
             share = min(self.recipe.average, (2 + done) / (11 + done))  # of `WeightAverage`, after step done + 1
-            held.weights, held.moments, held.average, loss = self.step(
-                held.weights, held.moments, held.average, *given, lr, share
+            state.weights, state.moments, state.average, loss = self.step(
+                state.weights, state.moments, state.average, *given, lr, share
             )
             total += loss  # read once per epoch
             self.progress.step(epoch, step + 1, self.steps)
@@ -226,20 +226,20 @@ class JaxLoop(Trainer):
             images = part.batch(mine)
             views = [images, images.flip(3)] if self.recipe.flip_test else [images]
             stacked = np.stack([one.numpy().astype(self._dtype) for one in views])
-            loss, hits = self.measure(self.held.weights, stacked, part.answers(mine).numpy().astype(np.int32))
+            loss, hits = self.measure(self.state.weights, stacked, part.answers(mine).numpy().astype(np.int32))
             losses, right = losses + float(loss), right + int(hits)
         return losses / part.count, right / part.count
 
     @contextmanager
     def averages(self) -> Iterator[None]:
         """The moving averages in the place of the weights, where there are any."""
-        weights = self.held.weights
-        if self.held.average is not None:
-            self.held.weights = self.held.average
+        weights = self.state.weights
+        if self.state.average is not None:
+            self.state.weights = self.state.average
         try:
             yield
         finally:
-            self.held.weights = weights
+            self.state.weights = weights
 
 
 def begin(
@@ -249,7 +249,7 @@ def begin(
     layer = to_backend(model.double() if recipe.precision == "64-true" else model, "jax")
     weights: Arrays = dict(layer.params)
     optimizer = make_optimizer(recipe, weights)
-    held = JaxState(
+    state = JaxState(
         fabric=fabric, weights=weights, moments=optimizer.init(weights), average=weights if recipe.average else None
     )
 
@@ -274,13 +274,14 @@ def begin(
         return total_loss(logits, answers), (logits.argmax(-1) == answers).sum()
 
     def finish() -> None:
-        kept, state = held.weights if held.average is None else held.average, model.state_dict()
+        trained = state.weights if state.average is None else state.average
+        targets = model.state_dict()
         with torch.no_grad():
-            for name, tensor in _tensors(kept).items():
-                state[name].copy_(tensor)
+            for name, tensor in _tensors(trained).items():
+                targets[name].copy_(tensor)
 
     common: dict[str, Any] = {"data": data, "recipe": recipe, "seed": seed, "steps": steps, "progress": progress}
-    return JaxLoop(held=held, step=step, measure=measure, **common), held, finish
+    return JaxLoop(state=state, step=step, measure=measure, **common), state, finish
 
 
 WAY = Way(
