@@ -55,6 +55,12 @@ def inner(cores):
 MAKERS = {maker.__name__: maker for maker in (squares, by_turns, grid, hyperedges, inner)}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def loaded():
+    """The first plan of a process imports modules for longer than it plans."""
+    tnl.plan(squares(3), 1)
+
+
 @pytest.fixture(autouse=True)
 def without_files(monkeypatch):
     """Plans are searched, not read."""
