@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from promptly import busy
 
 import tnlayers as tnl
-from fuzz import page
+from fuzz import page, verdict
 from fuzz.campaigns import Campaign, campaigns
 from fuzz.run import Tally, arguments, one
 from fuzz.verdict import CANARY, judged
@@ -67,15 +68,23 @@ def test_what_is_wrong_is_seen(tmp_path):
         "left behind": lambda: (tmp_path / "other").touch(),
     }
     for why, action in wrong.items():
-        verdict = judged(action, tmp_path)
-        assert verdict.kind == "wrong"
-        assert why in verdict.why
+        found = judged(action, tmp_path)
+        assert found.kind == "wrong"
+        assert why in found.why
         for path in tmp_path.iterdir():
             path.unlink()
     assert judged(lambda: None, tmp_path).kind == "done"
     assert judged(lambda: tnl.spec("nope"), tmp_path).kind == "refused"
     assert judged(lambda: int("x"), tmp_path).kind == "wrong"
     assert judged(lambda: int("x"), tmp_path, arguments=True).kind == "refused"
+
+
+def test_what_is_slow_is_wrong_and_what_is_slow_once_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(verdict, "SECONDS", 0.01)
+    tries = iter((0.02, 0.0, 0.02, 0.02))
+    assert judged(lambda: busy(next(tries)), tmp_path).kind == "done"
+    assert "took" in judged(lambda: busy(next(tries)), tmp_path).why
+    assert next(tries, None) is None
 
 
 def test_the_page_says_the_counts():

@@ -32,23 +32,29 @@ class Hung(BaseException):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one input: "done", "refused" or "wrong", and for the last why."""
+    """What became of one input: "done", "refused" or "wrong", and for the last why, and whether for its time."""
 
     kind: str
     why: str = ""
+    slow: bool = False
 
 
 def judged(action: Callable[[], object], folder: Path, *, arguments: bool = False) -> Verdict:
-    """Run one input and judge it.
+    """Run one input and judge it; one that took too long gets a second try, as other work may have lengthened it.
 
     Args:
         action: Calls the library with the input.
         folder: Its working folder; what `action` itself writes there must have a name that begins with "input".
         arguments: Whether Python's own errors for arguments count as refusals.
     """
+    verdict = _judged_once(action, folder, arguments)
+    return _judged_once(action, folder, arguments) if verdict.slow else verdict
+
+
+def _judged_once(action: Callable[[], object], folder: Path, arguments: bool) -> Verdict:
     accepted = (tnl.TNLayersError, TypeError, ValueError) if arguments else (tnl.TNLayersError,)
     memory, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    kind, why = "done", ""
+    kind, why, slow = "done", "", False
     try:
         with _stopped_after(HANGS), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -64,13 +70,13 @@ def judged(action: Callable[[], object], folder: Path, *, arguments: bool = Fals
     seconds = time.process_time() - begin
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024
     if kind != "wrong" and seconds > SECONDS:
-        kind, why = "wrong", f"took {seconds:.1f} s"
+        kind, why, slow = "wrong", f"took {seconds:.1f} s", True
     if kind != "wrong" and grown > MEGABYTES:
         kind, why = "wrong", f"took {grown:.0f} MB"
     left = sorted(path.name for path in folder.iterdir() if not path.name.startswith("input"))
     if left:
         kind, why = "wrong", f"{'was executed' if CANARY in left else 'left behind'}: {', '.join(left)}"
-    return Verdict(kind, why)
+    return Verdict(kind, why, slow)
 
 
 @contextmanager

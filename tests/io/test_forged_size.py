@@ -1,10 +1,10 @@
 """What a file may ask for is bounded by what it carries: forged files are refused in two seconds."""
 
 import json
-import time
 
 import numpy as np
 import pytest
+from promptly import assert_prompt
 
 import tnlayers as tnl
 from tnlayers.declare.graph import Core, Graph
@@ -49,22 +49,22 @@ def save(path, graph, backend):
 @pytest.mark.parametrize("cores", [2, MOST_CORES, MOST_CORES + 1, 1024])
 def test_a_chain_is_loaded_or_refused_in_two_seconds(tmp_path, backend, cores):
     save(tmp_path / "chain", chain(cores), backend)
-    begin = time.process_time()
-    try:
-        layer = tnl.load(tmp_path / "chain")
-        assert cores <= MOST_CORES
-        assert np.asarray(layer.to_dense().detach() if backend == "torch" else layer.to_dense()).shape == (2, 2)
-    except tnl.TNLayersError:
-        assert cores > MOST_CORES
-    assert time.process_time() - begin < 2 * 2  # two seconds, on machines that do other work too
+
+    def load_or_refuse():
+        try:
+            layer = tnl.load(tmp_path / "chain")
+            assert cores <= MOST_CORES
+            assert np.asarray(layer.to_dense().detach() if backend == "torch" else layer.to_dense()).shape == (2, 2)
+        except tnl.TNLayersError:
+            assert cores > MOST_CORES
+
+    assert_prompt(load_or_refuse, 2)
 
 
 def test_a_graph_of_many_axes_alike(tmp_path):
     own = [(a, b) for a in range(40) for b in range(a + 2, 40)]
     save(tmp_path / "many", chain(40, own[: (MOST_AXES_IN_ALL - 80) // 2]), "numpy")
-    begin = time.process_time()
-    tnl.load(tmp_path / "many")
-    assert time.process_time() - begin < 2 * 2
+    assert_prompt(lambda: tnl.load(tmp_path / "many"), 2)
     save(tmp_path / "more", chain(40, own[: MOST_AXES_IN_ALL // 2]), "numpy")
     with pytest.raises(tnl.TNLayersError, match=f"takes {MOST_CORES} cores with {MOST_AXES_IN_ALL} axes"):
         tnl.load(tmp_path / "more")

@@ -1,16 +1,17 @@
 """Networks of very many cores: planned in little time, or refused in words before any search; recursion nowhere."""
 
 import json
-import time
 import warnings
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from promptly import assert_prompt, least_seconds
 
 import tnlayers as tnl
 from tnlayers.declare.graph import MOST_CORES, MOST_ENTRIES
+from tnlayers.planning import choosing, grouping, paths
 from tnlayers.planning.choosing import plan_contraction
 
 OBJECTIVES = ("forward", "training", "inference")
@@ -67,18 +68,32 @@ def without_files(monkeypatch):
     monkeypatch.setenv("TNLAYERS_KEEP_PLANS", "0")
 
 
+def clear_caches():
+    """Nothing that an earlier try found is there for the next."""
+    for module in (choosing, grouping, paths):
+        for found in vars(module).values():
+            if hasattr(found, "cache_clear"):
+                found.cache_clear()
+
+
 def spent(ask):
-    """The processor time of something, and whether it was refused in words."""
-    start = time.process_time()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", tnl.TNLayersWarning)
-            ask()
-        message = None
-    except tnl.TNLayersError as error:
-        message = str(error)
-    assert message is None or 40 < len(message) <= 2000
-    return time.process_time() - start, message is not None
+    """The processor time of something, the least of a few tries, and whether it was refused in words."""
+    messages = []
+
+    def once():
+        clear_caches()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", tnl.TNLayersWarning)
+                ask()
+            messages.append(None)
+        except tnl.TNLayersError as error:
+            messages.append(str(error))
+
+    seconds = least_seconds(once, SECONDS)
+    assert all(message is None or 40 < len(message) <= 2000 for message in messages)
+    assert len({message is None for message in messages}) == 1
+    return seconds, messages[0] is not None
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -166,10 +181,12 @@ def test_too_many_operands_are_refused_before_a_search():
 @pytest.mark.parametrize(("optimizer", "cores"), [("optimal", 9), ("branch-all", 11), ("branch-2", 20)])
 def test_optimizers_that_would_not_end_are_refused_at_once(optimizer, cores):
     modes = "x".join(["2"] * cores)
-    started = time.process_time()
-    with pytest.raises(
-        tnl.TNLayersError, match=f"tries more orders than can be tried for {cores + 1} operands.*'auto'"
-    ):
-        tnl.plan(f"mpo(in={modes}, out={modes}, bond=2)", 4, optimize=optimizer)
-    assert time.process_time() - started < 2
+
+    def ask():
+        with pytest.raises(
+            tnl.TNLayersError, match=f"tries more orders than can be tried for {cores + 1} operands.*'auto'"
+        ):
+            tnl.plan(f"mpo(in={modes}, out={modes}, bond=2)", 4, optimize=optimizer)
+
+    assert_prompt(ask, SECONDS)
     assert tnl.plan("mpo(in=2x2x2, out=2x2x2, bond=2)", 4, optimize=optimizer).cost.flops > 0

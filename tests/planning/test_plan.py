@@ -2,10 +2,10 @@
 
 import dataclasses
 import json
-import time
 
 import opt_einsum
 import pytest
+from promptly import assert_prompt
 from specs import MARKET
 
 import tnlayers as tnl
@@ -288,6 +288,5 @@ def test_inference_counts_what_is_kept_instead_of_what_is_prepared():
 def test_paths_take_milliseconds():
     spec = tnl.spec("mpo(in=2x3x2x2x3x2x2x2, out=2x2x3x2x2x2x3x2, bond=4)")
     spec.graph  # noqa: B018
-    begin = time.process_time()
-    tnl.plan(spec, 96, objective="training")
-    assert time.process_time() - begin < 0.5  # about 0.04 on an idle machine
+    batches = iter((96, 95, 94))  # no plan is found in a cache
+    assert_prompt(lambda: tnl.plan(spec, next(batches), objective="training"), 0.5)  # about 0.04 on an idle machine
