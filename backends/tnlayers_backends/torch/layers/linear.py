@@ -213,7 +213,7 @@ class TNLinear(ExportedCores):
             try:
                 again = None if self._frozen is None else self._frozen.again(x, self._parameters)
                 return self._apply_map(x, self.bias) if again is None else again
-            except AttributeError:  # checked afterwards, as a check takes time that the smallest batches feel
+            except (AttributeError, RuntimeError):  # a check before it takes time that the smallest batches feel
                 check_tensors(self, x=x)
                 raise
         check_tensors(self, x=x)

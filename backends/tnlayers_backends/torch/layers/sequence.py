@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tnlayers.cores.gates import State
 from tnlayers.cores.recurrent import Recurrence, check_sequence
+from tnlayers.errors import TNLayersError
 from tnlayers.machine.rates import Machine
 from tnlayers_backends.torch.layers.computed import ComputedWeights, plain
 from tnlayers_backends.torch.layers.kind import rates_of
@@ -186,6 +187,12 @@ class TNRecurrent(ComputedWeights):
         return PackedSequence(y, x.batch_sizes, order, back), ends
 
     def _begin(self, x: Tensor, batch: int, hx: Any) -> State:
+        own = next(self.parameters()).dtype  # torch's kernel would take weights rounded to the input's
+        if x.dtype != own and not torch._C._is_any_autocast_enabled():
+            raise TNLayersError(
+                f"{type(self).__name__} has parameters of {own} and is called with {x.dtype}. Convert the input, "
+                f"x.to({own}), or the layer, layer.to(x.dtype)."
+            )
         return self._recurrence.begin(OPS, x, batch, hx)
 
     def _kernel(self, x: Tensor, state: State, batch_sizes: Tensor | None = None) -> tuple[Tensor, State]:

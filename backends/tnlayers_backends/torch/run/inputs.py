@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+import torch
 from torch import Tensor
 from torch.fx import Proxy
 
@@ -25,14 +26,14 @@ def refuse_tracing() -> NoReturn:
 
 
 def check_tensors(layer: object, **given: object) -> None:
-    """Refuse inputs that are no tensors, such as lists, arrays of numpy and None.
+    """Refuse inputs that are no tensors, such as lists, arrays of numpy and None, and tensors of other layouts.
 
     Args:
         layer: What is called, for the message.
         **given: Its inputs by name.
 
     Raises:
-        TNLayersError: One of them is no tensor.
+        TNLayersError: One of them is no tensor, or a sparse, nested, quantized or mkldnn one.
     """
     for name, value in given.items():
         if isinstance(value, Proxy):
@@ -42,3 +43,18 @@ def check_tensors(layer: object, **given: object) -> None:
                 f"{type(layer).__name__} is called with {name}={shown(value)}, and needs a torch tensor: "
                 "torch.as_tensor(...) makes one of numbers, lists and arrays."
             )
+        if value.layout is not torch.strided or value.is_nested or value.is_quantized:
+            kind, mend = _other_layout(value)
+            raise TNLayersError(
+                f"{type(layer).__name__} is called with {name} as a {kind} tensor, and contracts dense ones alone: "
+                f"{name}.{mend} makes one."
+            )
+
+
+def _other_layout(value: Tensor) -> tuple[str, str]:
+    """What a tensor that is no plain dense one is called, and the call that makes it dense."""
+    if value.is_nested:
+        return "nested", "to_padded_tensor(0.0)"
+    if value.is_quantized:
+        return "quantized", "dequantize()"
+    return str(value.layout).removeprefix("torch._").removeprefix("torch."), "to_dense()"
