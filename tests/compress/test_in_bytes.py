@@ -78,7 +78,8 @@ def test_bits_go_with_every_budget_but_an_error(model):
         ({"error": 0.1, "bits": 8}, "would come on top"),
         ({"ratio": 0.1, "bits": 3}, "8 or 4"),
         ({"ratio": 0.1, "bits": 8, "group": 5}, "even number"),
-        ({"max_bytes": 500}, "out of reach"),
+        ({"max_bytes": 500}, "^max_bytes=500 is out of reach: (?!.*max_params)"),
+        ({"ratio": 1e-4, "ratio_of": "bytes"}, "^ratio=0.0001 of the bytes is out of reach: (?!.*max_params)"),
         ({"max_bytes": 0.5}, "must be an integer"),
         ({"max_bytes": 500, "ratio": 0.1}, "exactly one"),
     ):

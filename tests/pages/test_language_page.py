@@ -23,6 +23,7 @@ def test_the_page_is_that_of_the_stored_runs():
 
 def test_the_stored_runs_are_by_the_recipe_that_is_named_short():
     assert find_recipe("gpt-pico", "shakespeare", "short").model_dump() == STORED["recipe"]
+    assert find_recipe("gpt-pico", "shakespeare", "long").model_dump() == STORED["long"]["recipe"]
     best = max(STORED["choice"], key=lambda row: row["validation_accuracy"])
     assert best["lr"] == STORED["recipe"]["lr"]
     assert all(row["held_out"] == 100_000 and row["network"] == "dense" for row in STORED["choice"])
@@ -30,7 +31,7 @@ def test_the_stored_runs_are_by_the_recipe_that_is_named_short():
 
 
 def test_every_count_on_the_page_is_that_of_the_model():
-    for run in STORED["runs"]:
+    for run in STORED["runs"] + STORED["long"]["runs"]:
         total = tnl.models.describe("gpt-pico", network=run["network"]).total
         assert next(iter(total.values()))["trainable"] == run["parameters"]
     page = (DOCS / "language.md").read_text()
@@ -39,7 +40,7 @@ def test_every_count_on_the_page_is_that_of_the_model():
 
 
 def test_bits_are_the_loss_in_bits():
-    for run in STORED["runs"]:
+    for run in STORED["runs"] + STORED["long"]["runs"]:
         assert abs(run["bits"] - run["nats"] / 0.6931471805599453) < 1e-9
 
 

@@ -10,7 +10,7 @@ from tnlayers.train.recipes import find_recipe
 
 @pytest.mark.parametrize(("model", "first", "last"), [("fc2", 0.8, 0.00526), ("lenet5", 0.01, 6.57e-5)])
 def test_the_papers_recipe(model, first, last):
-    recipe = find_recipe(model, "mnist")
+    recipe = find_recipe(model, "mnist", "paper")
     steps = 60000 // recipe.batch  # of the paper, which holds nothing out
     assert (steps, recipe.epochs * steps) == (600, 300_000)
     assert recipe.lr_at(0, steps_per_epoch=steps) == first
@@ -130,14 +130,15 @@ def test_bad_files_are_refused(tmp_path, text, part):
     assert "run.yaml" in str(refusal.value)
 
 
-def test_the_configuration_of_a_run_older_than_held_out_images_holds_none_out(tmp_path):
+def test_the_configuration_of_a_run_older_than_settings_is_without_them(tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text(
         "model: lenet5\nnetworks:\n- dense\ndata: mnist\nseeds:\n- 1\nepochs: 500\nbatch: 100\nlr: 0.01\n"
         "lr_decay: 0.99\nmomentum: 0.0\nnesterov: false\nl2: 0.0001\naccelerator: auto\ndevices: 1\n"
         "precision: 32-true\nstrategy: auto\nthreads: 1\ncheckpoint_seconds: 20.0\n"
     )
-    assert TrainConfig.resolve(file).recipe == find_recipe("lenet5", "mnist").model_copy(update={"validation": 0})
+    paper = find_recipe("lenet5", "mnist", "paper").model_copy(update={"validation": 0})
+    assert TrainConfig.resolve(file).recipe == paper  # not with settings of the default recipe of today
     assert TrainConfig.resolve(file, validation=100).recipe.validation == 100
     file.write_text("model: lenet5\ndata: mnist\nepochs: 3\nbatch: 50\nlr: 0.1\n")  # by hand
     assert TrainConfig.resolve(file).recipe.validation == 5000

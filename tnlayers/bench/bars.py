@@ -90,7 +90,8 @@ def on_gpu(figures: Figures) -> Bar:
 
 def plain(cell: Mapping[str, Any]) -> bool:
     """Whether a result is of the grid."""
-    return (cell["network"], cell["framework"], cell["dtype"], cell["threads"]) == ("", "torch", "float32", 1)
+    setting = (cell["network"], cell["framework"], cell["dtype"], cell["threads"], cell.get("drawn", ""))
+    return setting == ("", "torch", "float32", 1, "")
 
 
 def own(result: Result) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tnlayers.bench.cells import Cell
-from tnlayers.bench.contenders import OWN, ours
+from tnlayers.bench.contenders import OWN, TUNED, ours
 from tnlayers.bench.jax_rows import jax_makers, one_processor
 from tnlayers.bench.limit import best_plan, limit
 from tnlayers.bench.measure import DENSE, OURS, Timing, clock_for, interval, measure, ratio
@@ -71,7 +71,8 @@ def makers(cell: Cell) -> dict[str, Maker]:
     if cell.framework == "jax":
         return jax_makers()
     peers = {} if cell.network else installed()
-    return {name: partial(_torch_maker, name, make) for name, make in (OWN | peers).items()}
+    by_clock = TUNED[cell.mode] if cell.drawn else {}
+    return {name: partial(_torch_maker, name, make) for name, make in (OWN | peers | by_clock).items()}
 
 
 def _torch_maker(name: str, make: Callable[[Cell], nn.Module], cell: Cell, given: Given) -> Subject:
@@ -153,6 +154,12 @@ def best_peer(result: Result) -> str | None:
 def best_way(result: Result) -> str | None:
     """The fastest other way to run the same declaration without a peer: rebuilt, or as an einsum."""
     return _fastest(result, lambda name: name in OWN and name not in (OURS, DENSE))
+
+
+def regret(result: Result) -> float | None:
+    """Our time over that of the best plan that was measured, ours among them; None where none other was."""
+    times = {name: c["ours_to"][0] for name, c in result["contenders"].items() if name in TUNED["forward"]}
+    return max(1.0, *times.values()) if times else None
 
 
 def _fastest(result: Result, wanted: Callable[[str], bool]) -> str | None:

@@ -40,6 +40,7 @@ class Cell:
         threads: CPU threads.
         network: A template in place of `mpo(cores=..., bond=...)`: another network type.
         framework: "torch", or "jax" under jit.
+        drawn: By which seed and as which number the cell was drawn at random, such as "s0n7".
     """
 
     in_features: int
@@ -52,6 +53,7 @@ class Cell:
     threads: int = 1
     network: str = ""
     framework: str = "torch"
+    drawn: str = ""
 
     @property
     def template(self) -> str:
@@ -93,8 +95,8 @@ class Cell:
 
     @property
     def plain(self) -> bool:
-        """Whether it is a cell of the grid: mpo, torch, float32, one thread."""
-        return (self.network, self.framework, self.dtype, self.threads) == ("", "torch", "float32", 1)
+        """Whether it is a cell of the grid: mpo, torch, float32, one thread, not drawn."""
+        return (self.network, self.framework, self.dtype, self.threads, self.drawn) == ("", "torch", "float32", 1, "")
 
     @property
     def name(self) -> str:
@@ -102,7 +104,8 @@ class Cell:
         network = f"c{self.cores}-r{self.bond}" if not self.network else self.network.replace(" ", "")
         rest = "" if (self.dtype, self.threads) == ("float32", 1) else f"-{self.dtype}-t{self.threads}"
         jit = "" if self.framework == "torch" else f"-{self.framework}"
-        return f"{self.in_features}-{self.out_features}-{network}-b{self.batch}-{self.mode}{rest}{jit}"
+        drawn = f"-{self.drawn}" if self.drawn else ""
+        return f"{self.in_features}-{self.out_features}-{network}-b{self.batch}{drawn}-{self.mode}{rest}{jit}"
 
     def to_dict(self) -> dict[str, Any]:
         """The cell as plain data."""

@@ -9,11 +9,13 @@ from typing import Any
 from tnlayers.bench.bars import Bar, bars, on_gpu, own, plain, shown, to_limit
 from tnlayers.bench.cell_run import Result, best_peer, best_way
 from tnlayers.bench.cells import BATCHES, BONDS, LAYERS, MODES, Cell, named
+from tnlayers.bench.drawn_report import drawn_section
 from tnlayers.bench.gpu import Figures, load_gpu, section
 from tnlayers.bench.losses import left_out, losses
 from tnlayers.bench.measure import DENSE, OURS, mean
 from tnlayers.bench.method import METHOD, about
 from tnlayers.bench.run import current_runs
+from tnlayers.bench.table import row
 from tnlayers.errors import TNLayersError
 from tnlayers.files.atomic import write_text
 
@@ -56,6 +58,7 @@ def write_report(data: Mapping[str, Any], page: Path, gpu: Path | None = None) -
         ["## Every contender, on the named cells", "", *_contenders(whole)],
         ["## On a GPU", "", *section(figures)],
         ["## The grid", "", _GRID, "", *_grid(whole, old, figures)],
+        ["## Shapes drawn at random", "", *drawn_section(whole)],
         ["## Two threads, bfloat16, jax, other network types", "", *_others(whole, old)],
         ["## What was not timed", "", *left_out(cells)],
     ]
@@ -143,7 +146,7 @@ def _others(results: Mapping[str, Result], old: set[str]) -> Iterator[str]:
     yield row(["---"] * (5 + len(_COLUMNS)))
     for name, r in results.items():
         cell = r["cell"]
-        if not plain(cell):
+        if not plain(cell) and not cell.get("drawn"):
             setting = [cell["dtype"], f"{cell['threads']} thread{'s' * (cell['threads'] > 1)}", cell["framework"]]
             size = f"{cell['in_features']} to {cell['out_features']}"
             network = cell["network"] or f"mpo(cores={cell['cores']}, bond={cell['bond']})"
@@ -206,8 +209,3 @@ def _contender(result: Result, name: str) -> str:
         return f"about {left['seconds'] / dense:.2g}" if "seconds" in left else str(left["why"])
     kept = f" / {numbers['kept_bytes'] / 1e6:.3g}" if result["cell"]["mode"] == "training" else ""
     return f"{numbers['to_dense'][0]:.2f} ({numbers['peak_bytes'] / 1e6:.3g}{kept})"
-
-
-def row(fields: Iterable[str]) -> str:
-    """A row of a Markdown table."""
-    return f"| {' | '.join(fields)} |"

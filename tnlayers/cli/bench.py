@@ -10,6 +10,7 @@ import typer
 
 from tnlayers.backends import backend
 from tnlayers.cli.shared import JsonOption, print_json
+from tnlayers.errors import TNLayersError
 from tnlayers.files.progress import progress
 
 
@@ -19,6 +20,11 @@ def bench(
         str | None,
         typer.Option("--cells", metavar="TEXT", help="Only cells whose name contains this, as b128-training."),
     ] = None,
+    drawn: Annotated[
+        int | None,
+        typer.Option("--random", min=1, metavar="N", help="N layers with a batch each, drawn at random, instead."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="S", help="Of that draw (default 0).")] = 0,
     cap: Annotated[
         float, typer.Option("--cap", min=0, metavar="S", help="Seconds of rounds per cell; named cells take 3 times.")
     ] = 5.0,
@@ -54,19 +60,25 @@ def bench(
     tnlayers bench --budget 45 --report bench.md
 
     tnlayers bench --cells 4096-4096-c4-r16
+
+    tnlayers bench --random 60 --seed 7 --out runs/random.json --report random.md
     """
     # torch's profiler, which measures memory, is chatty
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     backend("torch")  # says what to install
     from tnlayers.bench.call_memory import spare_the_machine
+    from tnlayers.bench.drawn import drawn as draw
     from tnlayers.bench.report import write_report
     from tnlayers.bench.run import run_items
     from tnlayers.bench.schedule import quick as few
     from tnlayers.bench.schedule import schedule, select
 
     spare_the_machine()
-    chosen = select(few() if quick else schedule(), cells)
+    if drawn is not None and quick:
+        raise TNLayersError("--quick and --random each say which cells are measured: leave one of the two.")
+    of_all = draw(drawn, seed) if drawn is not None else few() if quick else schedule()
+    chosen = select(of_all, cells)
     with progress("measuring", len(chosen)) as step:
 
         def report_line(line: str) -> None:

@@ -124,19 +124,21 @@ def in_bytes(
         kept = Path(place)
         if dry_run:
             return tried(parameters, kept, dry=True)
-        best = _largest(model, limit, stored, parameters, lambda count: tried(count, kept))
+        best = _largest(model, limit, stored, parameters, lambda count: tried(count, kept), str(budget))
         return tried(best, kept, own=True) if inplace else tried(best, kept)
 
 
-def _largest(model: nn.Module, limit: int, stored: Stored, first: int, tried: Callable[[int], Made]) -> int:
+def _largest(
+    model: nn.Module, limit: int, stored: Stored, first: int, tried: Callable[[int], Made], asked: str
+) -> int:
     """The most parameters, of a few that are tried, whose file is small enough."""
     most, sizes = parameters_of(model), dict[int, int]()
-    count, refusal = min(first, most), None
+    count = min(first, most)
     for number in range(_TRIES):
         try:
             size = tried(count)[1].file_bytes
-        except TNLayersError as error:  # no networks are so small
-            refusal, size = error, None
+        except TNLayersError:  # no networks are so small
+            size = None
         if size is None:
             break
         sizes[count] = size
@@ -148,10 +150,15 @@ def _largest(model: nn.Module, limit: int, stored: Stored, first: int, tried: Ca
         count = following
     fitting = [count for count, size in sizes.items() if size <= limit]
     if not fitting:
-        reached = f"the smallest file that was tried has {min(sizes.values()):,}. " if sizes else ""
+        reached = (
+            f"the smallest file that was tried has {min(sizes.values()):,}"
+            if sizes
+            else f"a file of so many bytes has room for about {count:,} of the model's {most:,} parameters, fewer than "
+            "remain with the smallest networks in place of its weights"
+        )
         raise TNLayersError(
-            f"max_bytes={limit:,} is out of reach: {reached}{str(refusal or '')[:600]} Ask for more bytes, for fewer "
-            "bits (bits=8, bits=4), or for other network types."
+            f"{asked} is out of reach: {reached}. Ask for more bytes, for fewer bits (bits=8, bits=4), or for other "
+            "network types."
         )
     return max(fitting, key=lambda count: sizes[count])
 

@@ -85,7 +85,7 @@ def schedule(
         structure: Counts by model and network, for predictions.
         seeds: Seeds 0 to seeds - 1 of each row.
         out: The folder of the runs' folders.
-        recipe: A named recipe where the model has it; the row's, or the model's default, if None.
+        recipe: A named recipe where the model has it; the row's, the paper's, or the model's default, if None.
         epochs: Other than the row's, or the recipe's.
         selection: Train on all images, and take the best epoch by the test set as the paper does.
     """
@@ -93,7 +93,7 @@ def schedule(
     there = unfinished(out)
     for row in rows:
         known = recipes(row.model, row.data)
-        name = next(one for one in (recipe, row.recipe, *known) if one in known)
+        name = next(one for one in (recipe, row.recipe, "paper", *known) if one in known)
         held_out = known[name].model_copy(update={"epochs": epochs or row.epochs or known[name].epochs})
         on_all = held_out.model_copy(update={"validation": 0})
         asked, other = (on_all, held_out) if selection else (held_out, on_all)

@@ -250,11 +250,15 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 def as_written(values: dict[str, Any]) -> dict[str, Any]:
-    """Add what a run of before images could be held out did not write: that it held out none.
+    """Add the settings that an older run did not write, as they are without them: so it trained.
 
-    Such a file has every setting of its time; one that a person wrote leaves them to the recipe.
+    Such a file has every setting of its time; one that a person wrote leaves the others to the recipe.
     """
-    return {"validation": 0} | values if values.keys() >= WRITTEN else values
+    names = {field: key for key, field in RECIPE_FIELDS.items()}
+    without = {
+        names.get(field, field): info.default for field, info in Recipe.model_fields.items() if not info.is_required()
+    }
+    return without | values if values.keys() >= WRITTEN else values
 
 
 def canonical(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:

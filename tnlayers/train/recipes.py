@@ -25,6 +25,7 @@ nothing.
 256 characters, a learning rate that rises for 100 steps and falls as a cosine. What the recipe does not say, initial
 weights, is this library's. "short" is for comparisons of networks in minutes on a core: its learning rate was chosen
 among three for the dense model, on a part held out of the training text (docs/language.md); the rest was not compared.
+"long" is "short" with as many characters as "picogpt".
 
 Every recipe for images holds some of training out to choose the best epoch by: 5,000, and 152 of the 1,352 digits. The
 paper trained on all and chose by the test images: `validation=0` (`--paper-selection`) is its way. The recipes for
@@ -102,6 +103,7 @@ GPT_PUBLISHED = Recipe(
 GPT_SHORT = GPT_PUBLISHED.model_copy(
     update={"epochs": 3, "steps": 400, "batch": 4, "lr": 6e-3, "l2_on": "matrices", "clip_norm": 1.0}
 )
+GPT_LONG = GPT_SHORT.model_copy(update={"epochs": 40, "steps": 100, "batch": 16})
 GPT_SONNETS = GPT_SHORT.model_copy(update={"epochs": 5, "steps": 40})
 
 RESNET_DEPTHS = (14, 20, 26, 32, 38, 44, 50, 56, 86, 104, 110, 116)  # of the paper's Fig. 3
@@ -137,9 +139,9 @@ RECIPES: dict[tuple[str, str], dict[str, Recipe]] = {
     ("fc2", "digits"): {"short": FC2_DIGITS},
     ("lenet5", "digits"): {"short": LENET5_DIGITS},
     ("vgg.*|resnet.*|densenet.*", "cifar10"): {"paper": CIFAR_PAPER, "fast": CIFAR_FAST},
-    (LANGUAGE, "shakespeare"): {"short": GPT_SHORT, "picogpt": GPT_PUBLISHED},
+    (LANGUAGE, "shakespeare"): {"short": GPT_SHORT, "picogpt": GPT_PUBLISHED, "long": GPT_LONG},
     (LANGUAGE, "sonnets"): {"short": GPT_SONNETS, "picogpt": GPT_PUBLISHED},
-    (LANGUAGE, TEXT): {"short": GPT_SHORT, "picogpt": GPT_PUBLISHED},
+    (LANGUAGE, TEXT): {"short": GPT_SHORT, "picogpt": GPT_PUBLISHED, "long": GPT_LONG},
 }
 
 
