@@ -128,9 +128,7 @@ def in_bytes(
         return tried(best, kept, own=True) if inplace else tried(best, kept)
 
 
-def _largest(
-    model: nn.Module, limit: int, stored: Stored, first: int, tried: Callable[[int], Made], asked: str
-) -> int:
+def _largest(model: nn.Module, limit: int, stored: Stored, first: int, tried: Callable[[int], Made], asked: str) -> int:
     """The most parameters, of a few that are tried, whose file is small enough."""
     most, sizes = parameters_of(model), dict[int, int]()
     count = min(first, most)
