@@ -50,7 +50,7 @@ def drawn_section(results: Mapping[str, Result]) -> Iterator[str]:
                 way,
                 shown(ratio) if ratio else "",
                 f"{to_limit(r)[0]:.2f}",
-                f"{regret(r) or float('nan'):.2f}",
+                "" if (lost := regret(r)) is None else f"{lost:.2f}",
                 str(own(r)["rounds"]),
             ]
         )
