@@ -10,7 +10,6 @@ The runs by the recipes are those of mnist.json (collect.py).
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import statistics
 from collections.abc import Iterable
@@ -20,8 +19,8 @@ from typing import Any
 from marks import filled
 
 from tnlayers.reproduce.paper import ROWS
-from tnlayers.reproduce.recipe_text import changes, command
-from tnlayers.reproduce.store import spread
+from tnlayers.reproduce.recipe_text import changes
+from tnlayers.reproduce.store import read_runs, spread
 
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "lenet5.json"
@@ -35,29 +34,13 @@ Row = dict[str, Any]
 
 
 def choice_rows(folder: Path) -> list[Row]:
-    """The models of one run of the choice: the epoch with the best accuracy on the images held out."""
+    """The models of one run of the choice, with the best accuracy on the images held out."""
     results = json.loads((folder / "results.json").read_text())
-    with (folder / "metrics.csv").open(newline="") as file:
-        epochs = list(csv.DictReader(file))
-    rows = []
-    for network in results["networks"]:
-        for seed in network["seeds"]:
-            own = [row for row in epochs if (row["network"], int(row["seed"])) == (network["network"], seed["seed"])]
-            best = max(own, key=lambda row: float(row["validation_accuracy"]))
-            rows.append(
-                {
-                    "network": network["network"],
-                    "seed": seed["seed"],
-                    "recipe": results["recipe"],
-                    "held_out": float(best["validation_accuracy"]),
-                    "epoch": int(best["epoch"]),
-                    "test": float(best["test_accuracy"]),
-                    "final_train_loss": seed["final"]["train_loss"],
-                    "command": command(results, network["network"], seed["seed"], results["recipe"]),
-                    **{key: results["environment"][key] for key in ("commit", "torch", "device", "threads")},
-                }
-            )
-    return rows
+    seeds = [seed for network in results["networks"] for seed in network["seeds"]]
+    return [
+        run | {"held_out": seed["validation_epoch"]["validation_accuracy"]}
+        for run, seed in zip(read_runs(folder), seeds, strict=True)
+    ]
 
 
 def settings(rows: Iterable[Row]) -> list[tuple[Row, dict[str, Row]]]:
@@ -86,7 +69,7 @@ def choice(data: Row) -> str:
             f"{100 * value:.2f}" for value in (*(r["held_out"] for r in rows), mean_held_out(found))
         )
         epochs, losses = (
-            ", ".join(str(r["epoch"]) for r in rows),
+            ", ".join(str(r["chosen_epoch"]) for r in rows),
             ", ".join(f"{r['final_train_loss']:.4f}" for r in rows),
         )
         lines.append(f"| {words(recipe)} | {accuracies} | {epochs} | {losses} |")

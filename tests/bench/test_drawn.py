@@ -81,6 +81,18 @@ def test_the_command_measures_what_it_draws_and_goes_on(tmp_path, monkeypatch, c
     status, output, _ = call(*asked)
     assert (status, output.count("s5n0-")) == (0, 2)
     assert call(*asked)[1].count("s5n0-") == 0
-    status, _, error = call(*asked, "--quick")
-    assert status == 1
-    assert "leave one of the two" in error
+
+
+WRONG = {
+    "leave one of the two": ("--random", "1", "--quick"),
+    "it goes with --random N": ("--seed", "3"),
+    "less than or equal to 10000": ("--random", "1000000000"),
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_wrong_calls_measure_nothing(words, tmp_path, call):
+    status, output, error = call("bench", *WRONG[words], "--out", str(tmp_path / "random.json"))
+    assert (status, output) == (2, "")
+    assert words in " ".join(error.replace("│", " ").split())  # out of the frame around it
+    assert not any(tmp_path.iterdir())

@@ -73,24 +73,21 @@ def _asked(results: Sequence[Result]) -> Iterator[str]:
     yield row(["asked", *MODES])
     yield row(["---"] * (1 + len(MODES)))
     figures: dict[str, Callable[[str, Sequence[Result]], str]] = {
-        f"in every cell at most {_OTHER} of the best other way's time (by the interval)": _never_slower,
+        f"in every cell at most {_OTHER} of the best other way's time (by the interval)": lambda _, group: _each(group),
         "geometric mean over the best other way's time": _mean,
         f"geometric mean over the limit, batch {_FEW} and more": _limit,
-        f"regret at most {_REGRET} in {100 * _SHARE:.0f} % of cells": _regrets,
-        "geometric mean over the dense layer's time": _dense,
+        f"regret at most {_REGRET} in {100 * _SHARE:.0f} % of cells": lambda _, group: _regrets(group),
+        "geometric mean over the dense layer's time": lambda _, group: _dense(group),
     }
     for asked, figure in figures.items():
         by_mode = {mode: [r for r in results if r["cell"]["mode"] == mode] for mode in MODES}
         yield row([asked, *(figure(mode, group) for mode, group in by_mode.items())])
 
 
-def _never_slower(mode: str, group: Sequence[Result]) -> str:
+def _each(group: Sequence[Result]) -> str:
     ratios = [found[1] for r in group if (found := other(r))]
-    return _judged(sum(ratio[1] <= _OTHER for ratio in ratios) == len(ratios), _share(ratios, lambda r: r[1] <= _OTHER))
-
-
-def _share(values: Sequence[list[float]], met: Callable[[list[float]], bool]) -> str:
-    return f"{sum(map(met, values))} of {len(values)} cells" if values else ""
+    met = sum(ratio[1] <= _OTHER for ratio in ratios)
+    return _judged(met == len(ratios), f"{met} of {len(ratios)} cells" if ratios else "")
 
 
 def _mean(mode: str, group: Sequence[Result]) -> str:
@@ -103,7 +100,7 @@ def _limit(mode: str, group: Sequence[Result]) -> str:
     return _judged(mean(ratios) <= _LIMITS[mode], f"{mean(ratios):.2f}, asked {_LIMITS[mode]}" if ratios else "")
 
 
-def _regrets(mode: str, group: Sequence[Result]) -> str:
+def _regrets(group: Sequence[Result]) -> str:
     regrets = [found for r in group if (found := regret(r)) is not None]
     if not regrets:
         return ""
@@ -114,7 +111,7 @@ def _regrets(mode: str, group: Sequence[Result]) -> str:
     )
 
 
-def _dense(mode: str, group: Sequence[Result]) -> str:
+def _dense(group: Sequence[Result]) -> str:
     return f"{mean(own(r)['to_dense'][0] for r in group):.2f}" if group else ""
 
 

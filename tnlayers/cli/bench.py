@@ -10,8 +10,9 @@ import typer
 
 from tnlayers.backends import backend
 from tnlayers.cli.shared import JsonOption, print_json
-from tnlayers.errors import TNLayersError
 from tnlayers.files.progress import progress
+
+MOST = 10_000  # layers of a draw: more than anybody measures
 
 
 def bench(
@@ -22,9 +23,11 @@ def bench(
     ] = None,
     drawn: Annotated[
         int | None,
-        typer.Option("--random", min=1, metavar="N", help="N layers with a batch each, drawn at random, instead."),
+        typer.Option("--random", min=1, max=MOST, metavar="N", help="N layers with a batch each, drawn at random."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="S", help="Of that draw (default 0).")] = 0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, metavar="S", help="Of --random's draw (default 0).")
+    ] = None,
     cap: Annotated[
         float, typer.Option("--cap", min=0, metavar="S", help="Seconds of rounds per cell; named cells take 3 times.")
     ] = 5.0,
@@ -63,6 +66,10 @@ def bench(
 
     tnlayers bench --random 60 --seed 7 --out runs/random.json --report random.md
     """
+    if drawn is not None and quick:
+        raise typer.BadParameter("--quick and --random each say which cells are measured: leave one of the two.")
+    if seed is not None and drawn is None:
+        raise typer.BadParameter("--seed is of a draw: it goes with --random N.")
     # torch's profiler, which measures memory, is chatty
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -75,9 +82,7 @@ def bench(
     from tnlayers.bench.schedule import schedule, select
 
     spare_the_machine()
-    if drawn is not None and quick:
-        raise TNLayersError("--quick and --random each say which cells are measured: leave one of the two.")
-    of_all = draw(drawn, seed) if drawn is not None else few() if quick else schedule()
+    of_all = draw(drawn, seed or 0) if drawn is not None else few() if quick else schedule()
     chosen = select(of_all, cells)
     with progress("measuring", len(chosen)) as step:
 

@@ -80,7 +80,7 @@ def train(
     as_json: JsonOption = False,
     recipe: Annotated[
         str | None,
-        _option(_RECIPE, "--recipe", "NAME", "paper, or fast for few epochs; options below change it."),
+        _option(_RECIPE, "--recipe", "NAME", "paper, fast for few epochs, ...; options below change it."),
     ] = None,
     epochs: Annotated[int | None, _option(_RECIPE, "--epochs", "N", "Passes over the training part.", min=1)] = None,
     batch: Annotated[int | None, _option(_RECIPE, "--batch", "N", "Images or texts per step.", min=1)] = None,

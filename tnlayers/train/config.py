@@ -142,8 +142,8 @@ class TrainConfig(RecipeOverrides):
         tokens: What texts are cut into: "characters", or "bpe-N" for N byte pairs.
         data_root: Folder with the files of the data set; None means TNLAYERS_DATA, else a download into the cache.
         seeds: One model is trained for each; it decides the initial weights and the order of the data.
-        recipe_name: "paper", "fast" or "short", `recipe` in files; None means the default of the model on the data.
-            Every setting of it can be changed by the attributes of `RecipeOverrides`.
+        recipe_name: A name of `RECIPES`, such as "paper", `recipe` in files; None means the default of the model on
+            the data. Every setting of it can be changed by the attributes of `RecipeOverrides`.
         backend: What trains: "torch", or "jax" with optax (fc2 and lenet5, on one device; `jax_loop.TAKES`).
         accelerator: Fabric's: "auto", "cpu", "cuda", "mps", ...
         devices: Fabric's: how many, a list of indices, or "auto".

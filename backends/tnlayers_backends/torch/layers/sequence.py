@@ -188,7 +188,7 @@ class TNRecurrent(ComputedWeights):
 
     def _begin(self, x: Tensor, batch: int, hx: Any) -> State:
         own = next(self.parameters()).dtype  # torch's kernel would take weights rounded to the input's
-        if x.dtype != own and not torch._C._is_any_autocast_enabled():
+        if x.dtype != own and not torch.is_autocast_enabled(x.device.type):
             raise TNLayersError(
                 f"{type(self).__name__} has parameters of {own} and is called with {x.dtype}. Convert the input, "
                 f"x.to({own}), or the layer, layer.to(x.dtype)."

@@ -1,4 +1,4 @@
-"""What no layer computes with: tensors of other layouts, refused in words, and of other dtypes, never rounded to."""
+"""What no layer computes with: tensors of other layouts, refused, and of other dtypes, never rounded to."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def made(kind):
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch, on what is in beta or on its way out
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("kind", SUPPORTED)
-def test_other_layouts_are_refused_in_words(kind, layout):
+def test_other_layouts_are_refused(kind, layout):
     layer, given = made(kind)
     change, mend = LAYOUTS[layout]
     changed = tuple(change(x.double() if kind.startswith("TNEmbedding") else x) for x in given)
