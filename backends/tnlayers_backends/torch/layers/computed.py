@@ -13,7 +13,8 @@ it writes. Memory that would leave torch by DLPack is refused, since nobody sees
 Code that is compiled, exported or traced, and `torch.func` get plain tensors. So writes of compiled code into
 `layer.weight` are lost without a word: the compiler (torch 2.13) makes new tensors of them, follows guards of a tensor
 subclass only in part (`torch.relu_` and `torch._foreach_*` pass by), and breaks its graph at many plain reads of one.
-The same holds for storages and pointers (`untyped_storage()`, `data_ptr()`, `torch.utils.dlpack.to_dlpack`).
+The same holds for storages and pointers (`untyped_storage()`, `data_ptr()`, `torch.utils.dlpack.to_dlpack`), and for
+`torch.utils.swap_tensors`, which exchanges the tensor that was read with another.
 """
 
 from __future__ import annotations
