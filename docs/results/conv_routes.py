@@ -119,7 +119,7 @@ def table(results: dict[str, Any]) -> str:
     text = (
         f"The time of the best route over that of the rebuilt kernel: medians of paired rounds with quartiles, beside "
         f"the estimate. The faster of both is chosen in {faster} of {len(results['cells'])} cells; a route has to be "
-        f"estimated at 0.9 or less. {where}; other work ran on the machine."
+        f"estimated at 0.9 or less. {where}."
     )
     return "\n".join([*lines, "", text])
 
