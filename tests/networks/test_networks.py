@@ -12,6 +12,7 @@ import tnlayers as tnl
 from tnlayers.declare.registry import network_type, network_types
 
 BUILT_IN = [
+    "blast",
     "block_term",
     "blockdiag",
     "btt",
@@ -61,6 +62,14 @@ def monarch(first, second):
     return last @ block_diagonal(second) @ transpose @ block_diagonal(first)
 
 
+def blast(down, scale, up):
+    """Block by block U_a diag(s_ab) V_b', as arXiv 2410.21262 writes it."""
+    rows = [
+        [u @ np.diag(s) @ v.T for s, v in zip(across, down, strict=True)] for u, across in zip(up, scale, strict=True)
+    ]
+    return np.block(rows)
+
+
 def ring(*cores):
     """Entry by entry, the trace of a product of matrices."""
     ins, outs = [c.shape[1] for c in cores], [c.shape[2] for c in cores]
@@ -83,6 +92,7 @@ FORMULAS = {
     "kronecker(in=3x4x2, out=2x5x2, terms=3)": kron,
     "btt(in=3x4, out=2x5, rank=2)": einsum("cabs,scdb->abcd"),
     "monarch(in=3x4, out=5x2)": monarch,
+    "blast(in=3x4, out=2x5, rank=3)": blast,
     "block_term(in=3x4, out=2x3, bond=3, terms=2)": einsum("tpq,tiap,tjbq->abij"),
     "tree(in=2x3x2x2, out=2x2x3x2, bond=3)": einsum("iap,jbq,kcr,ldt,pqs,rts->abcdijkl"),
     "mera(in=2x3x2x2, out=2x2x3x2, bond=3)": einsum("iap,jbq,kcr,ldt,qruv,puy,vty->abcdijkl"),
@@ -117,6 +127,8 @@ PARAMETERS = {
     "btt(in=28x28, out=16x16, rank=2)": 2 * (28 * 16 * 16 + 28 * 28 * 16),
     "btt(in=4x7x5, out=3x4x2, rank=2)": 2 * 4 * 24 + 4 * 4 * 7 * 4 * 2 + 2 * 140 * 2,
     "monarch(in=28x28, out=16x16)": 28 * 28 * 16 + 16 * 28 * 16,
+    "blast(in=28x28, out=16x16, rank=5)": 5 * (784 + 256 + 28 * 16),
+    "blast(in=1x28, out=1x16, rank=5)": 5 * (28 + 16),
     "block_term(in=7x14x8, out=4x8x8, bond=4, terms=2)": 2 * (4**3 + 4 * (28 + 112 + 64)),
     "tree(in=4x7x7x4, out=4x4x4x4, bond=8)": 8 * (16 + 28 + 28 + 16) + 2 * 8**3,
     "mera(in=4x7x7x4, out=4x4x4x4, bond=4)": 4 * (16 + 28 + 28 + 16) + 2 * 4**3 + 4**4,
@@ -140,6 +152,7 @@ def test_the_types_and_their_keywords():
     for name in ("cp", "lowrank", "btt"):
         assert keywords[name] == {"rank"}
     assert (keywords["kronecker"], keywords["block_term"]) == ({"terms"}, {"terms", "bond_dim"})
+    assert keywords["blast"] == {"rank", "blocks"}
     assert keywords["monarch"] == keywords["blockdiag"] == {"blocks"}
     assert {name for name, kind in kinds.items() if kind.per_edge} == {"mpo", "ring", "tucker", "cp"}
     for kind in kinds.values():
@@ -211,12 +224,21 @@ def test_monarch_is_btt_of_two_cores_and_rank_1():
     assert_close(btt.to_dense(), monarch.to_dense(), dtype="float64", terms=50)
 
 
+def test_blast_with_scales_of_one_is_low_rank():
+    layer = tnl.build("blast(in=3x4, out=2x5, rank=3)", "numpy", seed=0, dtype="float64")
+    layer.cores["scale"][...] = 1.0
+    down, _, up = layer.cores.values()
+    assert_close(layer.to_dense(), up.reshape(10, 3) @ down.reshape(12, 3).T, dtype="float64", terms=3)
+
+
 def test_sizes_are_split_by_the_type_where_it_says_how():
     assert str(tnl.spec("blockdiag(blocks=4)", 28, 20)) == "blockdiag(in=4x7, out=4x5, blocks=4)"
     assert tnl.spec("blockdiag", 12, 18).in_modes == (3, 4)  # 3 is the largest common divisor up to 4
     with pytest.warns(tnl.TNLayersWarning, match="10 in 4 blocks: padded by 2 to 12"):
         spec = tnl.spec("monarch(blocks=4)", 28, 10)
     assert (spec.in_modes, spec.out_modes, spec.pad_out) == ((4, 7), (3, 4), 2)
+    assert str(tnl.spec("blast(blocks=8, rank=3)", 784, 256)) == "blast(in=8x98, out=8x32, blocks=8, rank=3)"
+    assert tnl.spec("blast", 128, 65).modes == ((4, 32), (5, 13))  # the divisors nearest to 4
     assert network_type("mpo").split is None
 
 
@@ -235,6 +257,8 @@ WRONG = {
     "btt(in=4x7, out=2x5, rank=-1)": ["rank=-1", "at least 1"],
     "monarch(in=28, out=20)": ["(28,)", "(20,)", "two of each", "monarch(in=4x7, out=5x4)"],
     "monarch(in=4x7, out=5x3, blocks=4)": ["blocks=4", "begin with 4", "end with 3", "in=4x7 and out=5x4"],
+    "blast(in=28, out=20)": ["(28,)", "(20,)", "two of each", "blast(in=4x7, out=5x4)"],
+    "blast(in=4x7, out=5x4, blocks=4)": ["blocks=4", "begin with 4", "with 5", "in=4x7 and out=4x4"],
     "blockdiag(in=4x7, out=5x4)": ["begin with 4", "(5, 4) with 5"],
     "blockdiag(in=4x7, out=4x5, blocks=2)": ["blocks=2", "begin with 4", "blockdiag(in=2x7, out=2x5)"],
     "mera(in=4x1x7, out=2x1x5)": ["'leaf_1'", "all 1 (1 x 1)"],
@@ -242,6 +266,7 @@ WRONG = {
 WRONG_SIZES = {
     ("blockdiag(blocks=3)", 28, 20): ["blocks=3", "28 inputs and 20 outputs", "1, 2, 4."],
     ("monarch(blocks=64)", 784, 10): ["blocks=64", "784 inputs and 10 outputs", "at most 10"],
+    ("blast(blocks=64)", 784, 10): ["blocks=64", "784 inputs and 10 outputs", "at most 10"],
     ("monarch(cores=3)", 784, 256): ["cores=3", "fixed number of cores"],
     ("blockdiag", 0, 10): ["=0 "],
 }

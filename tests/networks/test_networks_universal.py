@@ -24,6 +24,7 @@ UNIVERSAL = {
     "kronecker(in=2x3x1, out=2x2x2, terms=8)": ("core_1", "kronecker(in=2x3x1, out=2x2x2, terms=3)"),
     "btt(in=3x4, out=2x5, rank=2)": ("core_1", "btt(in=3x4, out=2x5, rank=1)"),
     "btt(in=2x2x3, out=2x2x2, rank=3)": ("core_1", "btt(in=2x2x3, out=2x2x2, rank=2)"),
+    "blast(in=3x3, out=2x3, rank=6)": ("down", "blast(in=3x3, out=2x3, rank=3)"),
     "block_term(in=2x3x2, out=2x2x2, bond=6, terms=1)": ("core", "block_term(in=2x3x2, out=2x2x2, bond=3, terms=1)"),
     "tree(in=2x3x2, out=2x2x3, bond=6)": ("node_0_1", "tree(in=2x3x2, out=2x2x3, bond=5)"),
     "tree(in=2x2x2x2, out=2x1x2x1, bond=8)": ("node_0_1", "tree(in=2x2x2x2, out=2x1x2x1, bond=7)"),

@@ -21,6 +21,7 @@ TYPES = {
     "cp": "rank",
     "lowrank": "rank",
     "btt": "rank",
+    "blast": "rank",
     "kronecker": "terms",
     "block_term": "terms",
     "monarch": "blocks",

@@ -61,6 +61,7 @@ BUILT_IN = "built in"
 # when the type is first asked for.
 _BUILT_IN_TYPES: dict[str, NetworkType | None] = dict.fromkeys(
     [
+        "blast",
         "block_term",
         "blockdiag",
         "btt",

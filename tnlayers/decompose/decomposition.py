@@ -1,8 +1,8 @@
 """`decompose`: a dense weight as the cores of a network, within a budget or an error, and what was delivered.
 
 Loop-free networks are split by truncated SVDs (`truncated_svd.py`); all others, and any network on request, are fitted
-by alternating least squares (`alternating.py`); sums, which say their terms' sizes, term by term. What the size keyword
-should be is chosen in `sizes.py`.
+by alternating least squares (`alternating.py`); sums term by term. What the size keyword should be is chosen in
+`sizes.py`, and how a budget is divided among the terms of a sum in `sum_division.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tnlayers.decompose.asked import check_method, check_size, given
 from tnlayers.decompose.singular_vectors import Splitting
 from tnlayers.decompose.size_search import Bound, ErrorOf, Found, standing_out, within_budget
 from tnlayers.decompose.sizes import BondDim, Scale
+from tnlayers.decompose.sum_division import divided_sum
 from tnlayers.decompose.target import Method, Target
 from tnlayers.decompose.zero import trainable
 from tnlayers.errors import TNLayersError
@@ -130,7 +131,8 @@ def decompose(
 
     Args:
         weight: Of shape (out_features, in_features), real or complex, on any backend that has an SVD.
-        network: A template, "mpo(cores=3)"; what of its size is not written is chosen.
+        network: A template, "mpo(cores=3)"; what of its size is not written is chosen. Of a sum, "lowrank + mpo", a
+            budget of parameters is divided among the terms, as gives the least measured error.
         bond_dim: The size of every bond (or of the type's own size keyword: rank, terms, blocks); or "vbmf", which
             keeps at every bond the singular values that stand out of the weight's noise (Nakajima et al. 2013).
         max_params: At most so many parameters.
@@ -225,11 +227,14 @@ def _found(
     if all(value is None for value in sizes.values()):
         spec = make_spec(network, target.in_features, target.out_features)
         return (spec, target.fitted(spec)), spec.parameters
+    key = "max_params" if sizes["ratio"] is None else "ratio"
+    if (template := make_spec(network)).terms and sizes[key] is not None:
+        limit = sizes[key] if key == "max_params" else int(sizes[key] * target.in_features * target.out_features)
+        return divided_sum(target, template, limit), limit
     scale = Scale.of(network, target.in_features, target.out_features)
     if sizes["bond_dim"] is not None:
         spec = standing_out(target, scale) if sizes["bond_dim"] == "vbmf" else scale.at(sizes["bond_dim"])
         return (spec, target.fitted(spec)), spec.parameters
-    key = "max_params" if sizes["ratio"] is None else "ratio"
     limit = sizes[key] if key == "max_params" else int(sizes[key] * scale.spec.dense_parameters)
     spec = within_budget(target, scale, limit, f"{key}={sizes[key]}", strict=strict)
     return (spec, target.fitted(spec)), limit

@@ -54,8 +54,11 @@ class Scale:
         with _quiet():
             made = make_spec(template, in_features, out_features)
         if made.terms:
-            raise TNLayersError(f"{made} is a sum: give its terms sizes; a budget is not divided among them.")
-        key = next((key for key in _KEYS if key in network_type(made.network).keywords), None)
+            raise TNLayersError(
+                f"{made} is a sum: give its terms sizes. Only a budget of parameters is divided among them: max_params="
+                " or ratio= of tnl.decompose and from_linear."
+            )
+        key = size_keyword(made.network)
         if key is None:
             raise TNLayersError(
                 f"The network type {made.network!r} has none of the keywords {', '.join(_KEYS)}, so there is no size "
@@ -88,6 +91,16 @@ class Scale:
             return range(1, self.largest + 1)
         divisors = [v for v in range(1, self.largest + 1) if self.largest % v == 0]
         return sorted(divisors, key=lambda blocks: self.at(blocks).parameters)
+
+
+def size_keyword(network: str) -> str | None:
+    """The keyword that says how large a network type is; None for a type without.
+
+    Example:
+        >>> size_keyword("mpo"), size_keyword("blast"), size_keyword("monarch")
+        ('bond_dim', 'rank', 'blocks')
+    """
+    return next((key for key in _KEYS if key in network_type(network).keywords), None)
 
 
 def largest_within(scale: Scale, limit: int) -> Spec:

@@ -18,6 +18,7 @@ import numpy as np
 
 from tnlayers.cores.initialise import draw_layer
 from tnlayers.declare.graph import Graph
+from tnlayers.decompose.end_factors import end_factors, from_low_rank
 from tnlayers.decompose.fibres import from_fibres, on_one_edge
 from tnlayers.decompose.roles import every_role, size
 from tnlayers.decompose.singular_vectors import Splitting
@@ -110,12 +111,16 @@ def closed_form(
     if on_one_edge(graph):
         square = float(ops.sum((weight.conj() * weight).real, (0, 1)))
         return from_fibres(ops, graph, weight, (0.1 * rounding) ** 2 * square / len(graph.cores))
+    if end_factors(graph) is not None:
+        return from_low_rank(ops, graph, weight, None, None)
     opening = opened(graph) if opening is None else opening
     return None if opening is None else from_tree(ops, graph, weight, opening, None)
 
 
-def starts(ops: Splitting, graph: Graph, weight: Array, count: int, rng: np.random.Generator) -> Iterator[list[Array]]:
-    """Where fits start from: the tree inside the network where there is one, then random cores.
+def starts(
+    ops: Splitting, graph: Graph, weight: Array, count: int, rng: np.random.Generator, metric: Array | None = None
+) -> Iterator[list[Array]]:
+    """Where fits start from: the tree, or the matrix of low rank, inside the network where there is one; random cores.
 
     Args:
         ops: The primitives of the weight's backend, with its SVD.
@@ -123,15 +128,18 @@ def starts(ops: Splitting, graph: Graph, weight: Array, count: int, rng: np.rand
         weight: The weight of shape (product of out modes, product of in modes).
         count: How many.
         rng: Draws the cores.
+        metric: M of the inputs, where the error is measured in one.
     """
-    opening, tied = opened(graph), is_tied_tree(graph)
+    opening, tied, ends = opened(graph), is_tied_tree(graph), end_factors(graph) is not None
     if opening is not None:
         yield from_tree(ops, graph, weight, opening, rng)
     if tied:
         yield split_tied(ops, graph, weight)
+    if ends:
+        yield from_low_rank(ops, graph, weight, metric, rng)
     dtype = str(weight.dtype).removeprefix("torch.")
     square = float(ops.sum((weight.conj() * weight).real, (0, 1)))
-    for _ in range(count - (opening is not None) - tied):
+    for _ in range(count - (opening is not None) - tied - ends):
         drawn = draw_layer([graph], max(square / prod(weight.shape), 1e-30), rng, dtype)
         yield [ops.like(core, weight) for core in drawn.values()]
 

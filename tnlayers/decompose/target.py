@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
@@ -32,7 +32,6 @@ from tnlayers.program.program import Array
 _SWEEPS = 40  # of alternating least squares where there is no other method
 _TRIAL = 6  # of them from every start, the best of which has the others too
 _EXACT = 1e-6  # errors asked for that are nearly none
-_ROUNDS = 20  # over the terms of a sum
 _REFINEMENTS = 4  # of them after SVDs in coordinates that are not quite white: more gain little each
 
 
@@ -45,12 +44,14 @@ class Method:
         restarts: Starts where SVDs alone do not give the cores.
         seed: Of the starts.
         goal: A relative error that is small enough to stop at, and to be fitted for to the last digit.
+        rounds: At most so many over the terms of a sum.
     """
 
     sweeps: int | None = None
     restarts: int = 3
     seed: int = 0
     goal: float | None = None
+    rounds: int = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +155,18 @@ class Target:
         other._whitenings = {}
         return other
 
+    def briefly(self, rounds: int) -> Target:
+        """The same target with few rounds over the terms of a sum, to compare sums by."""
+        other = copy(self)
+        other.method = replace(self.method, rounds=rounds)
+        return other
+
+    def without(self, spec: Spec) -> Target:
+        """The target of what a network leaves of the weight."""
+        rest = copy(self)
+        rest.weight = self.weight - self._rebuilt(spec, self._cores(spec.graph, spec)[0])
+        return rest
+
     def spectra(self, spec: Spec, *, outputs: bool) -> dict[int, list[float]] | None:
         """Squared singular values by bond; None where the network has loops or parallel edges.
 
@@ -194,7 +207,7 @@ class Target:
         cores: list[list[Array]] = [[] for _ in terms]
         near = [0 * self.weight for _ in terms]
         least, best = float("inf"), cores
-        for _ in range(_ROUNDS):
+        for _ in range(self.method.rounds):
             for k, term in enumerate(terms):
                 rest = copy(self)
                 rest.weight = self.weight - sum(near[:k]) - sum(near[k + 1 :])
@@ -242,7 +255,7 @@ class Target:
         if self.exact and (known := closed_form(self.ops, graph, weight, self.rounding)) is not None:
             best = fit(self.ops, graph, weight, known, sweeps=0, metric=metric)
         count = enough_starts(graph, self.method.restarts) if together else self.method.restarts
-        started = starts(self.ops, graph, weight, count, np.random.default_rng(self.method.seed))
+        started = starts(self.ops, graph, weight, count, np.random.default_rng(self.method.seed), metric)
         if together:
             for start in started:  # exact in one metric is exact in all
                 if best[1] <= self._goal:

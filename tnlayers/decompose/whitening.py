@@ -81,7 +81,7 @@ def whiten(ops: Splitting, graph: Graph, moment: Array) -> Whitening:
     groups = _groups(graph)
     roots, inverses = [], []
     for _, modes in groups:
-        root, inverse = _roots(ops, _partial_trace(ops, graph, moment, modes))
+        root, inverse = root_of(ops, _partial_trace(ops, graph, moment, modes))
         roots.append(root)
         inverses.append(inverse)
     if len(groups) == 1 and len(groups[0][1]) == len(graph.inputs):
@@ -116,7 +116,7 @@ def scaled(ops: Primitives, covariance: Array, in_features: int) -> Array:
     return covariance / mean
 
 
-def _roots(ops: Splitting, moment: Array) -> tuple[Array, Array]:
+def root_of(ops: Splitting, moment: Array) -> tuple[Array, Array]:
     """The Hermitian root of a second moment, and its inverse, by eigenvectors: an SVD takes several times as long.
 
     Eigenvalues below rounding are taken as rounding.
