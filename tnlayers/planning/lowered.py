@@ -12,6 +12,7 @@ from tnlayers.pricing.counts import Cost, step_costs
 from tnlayers.program.axes import Path
 from tnlayers.program.chain import chain
 from tnlayers.program.layout import assemble
+from tnlayers.program.preparing import Preparation, preparation
 from tnlayers.program.program import Program
 from tnlayers.program.sweep import Sweep, sweep
 
@@ -42,6 +43,7 @@ class Lowered:
         part: The contraction of one piece: the whole one, where no index is sliced.
         program: The steps, derived from part and path.
         sweep: The steps that carry the batch, with their places in the workspace; None for an einsum.
+        preparation: What is prepared from the cores, with its places in memory; None where primitives alone do it.
         steps: The exact cost of each step of the program, forward pass, in all pieces together.
         lowered: The program, where it is at hand already; made from the path if None.
     """
@@ -60,6 +62,7 @@ class Lowered:
     part: Contraction = field(init=False, compare=False)
     program: Program = field(init=False, compare=False)
     sweep: Sweep | None = field(init=False, compare=False)
+    preparation: Preparation | None = field(init=False, compare=False)
     steps: tuple[Cost, ...] = field(init=False, compare=False)
     lowered: InitVar[Program | None] = None
 
@@ -73,6 +76,8 @@ class Lowered:
         object.__setattr__(self, "part", part)
         object.__setattr__(self, "program", program)
         object.__setattr__(self, "sweep", None if links is None else sweep(links))
+        prepared = None if links is None or self.chunk is None else preparation(links, program, part, self.itemsize)
+        object.__setattr__(self, "preparation", prepared)
         costs = step_costs(program, part, self.itemsize, links, self.chunk)
         object.__setattr__(self, "steps", tuple(times(cost, pieces(self.slices)) for cost in costs))
 

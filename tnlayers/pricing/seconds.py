@@ -14,6 +14,7 @@ from tnlayers.machine.rates import Machine
 from tnlayers.pricing.limits import CALLS, KEPT_BYTES, PREPARED_LIMIT, prepared_bytes
 from tnlayers.program.chain import chain
 from tnlayers.program.events import Event, Stage, along, back
+from tnlayers.program.preparing import preparation
 from tnlayers.program.program import Multiply, Program, View
 from tnlayers.program.sweep import sweep
 
@@ -46,7 +47,8 @@ class Estimator:
 
     def seconds(self, chunk: int | None) -> float:
         """The seconds of the objective with this many rows at a time, None for all rows at once."""
-        return self._before + self._chain_seconds(chunk) + self._entered(chunk)
+        one = chunk is not None and self._is_one_step
+        return self._before[one] + self._chain_seconds(chunk, one=one) + self._entered(chunk)
 
     def _entered(self, chunk: int | None) -> float:
         """What a layer's call takes beside its operations."""
@@ -58,10 +60,18 @@ class Estimator:
         return machine.seconds_per_training + (0.0 if chunk is None else machine.seconds_per_function)
 
     @cached_property
-    def _before(self) -> float:
-        """What does not depend on the batch."""
+    def _before(self) -> tuple[float, float]:
+        """What does not depend on the batch: by operations of the framework, and in one step with what follows."""
         prepared = range(len(self.program.steps)) if self.chain is None else self.chain.prepared
-        return self._shared * sum(self._prepared(number) for number in prepared)
+        plain, one = (sum(self._prepared(number, one=one) for number in prepared) for one in (False, True))
+        return self._shared * plain, self._shared * one
+
+    @cached_property
+    def _is_one_step(self) -> bool:
+        """Whether chunks are one operation of autograd with what they need prepared, in memory that is used again."""
+        if self.objective != "training" or self.chain is None:
+            return False
+        return preparation(self.chain, self.program, self.contraction, self.itemsize) is not None
 
     @property
     def _shared(self) -> float:
@@ -77,43 +87,48 @@ class Estimator:
         """Chunk sizes worth trying: all rows at once, and powers of two that run in memory which is kept."""
         yield None
         batch = self.contraction.batch
-        if self.chain is None or self.places is None or batch is None or len(self.chain.links) < 2:
+        if self.chain is None or self.places is None or batch is None or not self.chain.links:
             return
         most, rows = self.contraction.sizes[batch], 1
         per_row = self.itemsize * self.places.both
+        if len(self.chain.links) == 1:  # no state is left behind: all rows at once, as one operation of autograd
+            if self._is_one_step:
+                yield most
+            return
         while rows < most and (rows == 1 or rows * per_row <= KEPT_BYTES):
             yield rows
             rows *= 2
         if most * per_row <= KEPT_BYTES:
             yield most
 
-    def _prepared(self, number: int) -> float:
+    def _prepared(self, number: int, *, one: bool) -> float:
         """One step on the cores alone, with its backward pass in training."""
         step, machine = self.program.steps[number], self.machine
         passes = 3 if self.objective == "training" else 1
         registers = (*step.registers, self.program.operands + number)
         entries = [self.contraction.elements(self.program.indices[register]) for register in registers]
         cached = self.itemsize * sum(entries) <= machine.cache_bytes
-        # Each pass reads two of the three arrays and writes the third, which is new.
+        # Each pass reads two of the three arrays and writes the third, which is new unless all is one step.
         move = partial(machine.move, itemsize=self.itemsize, cached=cached)
-        written = entries if passes == 3 else entries[-1:]
+        written = [] if one else entries if passes == 3 else entries[-1:]
         moved = passes * move(sum(entries)) + sum(move(n, fresh=True) - move(n) for n in written)
         arithmetic = machine.product(step.sizes) if isinstance(step, Multiply) else 0.0
         return (
             passes * (arithmetic + machine.seconds_per_call)
             + moved
             + self._recorded
-            + min(passes, 2) * self._copies(number, entries)
+            + min(passes, 2) * self._copies(number, entries, one=one)
         )
 
-    def _copies(self, number: int, entries: list[int]) -> float:
+    def _copies(self, number: int, entries: list[int], *, one: bool) -> float:
         step = self.program.steps[number]
         if not isinstance(step, Multiply):
             return 0.0
         views = zip(entries, (step.left, step.right), strict=False)
-        return sum(self._laid(n, view) + self._recorded / 2 for n, (_, view) in views if view.copies)
+        laid = self._permutes if one else self._laid
+        return sum(laid(n, view) + self._recorded / 2 for n, (_, view) in views if view.copies)
 
-    def _chain_seconds(self, chunk: int | None) -> float:
+    def _chain_seconds(self, chunk: int | None, *, one: bool) -> float:
         """The chain over the whole batch."""
         found, places, batch = self.chain, self.places, self._batch
         if found is None or places is None:
@@ -133,7 +148,7 @@ class Estimator:
         # Matrices laid out for the chain: copied once, unless at hand.
         laid = [(link.matrix, link.core[1]) for link in found.links if link.core[1].copies]
         passes = 2 if training else self._shared
-        copies = sum(self._laid(n, view) for n, view in laid)
+        copies = sum((self._permutes if one else self._laid)(n, view) for n, view in laid)
         plain = [*(link.state for link in found.links), *([] if found.arrange is None else [found.arrange])]
         recorded = len(found.links) + len(laid) + sum(view.copies for view in plain if fresh)
         return -(-batch // rows) * (forward + backward) + passes * copies + recorded * self._recorded

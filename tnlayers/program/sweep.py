@@ -22,32 +22,22 @@ from itertools import pairwise
 from typing import Protocol, TypeAlias
 
 from tnlayers.program.chain import Chain, Link
-from tnlayers.program.program import Array, Primitives, Shape, View
+from tnlayers.program.copies import (
+    ForwardPrimitives,
+    SweepPrimitives,
+    copied,
+    copy_back,
+    copy_into,
+    permuted,
+    shaped,
+    transposed,
+)
+from tnlayers.program.program import Array, Primitives, Shape
 
 Place: TypeAlias = tuple[int, int]  # where in the workspace, and how much, in entries per row
 
 # What is viewed once for all chunks, beside the places: by link.
 _STATE, _TURNED, _GRADIENT, _MATRIX = range(4)
-
-
-class ForwardPrimitives(Primitives, Protocol):
-    """What a backend has to offer beside the primitives of programs to carry rows along a chain.
-
-    Each returns its result, written to `out` where there is such memory; `out` is None where arrays are immutable.
-    """
-
-    def matmul_into(self, out: Array, left: Array, right: Array) -> Array:
-        """`out = left @ right`, as `matmul` otherwise."""
-
-    def copy_into(self, out: Array, array: Array) -> Array:
-        """`out[...] = array`."""
-
-
-class SweepPrimitives(ForwardPrimitives, Protocol):
-    """What it has to offer to carry gradients back."""
-
-    def add_product(self, total: Array, left: Array, right: Array) -> Array:
-        """`total + left @ right`, summed over the stack where `total` is one matrix; in place where that can be."""
 
 
 class Workspace(Protocol):
@@ -114,12 +104,12 @@ def _gradient_widths(chain: Chain) -> tuple[int, int]:
     if chain.arrange is not None:
         widths[0], free = chain.links[-1].after, 1
     for k in reversed(range(len(chain.links))):
-        link, permuted, last = chain.links[k], chain.links[k].state.order is not None, k == 0
-        if permuted or not last:
+        link, moved, last = chain.links[k], chain.links[k].state.order is not None, k == 0
+        if moved or not last:
             widths[free] = max(widths[free], link.before)
-        if permuted and not last:
+        if moved and not last:
             widths[1 - free] = max(widths[1 - free], link.before)
-        free = free if permuted else 1 - free
+        free = free if moved else 1 - free
     return widths[0], widths[1]
 
 
@@ -142,10 +132,10 @@ def propagate(
     chain, last = sweep.chain, sweep.chain.links[-1]
     states = _states(ops, sweep, x, matrices, space)
     if chain.arrange is None:
-        return _product_into(ops, last, _shaped(ops, y, last.shape), states[-1], matrices[-1])
+        return _product_into(ops, last, shaped(ops, y, last.shape), states[-1], matrices[-1])
     out = _placed(ops, space, sweep.results[-1], last.shape)
     result = _product_into(ops, last, out, states[-1], matrices[-1])
-    return _copy_into(ops, _permuted(ops, chain.arrange, result), y)
+    return copy_into(ops, permuted(ops, chain.arrange, result), y)
 
 
 def propagate_back(
@@ -159,6 +149,7 @@ def propagate_back(
     totals: Sequence[Array | None],
     *,
     want_x: bool = True,
+    added: bool = True,
 ) -> tuple[Array | None, list[Array | None]]:
     """Carry rows along the chain again, and their gradient back.
 
@@ -172,6 +163,8 @@ def propagate_back(
         gx: The same rows of the input's gradient, written to; None if nobody asks for it, or arrays are immutable.
         totals: The gradients of the matrices, added to; None where nobody asks.
         want_x: Whether anybody asks for the input's gradient.
+        added: Whether there is something to add to: without, the totals of matrices that no stack shares are written
+            to, whatever they contain.
 
     Returns:
         The rows of the input's gradient, their axes split or merged as it comes, and the new totals.
@@ -181,21 +174,21 @@ def propagate_back(
     places, free = sweep.gradients, 0  # the gradient stands in one of two places; the next is written to the free one
     g = gy
     if chain.arrange is not None:
-        g = _copy_back(ops, chain.arrange, gy, space.take((places[free][0], chain.links[-1].after)))
+        g = copy_back(ops, chain.arrange, gy, space.take((places[free][0], chain.links[-1].after)))
         free = 1 - free
     for k in reversed(range(len(chain.links))):
         link, total, first, last = chain.links[k], totals[k], k == 0, k == len(chain.links) - 1
         g = ops.reshape(g, link.shape) if last else space.once((_GRADIENT, k), ops.reshape, g, link.shape)
         if total is not None:
-            state = _transposed(ops, states[k]) if first else space.once((_TURNED, k), _transposed, ops, states[k])
-            totals[k] = _add_gradient(ops, link, total, state, g)
+            state = transposed(ops, states[k]) if first else space.once((_TURNED, k), transposed, ops, states[k])
+            totals[k] = _add_gradient(ops, link, total, state, g, added=added or link.spread)
         if not want_x and all(earlier is None for earlier in totals[:k]):
             return None, totals
-        permuted, shape, place = link.state.order is not None, link.state.shape, (places[free][0], link.before)
-        out = _shaped(ops, gx, shape) if first and not permuted else _placed(ops, space, place, shape)
+        moved, shape, place = link.state.order is not None, link.state.shape, (places[free][0], link.before)
+        out = shaped(ops, gx, shape) if first and not moved else _placed(ops, space, place, shape)
         g = _state_gradient(ops, link, out, g, space.once((_MATRIX, k), _adjoint, ops, link, matrices[k]))
-        if permuted:
-            g = _copy_back(ops, link.state, g, gx if first else space.take((places[1 - free][0], link.before)))
+        if moved:
+            g = copy_back(ops, link.state, g, gx if first else space.take((places[1 - free][0], link.before)))
         else:
             free = 1 - free
     return g, totals
@@ -204,43 +197,17 @@ def propagate_back(
 def _states(ops: ForwardPrimitives, sweep: Sweep, x: Array, matrices: Sequence[Array], space: Workspace) -> list[Array]:
     """The state before each link, viewed as its matrix; the last product is left to the caller."""
     links = sweep.chain.links
-    states = [_as_matrix(ops, links[0].state, x, sweep.copies[0], space)]
+    first = sweep.copies[0]
+    states = [links[0].state.apply(ops, x) if first is None else copied(ops, links[0].state, x, space.take(first))]
     for k, (link, following) in enumerate(pairwise(links)):
         out = _placed(ops, space, sweep.results[k], link.shape)
         z = _product_into(ops, link, out, states[-1], matrices[k])
-        copied = sweep.copies[k + 1]
-        if copied is None:
+        place = sweep.copies[k + 1]
+        if place is None:
             states.append(space.once((_STATE, k + 1), following.state.apply, ops, z))
         else:
-            states.append(_as_matrix(ops, following.state, z, copied, space))
+            states.append(copied(ops, following.state, z, space.take(place)))
     return states
-
-
-def _as_matrix(ops: ForwardPrimitives, view: View, z: Array, place: Place | None, space: Workspace) -> Array:
-    """As `view.apply`, the copy written into the workspace."""
-    if place is None:
-        return view.apply(ops, z)
-    matrix = ops.reshape(_copy_into(ops, _permuted(ops, view, z), space.take(place)), view.shape)
-    return _transposed(ops, matrix) if view.swap else matrix
-
-
-def _permuted(ops: Primitives, view: View, array: Array) -> Array:
-    assert view.axes is not None
-    assert view.order is not None
-    return ops.permute(ops.reshape(array, view.axes), view.order)
-
-
-def _copy_back(ops: ForwardPrimitives, view: View, array: Array, out: Array | None) -> Array:
-    """The adjoint of a permuted view: from the order that a step wanted to the order in memory, into `out`."""
-    assert view.axes is not None
-    assert view.order is not None
-    inverse = tuple(view.order.index(axis) for axis in range(len(view.order)))
-    array = ops.permute(ops.reshape(array, tuple(view.axes[axis] for axis in view.order)), inverse)
-    return _copy_into(ops, array, out)
-
-
-def _copy_into(ops: ForwardPrimitives, array: Array, out: Array | None) -> Array:
-    return ops.copy_into(_shaped(ops, out, array.shape), array)
 
 
 def _product_into(ops: ForwardPrimitives, link: Link, out: Array | None, state: Array, matrix: Array) -> Array:
@@ -248,23 +215,23 @@ def _product_into(ops: ForwardPrimitives, link: Link, out: Array | None, state: 
     return ops.matmul_into(out, left, right)
 
 
-def _add_gradient(ops: SweepPrimitives, link: Link, total: Array, state: Array, g: Array) -> Array:
+def _add_gradient(ops: SweepPrimitives, link: Link, total: Array, state: Array, g: Array, *, added: bool) -> Array:
     """The gradient of the prepared matrix, from the transposed state."""
     left, right = (state, g) if link.state_left else (g, state)
-    return ops.add_product(total, left, right)
+    return ops.add_product(total, left, right) if added else ops.matmul_into(total, left, right)
 
 
 def _state_gradient(ops: ForwardPrimitives, link: Link, out: Array | None, g: Array, adjoint: Array) -> Array:
     """The gradient of a link's state, written in the order in which the state stands in memory."""
     if link.state.swap:  # the state is viewed transposed, so its gradient is computed transposed
-        g = _transposed(ops, g)
+        g = transposed(ops, g)
     left, right = (g, adjoint) if link.state_left != link.state.swap else (adjoint, g)
     return ops.matmul_into(out, left, right)
 
 
 def _adjoint(ops: Primitives, link: Link, matrix: Array) -> Array:
     """The matrix that a link's gradient is multiplied by; as it is where all of the product is transposed."""
-    return matrix if link.state.swap else _transposed(ops, matrix)
+    return matrix if link.state.swap else transposed(ops, matrix)
 
 
 def _placed(ops: Primitives, space: Workspace, place: Place, shape: Shape) -> Array | None:
@@ -273,13 +240,4 @@ def _placed(ops: Primitives, space: Workspace, place: Place, shape: Shape) -> Ar
 
 
 def _taken(ops: Primitives, space: Workspace, place: Place, shape: Shape) -> Array | None:
-    return _shaped(ops, space.take(place), shape)
-
-
-def _shaped(ops: Primitives, out: Array | None, shape: Shape) -> Array | None:
-    return None if out is None else ops.reshape(out, shape)
-
-
-def _transposed(ops: Primitives, array: Array) -> Array:
-    n = array.ndim
-    return ops.permute(array, (*range(n - 2), n - 1, n - 2))
+    return shaped(ops, space.take(place), shape)

@@ -52,12 +52,13 @@ def run(plan: Plan, x: jax.Array, cores: Sequence[jax.Array], *, forward_mode: b
     Raises:
         TNLayersError: If forward mode meets the planned backward pass.
     """
-    if plan.sweep is None or plan.chunk is None or any(type(size) is not int for size in x.shape):
+    if plan.sweep is None or not _in_chunks(plan) or any(type(size) is not int for size in x.shape):
         # A symbolic batch cannot be walked in chunks.
         y: jax.Array = summed(OPS, plan, x, cores) if plan.slices else plan.program.run(OPS, [x, *cores])
         return y
     chain, dtype = plan.sweep.chain, jnp.result_type(x, *cores)
     rows, cores = x.reshape(-1, chain.links[0].before).astype(dtype), [core.astype(dtype) for core in cores]
+    assert plan.chunk is not None
     carried = partial(_by_jax if forward_mode else _planned, plan.sweep, plan.chunk, rows)
     try:
         out = _in_pieces(plan, carried, cores)
@@ -66,6 +67,13 @@ def run(plan: Plan, x: jax.Array, cores: Sequence[jax.Array], *, forward_mode: b
             raise
         raise TNLayersError(_NO_FORWARD_MODE.format(rows=len(rows), chunk=plan.chunk)) from error
     return out.reshape(len(rows), *chain.shape[1:])
+
+
+def _in_chunks(plan: Plan) -> bool:
+    """Whether the batch is walked so: not where that is for the memory of a rebuilt weight, which XLA manages."""
+    return plan.chunk is not None and (
+        plan.preparation is None or plan.sweep is None or len(plan.sweep.chain.links) > 1
+    )
 
 
 def _in_pieces(plan: Plan, carried: Callable[[list[jax.Array]], jax.Array], cores: Sequence[jax.Array]) -> jax.Array:

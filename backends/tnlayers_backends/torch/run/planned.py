@@ -9,6 +9,7 @@ double backward and vmap over cores take the same products as plain operations.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from tnlayers.program.sweep import Sweep, propagate, propagate_back
 from tnlayers_backends.torch.run.prepared import Prepared, keepable
 from tnlayers_backends.torch.run.primitives import OPS
 from tnlayers_backends.torch.run.sliced import directional, in_pieces
+from tnlayers_backends.torch.run.stepped import at_a_time, is_one_step, step
 from tnlayers_backends.torch.run.workspace import buffer, chunks, total_like
 
 
@@ -43,6 +45,9 @@ def run(plan: Plan, x: Tensor, cores: Sequence[Tensor], kept: Prepared | None = 
         return multiplied(plan, x, kept.matrices(plan, cores))
     if plan.chunk is None:
         return _plain(plan, x, cores)
+    if is_one_step(plan, x, cores):
+        x, *cores = _autocast(x, cores)
+        return step(plan, x, cores, partial(_rows, plan))
     matrices = plan.sweep.chain.prepare(OPS, plan.program, cores)
     return multiplied(plan, x, matrices)
 
@@ -54,10 +59,11 @@ def multiplied(plan: Plan, x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
         return _chain(plan.sweep, x, matrices)
     x, *matrices = _autocast(x, matrices)
     rows = x.reshape(-1, plan.sweep.chain.links[0].before).contiguous()
+    chunk = at_a_time(plan, len(rows))
     if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
-        y: Tensor = _Carry.apply(plan.sweep, plan.chunk, rows, *matrices)  # type: ignore[no-untyped-call]
+        y: Tensor = _Carry.apply(plan.sweep, chunk, rows, *matrices)  # type: ignore[no-untyped-call]
     else:
-        y = _Carry.forward(plan.sweep, plan.chunk, rows, *matrices)
+        y = _Carry.forward(plan.sweep, chunk, rows, *matrices)
     return y
 
 
@@ -77,6 +83,12 @@ def is_eager(x: Tensor) -> bool:
 def _plain(plan: Plan, x: Tensor, cores: Sequence[Tensor]) -> Tensor:
     y: Tensor = summed(OPS, plan, x, cores) if plan.slices else plan.program.run(OPS, [x, *cores])
     return y
+
+
+def _rows(plan: Plan, x: Tensor, *cores: Tensor) -> Tensor:
+    """The same on rows, (batch, out)."""
+    assert plan.sweep is not None
+    return _plain(plan, x, cores).reshape(x.shape[0], plan.sweep.chain.links[-1].after)
 
 
 def _chain(sweep: Sweep, x: Tensor, matrices: Sequence[Tensor]) -> Tensor:

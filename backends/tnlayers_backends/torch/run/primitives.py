@@ -58,6 +58,14 @@ class TorchOps:
             return total
         return total.baddbmm_(left, right)
 
+    def summed_into(self, out: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        """As `add_product`, into memory that contains anything."""
+        return self.add_product(out.zero_(), *_stacks(left, right))
+
+    def window(self, array: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """As `Tensor.view`, which never copies."""
+        return array.view(shape)
+
     def copy_into(self, out: Tensor, array: Tensor) -> Tensor:
         """Copy in the order of the axes."""
         return out.copy_(array)

@@ -14,8 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tnlayers.pricing.limits import KEPT_BYTES
+from tnlayers.program.preparing import MOST_BYTES
 from tnlayers.program.sweep import Place
+from tnlayers_backends.torch.run import leased
+
+HALVES = (torch.float16, torch.bfloat16)
 
 
 class _Kept(threading.local):
@@ -42,20 +45,20 @@ def buffer(entries: int, like: Tensor) -> Tensor:
         found = None  # the smaller one goes first: both together would be the most that a step has in use
         _KEPT.buffers.pop(key, None)
         found = torch.empty(entries, dtype=like.dtype, device=like.device)
-        if found.nbytes <= KEPT_BYTES:
+        if found.nbytes <= MOST_BYTES:
             _KEPT.buffers[key] = found
     return found
 
 
 def total_like(matrix: Tensor) -> Tensor:
     """Where the gradient of a matrix is added up: sums over many chunks are kept in single precision at least."""
-    half = matrix.dtype in (torch.float16, torch.bfloat16)
-    return torch.zeros_like(matrix, dtype=torch.float32 if half else None)
+    return torch.zeros_like(matrix, dtype=torch.float32 if matrix.dtype in HALVES else None)
 
 
 def release() -> None:
-    """Let go of the buffers of this thread; the next call makes new ones."""
+    """Let go of the buffers of this thread and of leased memory that waits; the next call makes new ones."""
     _KEPT.buffers.clear()
+    leased.release()
 
 
 class Rows:

@@ -266,7 +266,7 @@ def test_memory_is_used_again_and_nothing_leaks():
 
 def test_large_memory_is_let_go_of(monkeypatch):
     workspace.release()
-    monkeypatch.setattr(workspace, "KEPT_BYTES", 8)
+    monkeypatch.setattr(workspace, "MOST_BYTES", 8)
     x = torch.zeros(1)
     assert workspace.buffer(3, x).numel() == 3
     assert workspace._KEPT.buffers == {}
