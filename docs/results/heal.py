@@ -1,7 +1,7 @@
 """Compress a trained gpt-pico by low rank, MPOs and their kin, heal it, and count bits: `heal.json`, docs/heal.md.
 
     tnlayers train gpt-pico --network dense --data shakespeare --recipe short --epochs 7 --steps 400 --batch 4
-    python docs/results/heal.py RUN --cache FOLDER [--networks blast ...] [--budgets 0.5 ...] [--ways sample ...]
+    python docs/results/heal.py RUN --cache FOLDER [--networks blast ...] [--budgets 0.5 ...] [--gauges ...] ...
     python docs/results/heal.py                 writes the page and its picture again from what is stored
 
 RUN is the folder of the training. A row that is stored is not measured again, so a run that was stopped goes on. How a
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from heal_networks import NETWORKS, compressed, widths
+from heal_networks import GAUGES, NETWORKS, compressed, gauged, widths
 from heal_page import write_page
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -166,7 +166,7 @@ class Store:
             return
         made = model()
         row = key | {"bits": bits_of(made), **self.bench.measured(made), **more, "seed": SEED, "commit": commit()}
-        print({name: row[name] for name in ("network", "budget", "way", "codes", "bits", "nats")}, flush=True)
+        print({name: row[name] for name in ("network", "gauge", "budget", "way", "codes", "bits", "nats")}, flush=True)
         self.data["rows"].append(row)
         self.done.add(key_of(row))
         self.data |= {"machine": cpu_name(), "torch": torch.__version__, "threads": torch.get_num_threads()}
@@ -177,7 +177,7 @@ class Store:
 
 def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
     """What tells rows apart."""
-    return row["network"], row["budget"], row["way"], row["codes"]
+    return row["network"], row.get("gauge", ""), row["budget"], row["way"], row["codes"]
 
 
 def run_of(place: Path) -> dict[str, Any]:
@@ -194,39 +194,45 @@ def run_of(place: Path) -> dict[str, Any]:
     }
 
 
-def rows(bench: Bench, store: Store, networks: list[str], budgets: list[float], ways: list[str]) -> None:
+def rows(bench: Bench, store: Store, given: argparse.Namespace) -> None:
     """Everything that is asked for, the model of a network and a budget made once."""
-    dense = {"network": "dense", "budget": 1.0}
+    dense = {"network": "dense", "gauge": "", "budget": 1.0}
     store.row(dense | {"way": "weights", "codes": 32}, lambda: bench.model)
     store.row(dense | {"way": "continued", "codes": 32}, lambda: bench.healed(bench.model, "continued"))
     for codes in (8, 4):
         store.row(
             dense | {"way": "weights", "codes": codes}, lambda codes=codes: tnl.quantise(bench.model, codes).model
         )
-    for budget in budgets:
-        for network in networks:
-            _rows_of(bench, store, network, budget, ways)
+    for gauge in given.gauges:
+        model = gauged(bench.model, gauge, bench.moments, bench.sample)
+        moments = second_moments(model, bench.sample)
+        for budget in given.budgets:
+            for network in given.networks:
+                key = {"network": network, "gauge": gauge, "budget": budget}
+                _rows_of(bench, store, key, given.ways, (model, moments))
 
 
-def _rows_of(bench: Bench, store: Store, network: str, budget: float, ways: list[str]) -> None:
+def _rows_of(
+    bench: Bench, store: Store, key: dict[str, Any], ways: list[str], dense: tuple[nn.Module, dict[str, Tensor]]
+) -> None:
+    limit = int(key["budget"] * sum(one.numel() for one in bench.model.parameters()))
     made: dict[bool, tuple[nn.Module, dict[str, Any]]] = {}
 
     def plain(seen: bool) -> tuple[nn.Module, dict[str, Any]]:
         if seen not in made:
-            sizes = widths(bench.model, budget, bench.sample if seen else None, bench.cache)
-            made[seen] = compressed(bench.model, network, sizes, bench.moments if seen else None)
+            sizes = widths(dense[0], limit, bench.sample if seen else None, bench.cache)
+            made[seen] = compressed(dense[0], key["network"], sizes, dense[1] if seen else None)
         return made[seen]
 
     for way in ways:
-        key = {"network": network, "budget": budget, "way": way, "codes": 32}
-        missing = [codes for codes in (32, 8) if key_of(key | {"codes": codes}) not in store.done]
+        missing = [codes for codes in (32, 8) if key_of(key | {"way": way, "codes": codes}) not in store.done]
         if not missing:
             continue
         model, told = plain(way != "weights")
         healed = model if way in ("weights", "sample") else bench.healed(model, way)
         for codes in missing:
             store.row(
-                key | {"codes": codes},
+                key | {"way": way, "codes": codes},
                 lambda healed=healed, codes=codes: healed if codes == 32 else tnl.quantise(healed, codes).model,
                 **(told if way in ("weights", "sample") else {}),
             )
@@ -239,6 +245,7 @@ def wanted() -> Iterator[argparse.Namespace]:
     parser.add_argument("--cache", type=Path, default=Path("heal-cache"))
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--budgets", nargs="*", type=float, default=list(BUDGETS))
+    parser.add_argument("--gauges", nargs="*", default=[""], choices=GAUGES)
     parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=WAYS)
     yield parser.parse_args()
 
@@ -249,5 +256,5 @@ if __name__ == "__main__":
         warnings.simplefilter("ignore", tnl.TNLayersWarning)
         torch.set_num_threads(1)
         bench = Bench(run=given.run, cache=given.cache)
-        rows(bench, Store(bench), given.networks, given.budgets, given.ways)
+        rows(bench, Store(bench), given)
     write_page(json.loads(STORE.read_text()))

@@ -8,9 +8,19 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 import tnlayers as tnl
+from tnlayers.compress.gauge import (
+    covariance_order,
+    fold_,
+    principal_rotation,
+    reorder_hidden_,
+    rotate_,
+    stream_of,
+    turn_heads_,
+)
 
 # Each is a list of templates, of which a layer takes the one of least measured error.
 NETWORKS: dict[str, Callable[[int, int, int], list[str]]] = {
@@ -24,10 +34,44 @@ NETWORKS: dict[str, Callable[[int, int, int], list[str]]] = {
 }
 
 
-def widths(model: nn.Module, budget: float, sample: list[Tensor] | None, cache: Path) -> dict[str, int]:
-    """The parameters of each layer that low rank shortens at a budget of the whole model, by name."""
+# What is done to the dense model before: hidden features in the order of their covariance ("ordered"); heads turned to
+# their principal directions too ("heads"); the residual stream too ("turned").
+GAUGES = ("", "ordered", "heads", "turned")
+
+
+def gauged(model: nn.Module, gauge: str, moments: Mapping[str, Tensor], batches: list[Tensor]) -> nn.Module:
+    """A copy in other coordinates, which computes the same."""
+    made: Any = copy.deepcopy(model)
+    if not gauge:
+        return made
+    for k in range(made.shape.depth):
+        place = f"blocks.{k}"
+        reorder_hidden_(made, f"{place}.expand", f"{place}.contract", covariance_order(moments[f"{place}.contract"]))
+    if gauge == "ordered":
+        return made
+    for k in range(made.shape.depth):
+        place, heads = f"blocks.{k}.attention", made.shape.heads
+        turn_heads_(made, f"{place}.value", f"{place}.out", _principal(moments[f"{place}.out"], heads))
+        weight = made.get_submodule(f"{place}.query").weight.detach().double()
+        queries = weight @ moments[f"{place}.query"] @ weight.T
+        turn_heads_(made, f"{place}.query", f"{place}.key", _principal(queries, heads))
+    if gauge == "turned":
+        stream = stream_of(made)
+        fold_(made, stream)
+        rotate_(made, stream, principal_rotation(made, stream, batches))
+    return made
+
+
+def _principal(moment: Tensor, heads: int) -> list[Tensor]:
+    """The eigenvectors of each head's own second moment, the largest first."""
+    size = len(moment) // heads
+    return [torch.linalg.eigh(moment[k : k + size, k : k + size])[1].flip(1) for k in range(0, len(moment), size)]
+
+
+def widths(model: nn.Module, limit: int, sample: list[Tensor] | None, cache: Path) -> dict[str, int]:
+    """The parameters of each layer that low rank shortens at a limit for the whole model, by name."""
     found = tnl.compress(
-        model, ratio=budget, network="lowrank", sample=sample, cache=cache, dry_run=True, progress=False
+        model, max_params=limit, network="lowrank", sample=sample, cache=cache, dry_run=True, progress=False
     )
     return {
         row.name: row.after.parameters - _bias(model, row.name) for row in found.report.layers if row.network != "dense"

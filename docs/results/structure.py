@@ -31,7 +31,8 @@ ORDER = (
     *("tnlayers_backends.torch.layers", "tnlayers_backends.torch.modules", "tnlayers_backends.torch.measure"),
     *("tnlayers_backends.torch", "tnlayers.nn", "tnlayers.jax", "tnlayers.io", "tnlayers.hf"),
     *("tnlayers.verify", "tnlayers.compress.modules", "tnlayers.compress", "tnlayers.compress.repair"),
-    *("tnlayers.models", "tnlayers.train", "tnlayers.bench", "tnlayers.explore", "tnlayers.reproduce", "tnlayers"),
+    *("tnlayers.models", "tnlayers.compress.gauge", "tnlayers.train", "tnlayers.bench", "tnlayers.explore"),
+    *("tnlayers.reproduce", "tnlayers"),
     *("tnlayers.cli", "tnlayers.__main__"),
 )
 

@@ -5,11 +5,11 @@ costs parameters. Two searches, each for a part of the time that is allowed:
 
     shapes    the factors of both sizes, every split into as many modes, the most balanced first; without written
               cores 2 to 4 of them
-    orders    from the order as it is, the spectral one (the Fiedler vector of the features' correlations) and a chain
-              of most like features: swaps. With W' held, swapping rows a and b of W changes the error by inner products
-              of their rows in W and W' alone, so all swaps are compared at once and the best disjoint ones taken; then
-              W' is computed anew. Time that is left goes to the best so far with some features shuffled. What is not
-              better when measured is not kept.
+    orders    from the order as it is, the spectral one (the Fiedler vector of the features' correlations, in W, and in
+              inputs and outputs where their second moment is known) and a chain of most like features: swaps. With W'
+              held, swapping rows a and b of W changes the error by inner products of their rows in W and W' alone, so
+              all swaps are compared at once and the best disjoint ones taken; then W' is computed anew. Time that is
+              left goes to the best so far with some features shuffled. What is not better when measured is not kept.
 """
 
 from __future__ import annotations
@@ -146,6 +146,9 @@ def _ordered(current: Arranged, limit: int, until: float) -> tuple[Arranged, int
         lambda: _moved(current, _spectral(_plain(weight).T), _spectral(_plain(weight)), limit),
         lambda: _moved(current, _chained(_plain(weight).T), _chained(_plain(weight)), limit),
     ]
+    if (moment := current.target.moment) is not None:
+        seen, wide = np.array(moment.real.tolist()), np.array(weight.real.tolist())
+        starts.insert(1, lambda: _moved(current, spectral_order(seen), spectral_order(wide @ seen @ wide.T), limit))
     while time.perf_counter() < until:
         here = starts.pop(0)() if starts else _shaken(best, rng, limit)
         tried += 1
@@ -229,23 +232,39 @@ def _plain(weight: Array) -> np.ndarray:
     return signed
 
 
-def _alike(rows: np.ndarray) -> np.ndarray:
-    """The size of the correlations of rows."""
-    unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
-    alike: np.ndarray = np.abs(unit @ unit.T)
+def _alike(gram: np.ndarray) -> np.ndarray:
+    """The size of the correlations of features, from their inner products."""
+    sizes = np.sqrt(np.maximum(np.diag(gram), 1e-30))
+    alike: np.ndarray = np.abs(gram) / (sizes[:, None] * sizes)
     return alike
 
 
-def _spectral(rows: np.ndarray) -> np.ndarray:
-    """Rows in the order of the Fiedler vector of their correlations (Fiedler 1973): neighbours alike on the whole."""
-    alike = _alike(rows)
+def spectral_order(gram: np.ndarray) -> np.ndarray:
+    """Features in the order of the Fiedler vector of their correlations (Fiedler 1973): neighbours alike on the whole.
+
+    Args:
+        gram: Inner products of the features, such as their second moment.
+
+    Returns:
+        Which feature comes at each place.
+
+    Example:
+        >>> alike = np.array([[1, 0.1, 0.9, 0.1], [0.1, 1, 0.1, 0.9], [0.9, 0.1, 1, 0.1], [0.1, 0.9, 0.1, 1]])
+        >>> {*spectral_order(alike)[:2].tolist()} in ({0, 2}, {1, 3})
+        True
+    """
+    alike = _alike(gram)
     _, vectors = np.linalg.eigh(np.diag(alike.sum(1)) - alike)
-    return np.argsort(vectors[:, min(1, len(rows) - 1)], kind="stable")
+    return np.argsort(vectors[:, min(1, len(gram) - 1)], kind="stable")
+
+
+def _spectral(rows: np.ndarray) -> np.ndarray:
+    return spectral_order(rows @ rows.T)
 
 
 def _chained(rows: np.ndarray) -> np.ndarray:
     """Rows each followed by the one most like it that is left: clusters stay together."""
-    alike = _alike(rows)
+    alike = _alike(rows @ rows.T)
     order = [0]
     left = np.ones(len(rows), bool)
     left[0] = False

@@ -59,6 +59,7 @@ class GPT(nn.Module):
         layers = {site.name: site.build(by_place(network, site.name)) for site in shape.sites}
         check_patterns(network, layers)
         self.embedding = nn.Embedding(shape.vocabulary, shape.width)
+        self.entry: nn.Module | None = None  # a matrix after the positions, where `compress.gauge` rotates the stream
         self.blocks = nn.ModuleList(Block(shape, f"blocks.{k}", layers) for k in range(shape.depth))
         self.norm = nn.LayerNorm(shape.width)
         self.head = layers["head"] if not shape.tied else nn.Linear(shape.width, shape.vocabulary, bias=False)
@@ -85,6 +86,8 @@ class GPT(nn.Module):
         if self.shape.tied:  # its table is drawn for the head, whose logits are of order one
             x = x * math.sqrt(self.shape.width)
         x = add_positions(x, before)
+        if self.entry is not None:
+            x = self.entry(x)
         for k, block in enumerate(self.blocks):
             x = block(x, seen, k)
         logits: Tensor = self.head(self.norm(x))
