@@ -1,110 +1,29 @@
 """The explorer's page in a real browser: its prices against Python's, clicks, keys, saved orders, and its looks."""
 
-import json
 import random
 import warnings
 
 import chromium
 import numpy as np
 import pytest
-from contraction_paths import random_path
-from explorer_page import FIELDS, OUTSIDE, contract, counts, names, position, saved, shown
-from explorer_widget import Cell
+from explorer_page import OUTSIDE, SPEC, contract, counts, names, position, saved, shown
 from oracle import assert_close, oracle_forward
 from specs import MARKET
 
 import tnlayers as tnl
 from tnlayers.declare.graph import forward
-from tnlayers.draw.steps import byte_text
 from tnlayers.explore.data import page_data
 from tnlayers.explore.grid import Choice, Grid, make_grid, of_spec
 from tnlayers.explore.page import save_page
 from tnlayers.explore.prices import step_prices, total
 from tnlayers.planning.plan import Plan
-from tnlayers.planning.text import amount
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(chromium.find() is None, reason="there is no Chromium here: apt install chromium"),
 ]
 
-SPEC = "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)"
 LARGE = "mpo(in=2x2x2x2x2x2x2x2x2x2x2x2, out=2x2x2x2x2x2x2x2x2x2x2x2, bond=4)"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    made = chromium.Browser(tmp_path_factory.mktemp("chromium"))
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    grid = make_grid(SPEC, batches=[1, 128], bonds=[8], networks=["cp", "ring"], optimizers=["auto", "greedy"])
-    path = tmp_path_factory.mktemp("page") / "page.html"
-    save_page(page_data(grid), path)
-    return path
-
-
-@pytest.fixture
-def page(browser, file):
-    """The page, just opened; whatever a test does, nothing is loaded and nothing goes wrong."""
-    browser.requests.clear()
-    browser.errors.clear()
-    browser.open(file)
-    yield browser
-    assert browser.errors == []
-    assert {url.partition(":")[0] for url in browser.requests} <= {"file", "blob"}
-
-
-def test_prices_of_random_orders_are_pythons(page):
-    """Every network type, operands with diagonals and lonely axes, hyperedges: each step, exactly."""
-    for number, text in enumerate(MARKET.values()):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", tnl.TNLayersWarning)
-            made = tnl.spec(text)
-        grid = Grid(choices=(Choice("", of_spec(made)),), batches=(6,), optimizers=("greedy",))
-        network = page_data(grid)["parts"][0]["networks"][0]["bonds"][0]
-        contraction = forward(made.graph, 6)
-        for seed in range(3):
-            path = random_path(len(contraction.operands), 100 * number + seed)
-            for dtype in ("float32", "float64")[: 1 + (seed == 0)]:
-                call = pricing(network, contraction, path, dtype)
-                message = page.ask(f"{call}.map(s => [s.flops, s.bytes, s.result, s.memory].map(String))")
-                prices = step_prices(Plan(contraction=contraction, path=path, dtype=dtype))
-                assert [tuple(map(int, each)) for each in message] == [
-                    (price.flops, price.bytes, price.largest, price.memory) for price in prices
-                ], (text, path)
-
-
-def pricing(network, contraction, path, dtype="float32"):
-    """A call of the page's own function."""
-    return f"priced({json.dumps(network)}, {json.dumps(contraction.sizes)}, {json.dumps(path)}, ITEMSIZES.{dtype})"
-
-
-def test_prices_are_exact_beyond_floating_point(page):
-    """Outer products of a large layer: more flops than a double can count."""
-    made = tnl.spec("mpo(in=16x17x19x23, out=23x19x17x16, bond=101)")
-    contraction = forward(made.graph, 4097)
-    grid = Grid(choices=(Choice("", of_spec(made)),), batches=(1,), optimizers=("greedy",))
-    network = page_data(grid)["parts"][0]["networks"][0]["bonds"][0]
-    path = ((1, 3), (2, 4), (5, 6), (0, 7))
-    call = f"totals({pricing(network, contraction, path)})"
-    message = page.ask(f"(t => [t.flops, t.bytes, t.largest, t.memory].map(String))({call})")
-    price = total(step_prices(Plan(contraction=contraction, path=path)))
-    assert price.flops > 2**53
-    assert dict(zip(FIELDS, map(int, message), strict=True)) == counts(price)
-    wider = Plan(contraction=forward(made.graph, 4098), path=path)
-    assert int(message[0]) < total(step_prices(wider)).flops  # teeth: one row more is seen
-
-
-def test_numbers_are_written_as_plans_print_them(page):
-    draw = random.Random(0)
-    numbers = [draw.randrange(10 ** draw.randrange(1, 20)) for _ in range(300)]
-    numbers += [0, 999, 1000, 1125, 1375, 10_050, 999_499, 999_500, 2_125_000]
-    message = page.ask(f"{json.dumps(list(map(str, numbers)))}.map(n => [amount(BigInt(n)), byteText(BigInt(n))])")
-    assert message == [[amount(n), byte_text(n)] for n in numbers]
 
 
 def test_stepping_through_the_planners_order(page):
@@ -292,55 +211,3 @@ def test_candidates_and_the_batch_axis(page):
     page.choose("objective", "training")
     rows = page.ask("[...document.querySelectorAll('#passes td:first-child')].map(e => e.textContent)")
     assert rows == ["forward", "inference", "training"]
-
-
-class TestNotebook:
-    """The same front end in a shadow root, with a live kernel behind it."""
-
-    @pytest.fixture
-    def cell(self, browser, tmp_path):
-        browser.errors.clear()
-        yield Cell(browser, tnl.explore(SPEC, batch=128), tmp_path / "cell.html")
-        assert browser.errors == []
-
-    def names(self, cell):
-        return cell.ask("[...root.querySelectorAll('#diagram .operand')].map(node => node.dataset.name)")
-
-    def test_clicks_reach_python(self, cell):
-        cell.click("#reset")
-        for name in ("core_3", "core_2", "x", "core_0"):
-            cell.click(f"[data-name='{name}']")
-        assert cell.widget.order.path == ((4, 3), (0, 1))
-        cell.click("#finish")
-        assert cell.widget.order.complete
-        assert cell.ask("root.getElementById('position').textContent") == "step 2 of 4"
-        cell.click("#last")
-        assert self.names(cell) == ["step 4"]
-        assert cell.widget.plan.path[:2] == ((4, 3), (0, 1))
-
-    def test_python_reaches_the_picture(self, cell):
-        before = {name: getattr(cell.widget, name) for name in ("view", "order_from_python")}
-        cell.widget.reset()
-        for name in ("x", "core_1"):
-            cell.widget.pick(name)
-        cell.bring(before)
-        assert self.names(cell) == ["core_0", "core_2", "core_3", "step 1"]
-
-    def test_choices_are_planned_live_and_refusals_are_shown(self, cell):
-        cell.choose("batch", "1")
-        cell.choose("network", "ring")
-        assert cell.widget.plan == tnl.plan(cell.widget.plan.title, 1)
-        assert cell.ask("root.getElementById('spec').textContent").startswith("ring(in=4x7x7x4")
-        cell.click("#askAxis")
-        assert cell.ask("root.querySelectorAll('#axis circle').length") == 13
-        cell.widget._answer({"number": 99, "ask": "plan", **cell.widget.choices, "optimizer": "none"})
-        cell.bring({})
-        assert "no optimizer of this name" in cell.ask("root.getElementById('message').textContent")
-
-    def test_keys_stay_in_the_cell(self, cell):
-        cell.browser.ask("document.addEventListener('keydown', () => (window.leaked = true))")
-        cell.ask("root.querySelector('[data-name=x]').focus()")
-        cell.browser.key("ArrowRight")
-        cell.carry()
-        assert cell.widget.order.at == 1
-        assert cell.browser.ask("window.leaked") is None

@@ -2,6 +2,7 @@
 
 import time
 
+SPEC = "mpo(in=4x7x7x4, out=4x4x4x4, bond=16)"
 FIELDS = ("flops", "bytes", "largest", "memory")
 
 

@@ -7,8 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
@@ -23,7 +21,6 @@ from tnlayers.train.recipe import Recipe
 from tnlayers.train.sonnets import SONNETS
 from tnlayers.train.text import load_text
 from tnlayers.train.text_feed import IGNORED, DeviceText, put_text
-from tnlayers.train.tokens import BytePairs, Characters, tokens_from_json
 
 CPU = torch.device("cpu")
 PLAIN = Recipe(epochs=1, batch=4, lr=0.1)
@@ -131,52 +128,6 @@ def test_without_a_folder_it_is_fetched_once(tmp_path, monkeypatch):
     with pytest.raises(TNLayersError, match=r"no network.*--data sonnets"):
         load_text("shakespeare")
     assert calls == [(shakespeare.URL, f"sha256:{shakespeare.SHA256}")]
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.text(min_size=1, max_size=60))
-def test_characters_come_back(given):
-    tokens = tokens_from_json(Characters.of(given).to_json())
-    encoded = tokens.encode(given)
-    assert tokens.decode(encoded) == given
-    assert (encoded.min() >= 0) & (encoded.max() < tokens.vocabulary)
-
-
-def test_an_unknown_character_is_refused_by_name():
-    with pytest.raises(TNLayersError, match=r"'Q', 'é': not among the 5 characters .*' bert'.*bpe-512"):
-        Characters.of("to be better".replace("o", "")).encode("Qé bet")
-
-
-def test_byte_pairs_come_back_and_know_every_text():
-    pytest.importorskip("tokenizers")
-    found = load_text("sonnets", tokens="bpe-300")
-    assert found.code.vocabulary == 300
-    assert len(found.train) < 0.8 * found.train.characters
-    assert found.train.characters + found.test.characters == len(SONNETS)
-    for words in (SONNETS, "Grüße, 世界! \U0001f600", " two  blanks\n\n"):
-        assert found.code.decode(found.code.encode(words)) == words
-    twin = tokens_from_json(found.code.to_json())
-    assert np.array_equal(twin.encode(SONNETS[3861:]), found.test.tokens)
-    again = load_text("sonnets", tokens="bpe-300")
-    assert again.code.to_json() == found.code.to_json()
-    split = found.hold_out(100)
-    assert split.train.characters + split.validation.characters == found.train.characters
-
-
-@pytest.mark.parametrize("form", ["bpe-256", "bpe-99999", "bpe", "words"])
-def test_other_tokens_are_refused(form):
-    with pytest.raises(TNLayersError, match=form):
-        load_text("sonnets", tokens=form)
-
-
-@pytest.mark.parametrize(
-    "given",
-    ["", "[]", "{}", '{"kind": "characters", "symbols": "ba"}', '{"kind": "bpe", "tokenizer": "{}"}', "a" * 9999],
-)
-def test_damaged_tokens_are_refused(given):
-    with pytest.raises(TNLayersError, match="tokens") as found:
-        tokens_from_json(given)
-    assert len(str(found.value)) < 600
 
 
 def test_every_token_held_out_is_predicted_once():
@@ -306,9 +257,3 @@ def test_bits_per_character_of_a_model_that_knows_nothing(fabric):
     facts = TextFacts(vocabulary=16, characters=900, test_characters=90, test_tokens=90, sha256="")
     assert facts.bits_per_character(math.log(16)) == pytest.approx(4.0)
     assert replace(facts, test_tokens=45).bits_per_character(math.log(16)) == pytest.approx(2.0)
-
-
-def test_byte_pairs_without_the_package(monkeypatch):
-    monkeypatch.setattr("tnlayers.train.tokens.find_spec", lambda name: None)
-    with pytest.raises(TNLayersError, match=r"pip install tnlayers\[text\]"):
-        BytePairs.of(SONNETS, 300)
