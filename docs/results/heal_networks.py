@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
@@ -21,6 +22,7 @@ from tnlayers.compress.gauge import (
     stream_of,
     turn_heads_,
 )
+from tnlayers.compress.shared_cores import share_cores_
 
 # Each is a list of templates, of which a layer takes the one of least measured error.
 NETWORKS: dict[str, Callable[[int, int, int], list[str]]] = {
@@ -31,6 +33,15 @@ NETWORKS: dict[str, Callable[[int, int, int], list[str]]] = {
     "blast": lambda i, o, p: ["blast"],
     "blast, 8 blocks": lambda i, o, p: ["blast(blocks=8)"] if i % 8 == o % 8 == 0 else ["blast"],
     "lowrank + mpo": lambda i, o, p: ["lowrank + mpo(cores=2)"],
+    "mpo, outer cores shared": lambda i, o, p: ["mpo(cores=3)"],  # where a layer has no others of its size
+    "best of each layer": lambda i, o, p: [
+        "lowrank",
+        "mpo(cores=2)",
+        *_btt(i, o, p)[:1],
+        "blast",
+        *(["blast(blocks=8)"] if i % 8 == o % 8 == 0 else []),
+        "lowrank + mpo(cores=2)",
+    ],
 }
 
 
@@ -68,6 +79,9 @@ def _principal(moment: Tensor, heads: int) -> list[Tensor]:
     return [torch.linalg.eigh(moment[k : k + size, k : k + size])[1].flip(1) for k in range(0, len(moment), size)]
 
 
+SHARED = "mpo, outer cores shared"
+
+
 def widths(model: nn.Module, limit: int, sample: list[Tensor] | None, cache: Path) -> dict[str, int]:
     """The parameters of each layer that low rank shortens at a limit for the whole model, by name."""
     found = tnl.compress(
@@ -83,6 +97,8 @@ def compressed(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A copy with networks of at most so many parameters, and the mean errors of its layers."""
     made = copy.deepcopy(model)
+    if network == SHARED:
+        return _shared(made, sizes, moments), {"layers": len(sizes)}
     errors, outputs = [], []
     for name, size in sizes.items():
         place, _, last = name.rpartition(".")
@@ -93,6 +109,23 @@ def compressed(
         outputs.append(best.delivered.output_error)
     told = {"weight_error": sum(errors) / len(errors), "layers": len(errors)}
     return made, told | ({} if moments is None else {"output_error": sum(outputs) / len(outputs)})
+
+
+def _shared(model: nn.Module, sizes: Mapping[str, int], moments: Mapping[str, Tensor] | None) -> nn.Module:
+    """The same weight of all blocks by one MPO with a centre for each, where low rank shortens it in several blocks."""
+    groups: dict[str, list[str]] = {}
+    for name in sizes:
+        groups.setdefault(re.sub(r"blocks\.\d+\.", "", name), []).append(name)
+    for names in groups.values():
+        total = sum(sizes[name] for name in names)
+        if len(names) > 1:
+            share_cores_(model, names, max_params=total, moments=moments)
+        else:
+            moment = None if moments is None else moments[names[0]]
+            place, _, last = names[0].rpartition(".")
+            host = model.get_submodule(place)
+            setattr(host, last, nearest(getattr(host, last), SHARED, total, moment))
+    return model
 
 
 def nearest(dense: nn.Linear, network: str, size: int, moment: Tensor | None) -> Any:
