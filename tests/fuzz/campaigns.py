@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 import tnlayers as tnl
 from fuzz.values import JSON, ODD_TEXTS, changed
+from fuzz.words import TOKENS, WORDS
 from tnlayers.io.container import read, write
 from tnlayers.train.checkpoint import read as read_checkpoint
 from tnlayers.train.config import TrainConfig
@@ -53,40 +54,6 @@ class Campaign:
     give: Callable[[Any, Path], object]
 
 
-TOKENS = st.sampled_from(
-    [
-        "mpo",
-        "cp",
-        "tree",
-        "(",
-        ")",
-        ",",
-        "=",
-        "+",
-        "in",
-        "out",
-        "bond",
-        "rank",
-        "cores",
-        "bias",
-        "true",
-        "4x4",
-        "2x8",
-        "4-4",
-        "16",
-        "0",
-        "-1",
-        "1e9",
-        "9" * 30,
-        " ",
-        "x",
-        "é",
-        "\x00",
-        "sum",
-        "terms",
-        "pad_in",
-    ]
-)
 SPECS = st.lists(TOKENS, max_size=14).map("".join) | st.builds(
     "{}({}={}, {}={})".format,
     st.sampled_from(["mpo", "ring", "tucker", "cp", "lowrank", "btt", "tree", "mera", "peps", "blockdiag", "monarch"]),
@@ -238,45 +205,6 @@ def _plans() -> st.SearchStrategy[str]:
 
 def give_plan(text: str, folder: Path) -> None:
     tnl.Plan.from_json(text)
-
-
-WORDS = st.sampled_from(
-    [
-        "describe",
-        "plan",
-        "draw",
-        "explore",
-        "spectra",
-        "check",
-        "mpo(bond=2)",
-        "mpo(in=4x4, out=4x4, bond=2)",
-        "fc2",
-        "nope",
-        "--in",
-        "--out",
-        "--batch",
-        "--device",
-        "--json",
-        "--list",
-        "--help",
-        "--optimize",
-        "--memory-limit",
-        "--dtype",
-        "-o",
-        "16",
-        "0",
-        "-1",
-        "nope",
-        "9" * 30,
-        "cuda",
-        "float32",
-        "input.svg",
-        "",
-        "é",
-        "--",
-        "\x00",
-    ]
-)
 
 
 def give_words(words: list[str], folder: Path) -> None:
