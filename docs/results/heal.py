@@ -16,6 +16,7 @@ import argparse
 import copy
 import json
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -185,7 +186,7 @@ def run_of(place: Path) -> dict[str, Any]:
     results = json.loads((place / "results.json").read_text())
     (network,) = results["networks"]
     return {
-        "command": results["environment"]["command"],
+        "command": re.sub(r" --(out|name) \S+", "", results["environment"]["command"]),
         "commit": results["environment"]["commit"],
         "recipe": results["recipe"],
         "parameters": network["parameters"]["total"]["trainable"],
