@@ -10,7 +10,7 @@ import typer
 from tnlayers.cli.shared import JsonOption, LoadOption, check_networks, load_files
 from tnlayers.cli.trained import TrainedArgument, trained
 from tnlayers.errors import TNLayersError
-from tnlayers.files.documents import UnreadableText, load_yaml, read_file
+from tnlayers.files.documents import read_mapping
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -101,13 +101,7 @@ def compress(
 
 
 def _rules(path: Path) -> dict[str, Any]:
-    text = read_file(path, "--rules")
-    try:
-        rules = load_yaml(text)
-    except UnreadableText as error:
-        raise TNLayersError(f"--rules {path} cannot be read: {error}.") from error
-    if not isinstance(rules, dict):
-        raise TNLayersError(f"--rules {path} must be a mapping of patterns, such as 'fc*': mpo(cores=3).")
+    rules = read_mapping(path, "--rules", "`'fc*': mpo(cores=3)`, one per pattern")
     return {str(pattern): rule for pattern, rule in rules.items()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -10,7 +9,17 @@ import typer
 from tnlayers import draw as draw_things
 from tnlayers import plan as make_plan
 from tnlayers.cli import completion
-from tnlayers.cli.shared import InOption, JsonOption, LoadOption, OutOption, load_files, print_json, read_spec
+from tnlayers.cli.shared import (
+    InOption,
+    JsonOption,
+    LoadOption,
+    OutOption,
+    PictureOption,
+    ThemeOption,
+    load_files,
+    print_json,
+    read_spec,
+)
 from tnlayers.cli.usage import words
 
 if TYPE_CHECKING:
@@ -44,19 +53,8 @@ def draw(
             autocompletion=completion.objective,
         ),
     ] = "forward",
-    file: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Write this .svg, .html, .png or .pdf file."),
-    ] = None,
-    theme: Annotated[
-        str,
-        typer.Option(
-            "--theme",
-            metavar="NAME",
-            help="light, dark, or auto: as the reader prefers.",
-            autocompletion=completion.theme,
-        ),
-    ] = "auto",
+    file: PictureOption = None,
+    theme: ThemeOption = "auto",
     in_features: InOption = None,
     out_features: OutOption = None,
     load: LoadOption = None,

@@ -20,29 +20,33 @@ from tnlayers.errors import TNLayersError, TNLayersWarning
 from tnlayers.networks.yaml_file import load_network
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-SpecArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="SPEC",
-        help="A layer in quotes, or a .yaml or .json file.",
-        show_default=False,
-        autocompletion=completion.spec,
-    ),
-]
-OptionalSpecArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[SPEC]",
-        help="A layer in quotes, or a .yaml or .json file.",
-        show_default=False,
-        autocompletion=completion.spec,
-    ),
-]
+
+
+def _spec_argument(metavar: str) -> Any:
+    help = "A layer in quotes, or a .yaml or .json file."
+    return typer.Argument(metavar=metavar, help=help, show_default=False, autocompletion=completion.spec)
+
+
+SpecArgument = Annotated[str, _spec_argument("SPEC")]
+OptionalSpecArgument = Annotated[str | None, _spec_argument("[SPEC]")]
 InOption = Annotated[
     int | None, typer.Option("--in", min=1, metavar="N", help="Input features, for a SPEC without sizes.")
 ]
 OutOption = Annotated[
     int | None, typer.Option("--out", min=1, metavar="N", help="Output features, for a SPEC without sizes.")
+]
+PictureOption = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="FILE", help="Write the picture to this .svg, .html, .png or .pdf file."),
+]
+ThemeOption = Annotated[
+    str,
+    typer.Option(
+        "--theme",
+        metavar="NAME",
+        help="light, dark, or auto: as the reader prefers.",
+        autocompletion=completion.theme,
+    ),
 ]
 LoadOption = Annotated[
     list[Path] | None,

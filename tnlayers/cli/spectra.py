@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -11,7 +10,7 @@ from rich.table import Table
 
 from tnlayers import draw
 from tnlayers.cli import completion
-from tnlayers.cli.shared import JsonOption, LoadOption, load_files, out, print_json
+from tnlayers.cli.shared import JsonOption, LoadOption, PictureOption, ThemeOption, load_files, out, print_json
 from tnlayers.cli.trained import TrainedArgument, trained
 from tnlayers.files.progress import progress
 
@@ -32,14 +31,8 @@ def spectra(
         ),
     ] = "mpo",
     error: Annotated[float, typer.Option(metavar="X", help="The relative error that sizes are advised for.")] = 0.1,
-    file: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Draw them into this .svg, .html, .png or .pdf file."),
-    ] = None,
-    theme: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="light, dark, or auto: as the reader.", autocompletion=completion.theme),
-    ] = "auto",
+    file: PictureOption = None,
+    theme: ThemeOption = "auto",
     load: LoadOption = None,
     as_json: JsonOption = False,
 ) -> None:

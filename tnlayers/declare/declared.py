@@ -16,23 +16,7 @@ from tnlayers.errors import TNLayersError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """The declaration of one layer, as far as it needs no other.
-
-    Attributes:
-        network: Name of the network type.
-        in_modes: Size of each input mode, slowest first, or None in a template.
-        out_modes: Size of each output mode, slowest first, or None in a template.
-        options: The network type's keywords and their values, sorted by name (`("bond_dim", 16)`).
-        pad_in: Trailing input features of the modes that do not exist: they read as zero.
-        pad_out: Trailing output features of the modes that are cut off.
-        cores: In a template, how many cores the sizes will be split into; None for the network type's default.
-        bias: Whether the layer adds a vector to its output; never counted in `parameters` or rho.
-        terms: The networks of a sum, none of them a sum or with a bias; then `network` is "sum" and there are no modes
-            and options here. Empty for a single network.
-        lowered: The graphs of a layer that was loaded from a file, which stand in for what its network function would
-            declare; not part of equality. Empty for a spec that was written.
-        notes: What was adjusted; not part of equality.
-    """
+    """The declaration of one layer, as far as it needs no other; `Spec` says what each attribute is."""
 
     network: str
     in_modes: tuple[int, ...] | None = None

@@ -58,6 +58,27 @@ def read_file(path: Path, what: str) -> str:
     return text
 
 
+def read_mapping(path: Path, what: str, such_as: str) -> dict[Any, Any]:
+    """What a YAML file that a person wrote holds, which must be a mapping.
+
+    Args:
+        path: The file.
+        what: What it is, for messages.
+        such_as: A line of such a file, and what each is for.
+
+    Raises:
+        TNLayersError: It cannot be read, is not YAML, or holds anything else.
+    """
+    text = read_file(path, what)
+    try:
+        content = load_yaml(text)
+    except UnreadableText as error:
+        raise TNLayersError(f"{path} is not valid YAML: {error}.") from error
+    if not isinstance(content, dict):
+        raise TNLayersError(f"{path} must hold lines such as {such_as}; found {content!r:.80}.")
+    return content
+
+
 def _content(path: Path, limit: int) -> str:
     """The text of a file of so many bytes at most."""
     with open(path, "rb") as file:

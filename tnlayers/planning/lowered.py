@@ -23,30 +23,7 @@ ITEMSIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lowered:
-    """How one contraction is carried out.
-
-    Attributes:
-        contraction: What is computed, with the batch size planned for.
-        path: Pairs of registers to contract, in order; `linear_path` is opt_einsum's form of it.
-        objective: What was minimised: the time of the "forward" pass, of a "training" step, or of "inference", a
-            forward pass that finds everything prepared that does not depend on the input.
-        dtype: The dtype that bytes are counted for.
-        chunk: How many rows of the batch are carried at a time through memory that is used again, with the states
-            computed anew in the backward pass; None for all rows at once, states kept.
-        slices: Indices that are summed in so many parts one after the other, with the states computed anew for each;
-            only to keep a memory limit.
-        stacked: Whether the program may multiply one core with each matrix of a stack, instead of copying the state.
-        found_by: The optimizer that proposed the path.
-        device: Whose rates it was ranked by: "cpu", or "cuda" and the name of the GPU.
-        title: What the plan is for, in words.
-        features: (in_features, out_features) of the layer, for the comparison with a dense one; None for an einsum.
-        part: The contraction of one piece: the whole one, where no index is sliced.
-        program: The steps, derived from part and path.
-        sweep: The steps that carry the batch, with their places in the workspace; None for an einsum.
-        preparation: What is prepared from the cores, with its places in memory; None where primitives alone do it.
-        steps: The exact cost of each step of the program, forward pass, in all pieces together.
-        lowered: The program, where it is at hand already; made from the path if None.
-    """
+    """How one contraction is computed; `Plan` says what each attribute is."""
 
     contraction: Contraction
     path: Path

@@ -48,6 +48,7 @@ class Plan(Priced):
         part: The contraction of one piece: the whole one, where no index is sliced.
         program: The steps, derived from part and path.
         sweep: The steps that carry the batch, with their places in the workspace; None for an einsum.
+        preparation: What is prepared from the cores, with its places in memory; None where primitives alone do it.
         steps: The exact cost of each step of the program, forward pass, in all pieces together.
         lowered: The program, where it is at hand already; made from the path if None.
     """

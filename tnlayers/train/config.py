@@ -15,7 +15,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from tnlayers.errors import TNLayersError, did_you_mean
-from tnlayers.files.documents import UnreadableText, load_yaml, read_file
+from tnlayers.files.documents import read_mapping
 from tnlayers.train.data_names import DATA, IMAGES, is_path
 from tnlayers.train.overrides import RECIPE_FIELDS, RecipeOverrides
 from tnlayers.train.recipe import Recipe
@@ -239,13 +239,11 @@ class TrainConfig(RecipeOverrides):
 
 def read_yaml(file: Path) -> dict[str, Any]:
     """Read a YAML file that must be a mapping with text as keys."""
-    text = read_file(file, "the configuration")
-    try:
-        content = load_yaml(text)
-    except UnreadableText as error:
-        raise TNLayersError(f"{file} is not valid YAML: {error}.") from error
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise TNLayersError(f"{file} must hold lines such as `model: lenet5`, one per setting; found {content!r:.80}.")
+    content = read_mapping(file, "the configuration", "`model: lenet5`, one per setting")
+    if other := [key for key in content if not isinstance(key, str)]:
+        raise TNLayersError(
+            f"{file} must hold lines such as `model: lenet5`, one per setting; {other[0]!r:.80} is no name of one."
+        )
     return content
 
 

@@ -30,7 +30,6 @@ from tnlayers_backends.torch.run.inputs import check_tensors
 from tnlayers_backends.torch.run.primitives import OPS
 
 Pair = tuple[Tensor, Tensor]
-_WEIGHT = "bilinear"
 _ENTRIES = 2**22  # of outer products at once, where fits need them
 
 
@@ -179,7 +178,7 @@ class TNBilinear(ExportedCores):
             )
         first, second = input1.reshape(-1, self.in1_features), input2.reshape(-1, self.in2_features)
         recorded = is_recorded(first)
-        weight = self._frozen_weight(first, recorded)
+        weight = self._frozen_dense(first, recorded)
         if weight is not None:
             return functional.bilinear(input1, input2, weight, self.bias)
         objective: Objective = "training" if torch.is_grad_enabled() and not recorded else "forward"
@@ -197,18 +196,8 @@ class TNBilinear(ExportedCores):
         paired: Tensor = self._pairs.apply(OPS, first, second, cores, plans, linear)
         return paired
 
-    def _frozen_weight(self, x: Tensor, recorded: bool) -> Tensor | None:
-        """The dense weight, where the layer is frozen and may keep it."""
-        if recorded:
-            compiled = self._compiled()
-            return None if compiled is None else compiled[0]
-        frozen = self._serving(x)
-        return frozen.once(_WEIGHT, list)[0] if frozen is not None and frozen.has(_WEIGHT) else None
-
     def _prepare_frozen(self, frozen: Frozen) -> None:
-        nbytes = self.spec.in_features * self.spec.out_features * frozen.cores()[0].itemsize
-        if nbytes <= frozen.budget.left:
-            frozen.compiled = frozen.once(_WEIGHT, lambda: (self.to_dense().contiguous(),))
+        self._prepare_dense(frozen)
 
     def _sizes_repr(self) -> str:
         sizes = ("in1_features", "in2_features", "out_features")

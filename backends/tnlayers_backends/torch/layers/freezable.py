@@ -11,6 +11,8 @@ from tnlayers.pricing.limits import PREPARED_LIMIT
 from tnlayers_backends.torch.layers.cores import TRACED_BATCH, HeldCores
 from tnlayers_backends.torch.run.frozen import Budget, Frozen, wants_gradients
 
+_DENSE = "dense"  # the key of the dense weight among what is prepared
+
 
 class Freezable(HeldCores):
     """Cores that the user can promise to leave as they are; abstract, see `TNModule`.
@@ -66,6 +68,19 @@ class Freezable(HeldCores):
     def _prepare_frozen(self, frozen: Frozen) -> None:
         """Prepare what compiled code will use, which cannot prepare anything while it is traced."""
         frozen.linear(self._map).prepare_compiled(self._map.plan_for(TRACED_BATCH))
+
+    def _prepare_dense(self, frozen: Frozen) -> None:
+        """The same where that is the dense weight: cached if the memory limit has room for it."""
+        if self.spec.in_features * self.spec.out_features * frozen.cores()[0].itemsize <= frozen.budget.left:
+            frozen.compiled = frozen.once(_DENSE, lambda: (self.to_dense().contiguous(),))
+
+    def _frozen_dense(self, x: Tensor, recorded: bool) -> Tensor | None:
+        """The dense weight that `_prepare_dense` has cached, where this call may use it."""
+        if recorded:
+            compiled = self._compiled()
+            return None if compiled is None else compiled[0]
+        frozen = self._serving(x)
+        return frozen.once(_DENSE, list)[0] if frozen is not None and frozen.has(_DENSE) else None
 
     @property
     def frozen(self) -> int | None:

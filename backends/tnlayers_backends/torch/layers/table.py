@@ -23,8 +23,6 @@ from tnlayers_backends.torch.layers.module import is_recorded
 from tnlayers_backends.torch.run.frozen import Frozen
 from tnlayers_backends.torch.run.primitives import OPS
 
-_TABLE = "table"
-
 
 class TNTable(ExportedCores):
     """A layer whose weight is a table of rows, looked up by ids; abstract: a layer kind adds `forward`.
@@ -151,7 +149,7 @@ class TNTable(ExportedCores):
 
     def _rows(self, ids: Tensor, recorded: bool) -> Tensor:
         """Rows for a vector of ids."""
-        table = self._table(ids, recorded)
+        table = self._frozen_dense(ids, recorded)
         if table is not None:
             return functional.embedding(ids, table)
         if recorded:
@@ -163,19 +161,9 @@ class TNTable(ExportedCores):
             return rows
         return rows.masked_fill((ids == self.padding_idx)[:, None], 0.0)
 
-    def _table(self, ids: Tensor, recorded: bool) -> Tensor | None:
-        """The whole table, where the layer is frozen and may keep it."""
-        if recorded:
-            compiled = self._compiled()
-            return None if compiled is None else compiled[0]
-        frozen = self._serving(ids)
-        return frozen.once(_TABLE, list)[0] if frozen is not None and frozen.has(_TABLE) else None
-
     def _prepare_frozen(self, frozen: Frozen) -> None:
         frozen.linear(self._decoder).prepare_compiled(self._decoder.plan_for(TRACED_BATCH))
-        core = frozen.cores()[0]
-        if self.num_embeddings * self.embedding_dim * core.itemsize <= frozen.budget.left:
-            frozen.compiled = frozen.once(_TABLE, lambda: (self.to_dense(),))
+        self._prepare_dense(frozen)
 
     def _look_up(self, ids: Tensor, cores: Sequence[Tensor], plans: Sequence[Plan]) -> Tensor:
         rows: Tensor = look_up(OPS, self._lookup, ids, cores, plans)

@@ -6,7 +6,8 @@ network type goes, as in tensor-train adapters (LoRETTA, Yang et al. 2024, arXiv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TypeVar
@@ -91,9 +92,8 @@ def adapt(model: M, targets: str | Sequence[str], network: Given = "lowrank(rank
     kind = kind_of_adapter(network)
     places = _targets(model, list(patterns), networks=isinstance(kind, FrozenCentre))
     _check_untied(model, places)
-    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     made: dict[nn.Module, nn.Module] = {}
-    try:
+    with _unchanged_if_refused(model):
         for number, (layer, path) in enumerate(places.items()):
             try:
                 adapter = kind.made(layer, None if seed is None else seed + number)
@@ -101,11 +101,6 @@ def adapt(model: M, targets: str | Sequence[str], network: Given = "lowrank(rank
                 raise TNLayersError(f"{path}: {error}") from error
             made[layer] = adapter.train(layer.training)
         kind.join({path: made[layer] for layer, path in places.items()})
-    except TNLayersError:
-        for parameter, asked in before:
-            if parameter.requires_grad != asked:
-                parameter.requires_grad_(asked)
-        raise
     _place(model, made)
     return model
 
@@ -157,8 +152,7 @@ def put_in(model: nn.Module, deltas: Mapping[str, TNModule]) -> None:
     refuse_wrapped(model, "load adapters into")
     layers = dict(model.named_modules(remove_duplicate=False))
     made: dict[nn.Module, nn.Module] = {}
-    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
+    with _unchanged_if_refused(model):
         for path, delta in deltas.items():
             old = layers.get(path)
             if old is None:
@@ -170,12 +164,20 @@ def put_in(model: nn.Module, deltas: Mapping[str, TNModule]) -> None:
             assert isinstance(base, nn.Module)
             _check_untied(model, {base: path})
             made[old] = TNAdapter.of(base, delta).train(old.training)
-    except TNLayersError:
-        for parameter, asked in before:
-            if parameter.requires_grad != asked:
-                parameter.requires_grad_(asked)
-        raise
     _place(model, made)
+
+
+@contextmanager
+def _unchanged_if_refused(model: nn.Module) -> Iterator[None]:
+    """Give every parameter its `requires_grad` back if an adapter is refused: the first of them froze some."""
+    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        yield
+    except TNLayersError:
+        for parameter, wanted in before:
+            if parameter.requires_grad != wanted:
+                parameter.requires_grad_(wanted)
+        raise
 
 
 def _targets(model: nn.Module, patterns: Sequence[str], *, networks: bool) -> dict[nn.Module, str]:
