@@ -9,9 +9,9 @@ from tnlayers_backends.torch.layers.module import TNModule
 from tnlayers_backends.torch.modules.hosts import parts_of
 from torch import nn
 
+from tnlayers.cores.canonical import loop_free
 from tnlayers.cores.spectrum import Spectra
 from tnlayers.decompose.spectra import spectra
-from tnlayers.decompose.target import loop_free
 from tnlayers.errors import TNLayersError
 
 

@@ -79,6 +79,15 @@ def moves_to(graph: Graph, centre: int) -> tuple[Move, ...]:
     return tuple(reversed(moves))
 
 
+def loop_free(graph: Graph) -> bool:
+    """Whether every bond cuts the network in two, and no index is input and output at once."""
+    try:
+        moves_to(graph, 0)
+    except TNLayersError:
+        return False
+    return not graph.shared
+
+
 def push(cores: Sequence[Array], graph: Graph, move: Move, ops: Primitives, split: Split) -> tuple[Array, Array]:
     """Carry out one move; the product of the two cores is unchanged where the split is exact.
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from tnlayers.cores.linear_map import rebuild
 from tnlayers.declare.spec import Spec
+from tnlayers.decompose.seriation import chained_order, spectral_order
 from tnlayers.decompose.size_search import Found, best_within, bound_on
 from tnlayers.decompose.sizes import Scale
 from tnlayers.decompose.target import Target
@@ -143,8 +144,8 @@ def _ordered(current: Arranged, limit: int, until: float) -> tuple[Arranged, int
     weight, rng = current.target.weight, np.random.default_rng(0)
     starts: list[Callable[[], Arranged]] = [
         lambda: current,
-        lambda: _moved(current, _spectral(_plain(weight).T), _spectral(_plain(weight)), limit),
-        lambda: _moved(current, _chained(_plain(weight).T), _chained(_plain(weight)), limit),
+        lambda: _moved(current, *_in_order(weight, spectral_order), limit),
+        lambda: _moved(current, *_in_order(weight, chained_order), limit),
     ]
     if (moment := current.target.moment) is not None:
         seen, wide = np.array(moment.real.tolist()), np.array(weight.real.tolist())
@@ -225,53 +226,11 @@ def _shaken(current: Arranged, rng: np.random.Generator, limit: int) -> Arranged
     return _moved(current, moves[0], moves[1], limit)
 
 
-def _plain(weight: Array) -> np.ndarray:
-    """The sizes of the entries with their signs, as a numpy array wherever the weight is."""
-    sizes: np.ndarray = np.array(abs(weight).tolist())
+def _in_order(weight: Array, order: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The orders of a weight's inputs and outputs, from inner products of its entries' sizes with their signs."""
+    sizes: np.ndarray = np.array(abs(weight).tolist())  # a numpy array wherever the weight is
     signed: np.ndarray = sizes * np.sign(np.array(weight.real.tolist()))
-    return signed
-
-
-def _alike(gram: np.ndarray) -> np.ndarray:
-    """The size of the correlations of features, from their inner products."""
-    sizes = np.sqrt(np.maximum(np.diag(gram), 1e-30))
-    alike: np.ndarray = np.abs(gram) / (sizes[:, None] * sizes)
-    return alike
-
-
-def spectral_order(gram: np.ndarray) -> np.ndarray:
-    """Features in the order of the Fiedler vector of their correlations (Fiedler 1973): neighbours alike on the whole.
-
-    Args:
-        gram: Inner products of the features, such as their second moment.
-
-    Returns:
-        Which feature comes at each place.
-
-    Example:
-        >>> alike = np.array([[1, 0.1, 0.9, 0.1], [0.1, 1, 0.1, 0.9], [0.9, 0.1, 1, 0.1], [0.1, 0.9, 0.1, 1]])
-        >>> {*spectral_order(alike)[:2].tolist()} in ({0, 2}, {1, 3})
-        True
-    """
-    alike = _alike(gram)
-    _, vectors = np.linalg.eigh(np.diag(alike.sum(1)) - alike)
-    return np.argsort(vectors[:, min(1, len(gram) - 1)], kind="stable")
-
-
-def _spectral(rows: np.ndarray) -> np.ndarray:
-    return spectral_order(rows @ rows.T)
-
-
-def _chained(rows: np.ndarray) -> np.ndarray:
-    """Rows each followed by the one most like it that is left: clusters stay together."""
-    alike = _alike(rows @ rows.T)
-    order = [0]
-    left = np.ones(len(rows), bool)
-    left[0] = False
-    while left.any():
-        order.append(int(np.argmax(np.where(left, alike[order[-1]], -1.0))))
-        left[order[-1]] = False
-    return np.array(order)
+    return order(signed.T @ signed), order(signed @ signed.T)
 
 
 def shapes(in_features: int, out_features: int, cores: Sequence[int]) -> Iterator[tuple[Order, Order]]:

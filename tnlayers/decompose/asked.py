@@ -7,6 +7,9 @@ from math import inf
 from typing import Any, TypeVar
 
 from tnlayers.declare.arguments import LARGEST, shown
+from tnlayers.declare.spec import Spec
+from tnlayers.declare.spec import spec as make_spec
+from tnlayers.decompose.sizes import BondDim
 from tnlayers.errors import TNLayersError
 
 Key = TypeVar("Key", bound=str)
@@ -59,6 +62,35 @@ def check_size(key: str, value: Any, whole: str = "the dense weight", least: int
 def given(sizes: Mapping[Key, Any]) -> dict[Key, Any]:
     """Those of some sizes that were given."""
     return {key: value for key, value in sizes.items() if value is not None}
+
+
+def asked_size(
+    network: str | Spec,
+    bond_dim: BondDim | None = None,
+    max_params: int | None = None,
+    ratio: float | None = None,
+    error: float | None = None,
+) -> str | None:
+    """The one size that was given, in words; None where the network itself says it.
+
+    Raises:
+        TNLayersError: If several were given, none at all, or one that is no size.
+    """
+    sizes: dict[str, Any] = {"bond_dim": bond_dim, "max_params": max_params, "ratio": ratio, "error": error}
+    asked = given(sizes)
+    if len(asked) > 1:
+        listed = ", ".join(f"{key}={value}" for key, value in asked.items())
+        raise TNLayersError(f"{listed} were given together; give exactly one of {', '.join(sizes)}.")
+    for key, value in asked.items():
+        check_size(key, value)
+        return f"{key}={value}"
+    template = make_spec(network)
+    if not all(part.sized or part.options for part in template.parts):
+        raise TNLayersError(
+            f"Say how large {network} may be: exactly one of {', '.join(f'{key}=' for key in sizes)}, or write it into "
+            "the template."
+        )
+    return None
 
 
 def check_method(sweeps: object, restarts: object, search: object) -> None:

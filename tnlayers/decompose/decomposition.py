@@ -18,7 +18,7 @@ from tnlayers.cores.convert import to_backend
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.decompose.arrangement import Arranged, Searched, arranged
-from tnlayers.decompose.asked import check_method, check_size, given
+from tnlayers.decompose.asked import asked_size, check_method
 from tnlayers.decompose.singular_vectors import Splitting
 from tnlayers.decompose.size_search import Bound, ErrorOf, Found, standing_out, within_budget
 from tnlayers.decompose.sizes import BondDim, Scale
@@ -258,35 +258,6 @@ def _delivered(best: Arranged, searched: Searched | None, asked: str, dtype: str
         out_order=best.out_order,
         searched=searched,
     )
-
-
-def asked_size(
-    network: str | Spec,
-    bond_dim: BondDim | None = None,
-    max_params: int | None = None,
-    ratio: float | None = None,
-    error: float | None = None,
-) -> str | None:
-    """The one size that was given, in words; None where the network itself says it.
-
-    Raises:
-        TNLayersError: If several were given, none at all, or one that is no size.
-    """
-    sizes: dict[str, Any] = {"bond_dim": bond_dim, "max_params": max_params, "ratio": ratio, "error": error}
-    asked = given(sizes)
-    if len(asked) > 1:
-        listed = ", ".join(f"{key}={value}" for key, value in asked.items())
-        raise TNLayersError(f"{listed} were given together; give exactly one of {', '.join(sizes)}.")
-    for key, value in asked.items():
-        check_size(key, value)
-        return f"{key}={value}"
-    template = make_spec(network)
-    if not all(part.sized or part.options for part in template.parts):
-        raise TNLayersError(
-            f"Say how large {network} may be: exactly one of {', '.join(f'{key}=' for key in sizes)}, or write it into "
-            "the template."
-        )
-    return None
 
 
 def _check_weight(weight: Array) -> None:

@@ -11,12 +11,13 @@ from itertools import islice
 from math import prod
 from typing import Literal, TypeAlias
 
+from tnlayers.cores.canonical import loop_free
 from tnlayers.cores.vbmf import kept_values
 from tnlayers.declare.spec import Spec
 from tnlayers.decompose.fewest import first_possible, generic, least_exact
 from tnlayers.decompose.sizes import Scale, divided, largest_within, least_for, next_above
 from tnlayers.decompose.starts import openings, tree_spectra
-from tnlayers.decompose.target import Fitted, Target, loop_free
+from tnlayers.decompose.target import Fitted, Target
 from tnlayers.errors import TNLayersError, TNLayersWarning
 
 ErrorOf: TypeAlias = Literal["weight", "output"]

@@ -14,7 +14,7 @@ from itertools import islice
 
 import numpy as np
 
-from tnlayers.cores.canonical import moves_to
+from tnlayers.cores.canonical import loop_free
 from tnlayers.cores.linear_map import rebuild
 from tnlayers.declare.graph import Graph
 from tnlayers.declare.spec import Spec
@@ -26,7 +26,6 @@ from tnlayers.decompose.tangent import affordable
 from tnlayers.decompose.tied_tree import is_tied_tree, split_tied
 from tnlayers.decompose.truncated_svd import spectra, split_tree
 from tnlayers.decompose.whitening import RIDGE, Whitening, scaled, whiten
-from tnlayers.errors import TNLayersError
 from tnlayers.program.program import Array
 
 _SWEEPS = 40  # of alternating least squares where there is no other method
@@ -292,12 +291,3 @@ class Target:
         if self.moment is None:
             return None
         return max(float(self.ops.sum((matrix.conj() * self.ops.matmul(matrix, self.moment)).real, (0, 1))), 0.0)
-
-
-def loop_free(graph: Graph) -> bool:
-    """Whether every bond cuts the network in two, and no index is input and output at once."""
-    try:
-        moves_to(graph, 0)
-    except TNLayersError:
-        return False
-    return not graph.shared

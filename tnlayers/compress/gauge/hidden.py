@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tnlayers.compress.gauge.dense import dense_layer
-from tnlayers.decompose.arrangement import spectral_order
+from tnlayers.decompose.seriation import spectral_order
 from tnlayers.errors import TNLayersError
 
 

@@ -14,7 +14,7 @@ from tnlayers.cores.linear_map import LinearMap
 from tnlayers.cores.pairs import PairMap, pair_spec
 from tnlayers.declare.arguments import checks_arguments, device, floating
 from tnlayers.declare.spec import Spec
-from tnlayers.decompose.decomposition import asked_size
+from tnlayers.decompose.asked import asked_size
 from tnlayers.errors import TNLayersError
 from tnlayers.planning.lowered import Objective
 from tnlayers.planning.plan import Plan

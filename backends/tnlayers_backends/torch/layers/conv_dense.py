@@ -13,7 +13,7 @@ from tnlayers.declare.kernel import flat_size, kernel_spec
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
 from tnlayers.declare.window import Window, window
-from tnlayers.decompose.decomposition import asked_size
+from tnlayers.decompose.asked import asked_size
 from tnlayers.decompose.sizes import BondDim
 from tnlayers.errors import TNLayersError
 from tnlayers_backends.torch.layers.exported import ExportedCores
