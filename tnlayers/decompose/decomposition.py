@@ -21,7 +21,7 @@ from tnlayers.decompose.arrangement import Arranged, Searched, arranged
 from tnlayers.decompose.asked import asked_size, check_method
 from tnlayers.decompose.singular_vectors import Splitting
 from tnlayers.decompose.size_search import Bound, ErrorOf, Found, standing_out, within_budget
-from tnlayers.decompose.sizes import BondDim, Scale
+from tnlayers.decompose.sizes import BondDim, Scale, quiet
 from tnlayers.decompose.sum_division import divided_sum
 from tnlayers.decompose.target import Method, Target
 from tnlayers.decompose.zero import trainable
@@ -196,7 +196,9 @@ def decompose(
     asked = asked or str(network)
     if not search:
         return _delivered(Arranged(target=target, found=found), None, asked, dtype)
-    best, searched = arranged(target, make_spec(network), found, limit, seconds=search, orders=orders)
+    with quiet():
+        template = make_spec(network)
+    best, searched = arranged(target, template, found, limit, seconds=search, orders=orders)
     if bound is not None:  # a lower error at equal parameters leaves room for fewer
         scale = Scale.of(best.found[0], target.in_features, target.out_features)
         fewer = replace(bound, target=best.target, scale=scale).met()
@@ -228,7 +230,9 @@ def _found(
         spec = make_spec(network, target.in_features, target.out_features)
         return (spec, target.fitted(spec)), spec.parameters
     key = "max_params" if sizes["ratio"] is None else "ratio"
-    if (template := make_spec(network)).terms and sizes[key] is not None:
+    with quiet():  # of a template with modes the size is chosen below
+        template = make_spec(network)
+    if template.terms and sizes[key] is not None:
         limit = sizes[key] if key == "max_params" else int(sizes[key] * target.in_features * target.out_features)
         return divided_sum(target, template, limit), limit
     scale = Scale.of(network, target.in_features, target.out_features)

@@ -51,7 +51,7 @@ class Scale:
         Raises:
             TNLayersError: If it is a sum, or its type has no size keyword.
         """
-        with _quiet():
+        with quiet():
             made = make_spec(template, in_features, out_features)
         if made.terms:
             raise TNLayersError(
@@ -82,7 +82,7 @@ class Scale:
         given = self.spec.to_dict() | {self.key: value}
         if self.key == "blocks":  # they decide the modes
             given = {key: entry for key, entry in given.items() if key not in ("in_modes", "out_modes")}
-        with _quiet():
+        with quiet():
             return make_spec(given, self.spec.in_features, self.spec.out_features)
 
     def values(self) -> Sequence[int]:
@@ -248,7 +248,7 @@ def _next(values: Sequence[float], bond: int) -> float:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Trial values are clipped and padded without a word; what is delivered is reported once."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TNLayersWarning)
