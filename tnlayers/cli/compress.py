@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zipfile import BadZipFile
 
 import typer
 
@@ -110,9 +111,9 @@ def _sample(path: Path, model: nn.Module) -> Tensor:
     import torch
 
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        with path.open("rb") as file:
+            found = torch.from_numpy(np.load(file, allow_pickle=False))
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:  # an .npz file and texts are the third
         raise TNLayersError(f"--sample {path} is no .npy file of numbers: {error}") from error
-    found = torch.from_numpy(array)
     own = next(model.parameters())
     return found.to(own.device, own.dtype) if found.is_floating_point() else found.to(own.device)
