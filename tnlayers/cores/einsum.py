@@ -96,19 +96,12 @@ def _parse(equation: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[list[str
     except (ValueError, TypeError, IndexError, KeyError) as error:
         raise TNLayersError(f"{equation!r} is no einsum equation for operands of shapes {shapes}: {error}") from error
     inputs = left.split(",")
-    if len(inputs) != len(shapes):
-        raise TNLayersError(f"{equation!r} has {len(inputs)} operands, but {len(shapes)} shapes were given: {shapes}.")
     for number, (letters, shape) in enumerate(zip(inputs, shapes, strict=True)):
         if len(letters) != len(shape):
             raise TNLayersError(
                 f"Operand {number} of {equation!r} has {len(letters)} indices ({letters!r}), its shape {shape} has "
                 f"{len(shape)} axes."
             )
-    known = set("".join(inputs))
-    for letter in output:
-        if letter not in known or output.count(letter) > 1:
-            why = "is in no operand" if letter not in known else "stands twice"
-            raise TNLayersError(f"The output of {equation!r} is {output!r}, but {letter!r} {why}.")
     return inputs, output
 
 

@@ -63,8 +63,6 @@ def plan(
         >>> round(p.cost.flops / p.dense.flops, 2)
         0.5
     """
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise TNLayersError(f"batch must be a positive integer, got {batch!r}.")
     if isinstance(spec, Graph):
         return _finder(optimize, tune, device)(
             forward(spec, batch), objective=objective, dtype=dtype, memory_limit=memory_limit, title="graph"

@@ -47,9 +47,11 @@ class _Ends(NamedTuple):
 def bucket(batch: int) -> int:
     """The batch size that is planned for in place of `batch`: the next power of two, so that few plans serve all."""
     try:
-        return 1 << max(batch - 1, 0).bit_length()
+        if batch >= 0:  # an empty batch is planned for as one vector
+            return 1 << max(batch - 1, 0).bit_length()
     except (TypeError, AttributeError, RuntimeError) as error:
         raise TNLayersError(f"batch={shown(batch)}: an integer is needed.") from error
+    raise TNLayersError(f"batch={shown(batch)}: a number of vectors is needed, at least 0.")
 
 
 @dataclass(frozen=True)

@@ -75,9 +75,6 @@ def factorise(size: int, order: int, *, pad: bool = True) -> Modes:
         >>> factorise(1009, order=4), factorise(1009, order=4).padding
         ((4, 8, 8, 4), 15)
     """
-    for name, value in (("size", size), ("order", order)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise TNLayersError(f"factorise needs a positive integer {name}, got {value!r}.")
     if size > _LARGEST:
         raise TNLayersError(f"factorise finds the factors of sizes up to 2^40, got {size}. Write the modes yourself.")
     factors = _balanced(size, order)

@@ -43,9 +43,9 @@ def save(obj: Any, path: str | Path, *, info: Mapping[str, str] | None = None) -
         NumpyLinear('mpo(in=4x7, out=2x5, bond=3)')
     """
     file = Path(path)
-    texts = dict(info or {})
-    if not all(isinstance(text, str) for text in (*texts, *texts.values())):
-        raise TNLayersError(f"info holds texts by name, got {texts!r}. Write numbers as texts: str(number).")
+    texts = info or {}
+    if not isinstance(texts, Mapping) or not all(isinstance(text, str) for text in (*texts, *texts.values())):
+        raise TNLayersError(f"info holds texts by name, got {texts!r:.200}. Write numbers as texts: str(number).")
     obj = getattr(obj, "_orig_mod", obj)  # what torch.compile wraps
     framework = _backend_of(obj)
     kind, records, arrays, tied = _take_apart(obj, framework)
