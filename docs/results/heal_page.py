@@ -193,6 +193,33 @@ def rounding(stored: Row) -> str:
     return "\n".join(lines)
 
 
+def minilm(stored: Row) -> str:
+    """Blast beside low rank on a pretrained sentence encoder."""
+    rows: list[Row] = stored.get("minilm", [])
+    lines = [
+        "| share of each linear layer | network | delivered | Spearman | cosine | mean output error |",
+        "|---" * 6 + "|",
+        *(
+            f"| {row['share']:g} | `{row['network']}` | {row['delivered']:.4f} | {row['spearman']:.4f} | "
+            f"{row['cosine']:.4f} | {row['output_error']:.4f} |"
+            for row in sorted(rows, key=lambda row: (-row["share"], -row["spearman"]))
+        ),
+        "",
+    ]
+    for share_of in sorted({row["share"] for row in rows}, reverse=True):
+        own = {row["network"]: row for row in rows if row["share"] == share_of}
+        others = [row for row in own.values() if row["network"] != BASE]
+        if BASE in own and others:
+            best = max(others, key=lambda row: row["spearman"])
+            gap = best["spearman"] - own[BASE]["spearman"]
+            lines.append(
+                f"- At {share_of:g}, `{best['network']}` is {abs(gap):.4f} {'above' if gap > 0 else 'below'} whitened "
+                f"low rank in rank correlation, and its mean output error is {best['output_error']:.4f} to "
+                f"{own[BASE]['output_error']:.4f}."
+            )
+    return "\n".join(lines)
+
+
 def tables(stored: Row) -> str:
     """One table per budget, and how it was measured."""
     rows = stored["rows"]
@@ -262,4 +289,11 @@ def draw(rows: list[Row]) -> None:
     figure.savefig(PICTURE)
 
 
-PARTS = {"reading": reading, "healing": healing, "claim": claim, "rounding": rounding, "tables": tables}
+PARTS = {
+    "reading": reading,
+    "healing": healing,
+    "claim": claim,
+    "rounding": rounding,
+    "minilm": minilm,
+    "tables": tables,
+}
