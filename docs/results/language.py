@@ -40,7 +40,6 @@ NOT_RUN = (
     "seeds 1 and 2",
     "the best layer of other types at each of these counts",
     "equal time and equal bits",
-    "compressing and healing",
     "bonds that change in training",
     "a larger model, and tokens a second",
 )
