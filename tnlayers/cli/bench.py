@@ -96,4 +96,4 @@ def bench(
         write_report(data, report, gpu)
     if as_json:
         measured = data["cells"] | data["growth"]
-        print_json({item.name: measured[item.name] for item in chosen if item.name in measured})
+        print_json("benchmark", {item.name: measured[item.name] for item in chosen if item.name in measured})

@@ -35,7 +35,7 @@ def calibrate(
     files = {dtype: str(machine_file(measured_name(device, backend), dtype)) for dtype in found}
     if as_json:
         single, half = ({"file": files[t], "dtype": t, "rates": asdict(rates)} for t, rates in found.items())
-        print_json(single | {"half": half})
+        print_json("rates", single | {"half": half})
         return
     for dtype, rates in found.items():
         _print(rates, default_machine(device, dtype), dtype)

@@ -86,7 +86,7 @@ def check(
         found = check_kinds(names, step) if kinds else run(made, names, step)
     good = all(one.good for one in found)
     if as_json:
-        print_json({"good": good, "differences": [asdict(one) | {"good": one.good} for one in found]})
+        print_json("check", {"good": good, "differences": [asdict(one) | {"good": one.good} for one in found]})
     else:
         out().print(_kinds(found) if kinds else _table(found))
         print("All within the tolerance." if good else "OFF: differences above 1 are no rounding.")

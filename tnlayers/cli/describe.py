@@ -122,7 +122,7 @@ def _describe_model(name: str, network: str, as_json: bool, notes: bool) -> None
         raise WrongCall(f"{error} Nor is it a network type: {types}. `tnlayers describe --list` has more.") from error
     report = models.describe(name, network=network)
     if as_json:
-        print_json(report.as_dict())
+        print_json("model", report.as_dict())
     else:
         _print_model(report, notes)
 
@@ -184,6 +184,7 @@ def _describe_layer(spec: Spec, as_json: bool) -> None:
     bias = spec.out_features if spec.bias else 0
     if as_json:
         print_json(
+            "layer",
             {
                 "spec": str(spec),
                 "in_features": spec.in_features,
@@ -194,7 +195,7 @@ def _describe_layer(spec: Spec, as_json: bool) -> None:
                 "dense_parameters": spec.dense_parameters,
                 "rho": spec.rho,
                 "notes": list(spec.notes),
-            }
+            },
         )
         return
     table = _table("core", "shape", "parameters")
@@ -225,11 +226,12 @@ def _list(as_json: bool) -> None:
     kinds = network_types()
     if as_json:
         print_json(
+            "list",
             {
                 "models": {name: {"weights": weights, "replaces": sites} for name, (weights, sites) in models.items()},
                 "networks": {kind.name: _facts(kind) for kind in kinds},
                 "broken": list(broken),
-            }
+            },
         )
         return
     table = _table("model", "dense weights", "replaced layers")

@@ -83,6 +83,6 @@ def draw(
     if file is not None:
         picture.save(file)
     if as_json:
-        print_json(picture.to_dict())
+        print_json("picture", picture.to_dict())
     elif file is None:
         print(picture.svg, end="")

@@ -82,6 +82,7 @@ def explore(
     size = save_page(data, file)
     if as_json:
         print_json(
+            "explored",
             {
                 "file": str(file),
                 "bytes": size,
@@ -93,7 +94,7 @@ def explore(
                     for kind in part["networks"]
                 },
                 "optimizers": sorted({name for choice in grid.choices for name in grid.optimizers_for(choice)}),
-            }
+            },
         )
     else:
         print(f"{file}: {grid.points} plans, {size / 1000:.0f} kB. Open it in a browser.")

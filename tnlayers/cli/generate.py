@@ -54,7 +54,9 @@ def generate(
         for found in trained_texts(run, network=network)
     }
     if as_json:
-        print_json({"prompt": prompt, "seed": seed, "temperature": temperature, "top_k": top_k, "texts": texts})
+        print_json(
+            "texts", {"prompt": prompt, "seed": seed, "temperature": temperature, "top_k": top_k, "texts": texts}
+        )
         return
     console = out()
     for name, text in texts.items():

@@ -123,7 +123,10 @@ def reproduce(
                 write(store, docs)
         write(store, docs)
     if as_json:
-        print_json(_report(jobs, chosen, finished, docs) | {"differences": list(points), "taken_in": len(taken)})
+        print_json(
+            "reproduction",
+            _report(jobs, chosen, finished, docs) | {"differences": list(points), "taken_in": len(taken)},
+        )
     elif not dry_run:
         out().print(f"{len(finished)} runs finished. The page: {docs / 'paper.md'}", soft_wrap=True)
 

@@ -147,9 +147,13 @@ def load_files(paths: list[Path] | None) -> None:
             ) from error
 
 
-def print_json(data: Any) -> None:
-    """Print data as JSON to the standard output."""
-    print(json.dumps(data, indent=2))
+def print_json(form: str, data: Any) -> None:
+    """Print data as JSON to the standard output, with its `format`, "tnlayers.<form>/1"; a list has it in each entry.
+
+    `docs/json.md` lists the keys of all forms.
+    """
+    mark = {"format": f"tnlayers.{form}/1"}
+    print(json.dumps([mark | one for one in data] if isinstance(data, list) else mark | data, indent=2))
 
 
 def out() -> Console:

@@ -62,7 +62,7 @@ def spectra(
         named = [replace(one, name=f"{name}: {one.name}") for name, one in found.items() if one.bonds]
         draw(*named, path=file, theme=cast("Theme", theme))
     if as_json:
-        print_json([_as_data(name, one, error) for name, one in found.items()])
+        print_json("spectra", [_as_data(name, one, error) for name, one in found.items()])
     else:
         out().print(_table(found, error))
 

@@ -188,7 +188,7 @@ def _print(result: RunResult, as_json: bool) -> None:
 
     place = RunDirectory(root=result.directory, model=result.config.model)
     if as_json:
-        print_json(result.as_dict() | {"directory": str(place.root)})
+        print_json("run", result.as_dict() | {"directory": str(place.root)})
         return
     console = out()
     console.print(result.table())
