@@ -42,7 +42,7 @@ class Convolution(Networked):
 
     def apply(self, at: Runtime, arrays: Mapping[str, Array], *inputs: Any, **options: Any) -> Any:
         """Convolve."""
-        (x,) = inputs
+        (x,) = self.arguments(inputs, options)
         if x.ndim == self.dims + 1:
             return self.apply(at, arrays, x[None])[0]
         self._check(x)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from tnlayers.cores.arithmetic import Arithmetic
 from tnlayers.cores.linear_map import LinearMap
+from tnlayers.errors import TNLayersError
 from tnlayers.planning.lowered import Objective
 from tnlayers.program.program import Array
 
@@ -40,9 +41,16 @@ class Form:
     """A module as a value; abstract: a kind adds `apply` and what it holds.
 
     Fields are what a file has to keep: numbers, texts, lists of them; and `children`, forms by name.
+
+    Attributes:
+        kind: Its name in files.
+        takes: The inputs of a call by name, in their order.
+        defaults: What those inputs are that may be left out.
     """
 
     kind: ClassVar[str]
+    takes: ClassVar[tuple[str, ...]] = ("x",)
+    defaults: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def children(self) -> Children:
@@ -73,6 +81,24 @@ class Form:
             TNLayersError: If an input does not fit.
         """
         raise NotImplementedError
+
+    def arguments(self, inputs: Sequence[Any], options: Mapping[str, Any]) -> Sequence[Any]:
+        """What a call gives, by place or by name, in the order of `takes`.
+
+        Raises:
+            TNLayersError: If an input is missing, is given twice, or is none that the kind takes.
+        """
+        if len(inputs) == len(self.takes) and not options:
+            return inputs
+        found = {**self.defaults, **dict(zip(self.takes, inputs, strict=False)), **options}
+        if len(inputs) <= len(self.takes) and set(options) <= {*self.takes[len(inputs) :]} <= set(found) | set(options):
+            return [found[name] for name in self.takes]
+        optional = f", of which {', '.join(self.defaults)} may be left out" if self.defaults else ""
+        by_name = f" and {', '.join(sorted(options))[:200]} by name" if options else ""
+        raise TNLayersError(
+            f"A module of kind {self.kind!r} takes {', '.join(self.takes)}{optional}; it was called with {len(inputs)} "
+            f"inputs by place{by_name}."
+        )
 
     def run_child(self, at: Runtime, arrays: Mapping[str, Array], name: str, *inputs: Any) -> Any:
         """Run the form of a name inside this one."""

@@ -81,7 +81,7 @@ class Linear(Networked):
 
     def apply(self, at: Runtime, arrays: Mapping[str, Array], *inputs: Any, **options: Any) -> Any:
         """Multiply by the weight."""
-        (x,) = inputs
+        (x,) = self.arguments(inputs, options)
         self.map.check(x)
         y = at.linear(self.map, _reordered(at, x, self.in_order), self.cores(arrays))
         y = _reordered(at, y, self.out_place)
@@ -111,7 +111,7 @@ class TensorLinear(Linear):
 
     def apply(self, at: Runtime, arrays: Mapping[str, Array], *inputs: Any, **options: Any) -> Any:
         """Multiply flattened tensors by the weight."""
-        (x,) = inputs
+        (x,) = self.arguments(inputs, options)
         order = len(self.in_shape)
         leading = tuple(x.shape[: x.ndim - order])
         if x.ndim < order or tuple(x.shape[x.ndim - order :]) != self.in_shape:
@@ -126,6 +126,7 @@ class Bilinear(Networked):
     """Pairs of vectors (..., in1_features) and (..., in2_features) to (..., out_features)."""
 
     kind = "bilinear"
+    takes = ("input1", "input2")
     in1_features: int = 0
     in2_features: int = 0
     _pairs: PairMap = field(init=False, compare=False, repr=False)
@@ -140,7 +141,7 @@ class Bilinear(Networked):
 
     def apply(self, at: Runtime, arrays: Mapping[str, Array], *inputs: Any, **options: Any) -> Any:
         """Both vectors through the cores in one contraction."""
-        first, second = inputs
+        first, second = self.arguments(inputs, options)
         leading, ends = tuple(first.shape[:-1]), (first.shape[-1:], second.shape[-1:])
         if leading != tuple(second.shape[:-1]) or ends != ((self.in1_features,), (self.in2_features,)):
             raise TNLayersError(

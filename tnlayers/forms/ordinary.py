@@ -33,7 +33,7 @@ class Dense(Form):
 
     def apply(self, at: Runtime, arrays: Arrays, *inputs: Any, **options: Any) -> Any:
         """Vectors (..., in_features) to (..., out_features)."""
-        (x,) = inputs
+        (x,) = self.arguments(inputs, options)
         return multiplied(at, x, arrays["weight"], arrays.get("bias"))
 
 
@@ -75,7 +75,7 @@ class DenseConvolution(Form):
 
     def apply(self, at: Runtime, arrays: Arrays, *inputs: Any, **options: Any) -> Any:
         """Images (batch, in_channels, *positions), or one without the batch."""
-        (x,) = inputs
+        (x,) = self.arguments(inputs, options)
         dims = len(self.kernel_size)
         if x.ndim == dims + 1:
             return self.apply(at, arrays, x[None])[0]
@@ -104,7 +104,7 @@ class DenseEmbedding(Form):
 
     def apply(self, at: Runtime, arrays: Arrays, *inputs: Any, **options: Any) -> Any:
         """Ids (...) to rows (..., embedding_dim)."""
-        (ids,) = inputs
+        (ids,) = self.arguments(inputs, options)
         flat = at.ops.check_ids(at.ops.reshape(ids, (-1,)), self.num_embeddings)
         return at.ops.reshape(at.ops.take(arrays["weight"], flat), (*ids.shape, self.embedding_dim))
 
@@ -126,7 +126,7 @@ class BatchNorm(Form):
 
     def apply(self, at: Runtime, arrays: Arrays, *inputs: Any, **options: Any) -> Any:
         """(batch, num_features, ...) to the same."""
-        (x,) = inputs
+        (x,) = self.arguments(inputs, options)
         if x.ndim < 2 or x.shape[1] != self.num_features:
             raise TNLayersError(
                 f"The input has shape {tuple(x.shape)}, but this normalisation takes (batch, {self.num_features}, ...)."
@@ -158,7 +158,7 @@ class LayerNorm(Form):
 
     def apply(self, at: Runtime, arrays: Arrays, *inputs: Any, **options: Any) -> Any:
         """(..., *normalized_shape) to the same."""
-        (x,) = inputs
+        (x,) = self.arguments(inputs, options)
         n = len(self.normalized_shape)
         if tuple(x.shape[x.ndim - n :]) != self.normalized_shape:
             raise TNLayersError(
@@ -188,7 +188,7 @@ class Elementwise(Form):
 
     def apply(self, at: Runtime, arrays: Arrays, *inputs: Any, **options: Any) -> Any:
         """The function of an array."""
-        (x,) = inputs
+        (x,) = self.arguments(inputs, options)
         return ACTIVATIONS[self.function](at.ops, x)
 
 
@@ -200,7 +200,7 @@ class Identity(Form):
 
     def apply(self, at: Runtime, arrays: Arrays, *inputs: Any, **options: Any) -> Any:
         """The array itself."""
-        (x,) = inputs
+        (x,) = self.arguments(inputs, options)
         return x
 
 
@@ -214,7 +214,7 @@ class Flatten(Form):
 
     def apply(self, at: Runtime, arrays: Arrays, *inputs: Any, **options: Any) -> Any:
         """As `torch.flatten`."""
-        (x,) = inputs
+        (x,) = self.arguments(inputs, options)
         first, last = self.start_dim % max(x.ndim, 1), self.end_dim % max(x.ndim, 1)
         merged = prod(x.shape[first : last + 1])
         return at.ops.reshape(x, (*x.shape[:first], merged, *x.shape[last + 1 :]))
@@ -241,7 +241,7 @@ class Pool(Form):
 
     def apply(self, at: Runtime, arrays: Arrays, *inputs: Any, **options: Any) -> Any:
         """Pool."""
-        (x,) = inputs
+        (x,) = self.arguments(inputs, options)
         dims = len(self.kernel_size)
         if x.ndim == dims + 1:
             return self.apply(at, arrays, x[None])[0]
@@ -272,7 +272,7 @@ class GlobalMean(Form):
 
     def apply(self, at: Runtime, arrays: Arrays, *inputs: Any, **options: Any) -> Any:
         """(..., channels, *positions) to (..., channels, *ones)."""
-        (x,) = inputs
+        (x,) = self.arguments(inputs, options)
         kept = tuple(x.shape[: x.ndim - self.dims])
         axes = tuple(range(x.ndim - self.dims, x.ndim))
         total = at.ops.sum(x, axes) / prod(x.shape[x.ndim - self.dims :])

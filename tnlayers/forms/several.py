@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from tnlayers.cores.attention import attend, mask_of, merge_heads, split_heads
@@ -17,14 +18,6 @@ Arrays = Mapping[str, Array]
 
 
 # What attention takes beside query, key and value, in torch's order.
-_OPTIONS: dict[str, Any] = {
-    "key_padding_mask": None,
-    "need_weights": True,
-    "attn_mask": None,
-    "average_attn_weights": True,
-}
-
-
 @dataclass(frozen=True)
 class Several(Form):
     """A module of named parts; abstract.
@@ -46,6 +39,8 @@ class Attention(Several):
     """Multi-head attention, called as `nn.MultiheadAttention`; parts are q_proj, k_proj, v_proj and out_proj."""
 
     kind = "attention"
+    takes = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights")
+    defaults = MappingProxyType(dict(zip(takes[3:], (None, True, None, True), strict=True)))
     num_heads: int = 1
     batch_first: bool = False
 
@@ -55,14 +50,7 @@ class Attention(Several):
         Returns:
             The output, and the weights or None.
         """
-        query, key, value, *more = inputs
-        given = _OPTIONS | dict(zip(_OPTIONS, more, strict=False)) | options
-        if set(given) != set(_OPTIONS) or len(more) > len(_OPTIONS):
-            raise TNLayersError(
-                f"Attention takes query, key, value and {', '.join(_OPTIONS)}; it was called with {len(inputs)} inputs "
-                f"and {sorted(options)}."
-            )
-        padding, need_weights, attn_mask, average = given.values()
+        query, key, value, padding, need_weights, attn_mask, average = self.arguments(inputs, options)
         batched = query.ndim == 3
         if not batched:
             query, key, value = (x[None] for x in (query, key, value))
@@ -92,13 +80,15 @@ class Cell(Several):
     """
 
     kind = "cell"
+    takes = ("x", "hx")
+    defaults = MappingProxyType({"hx": None})
     mode: str = "LSTM"
     input_size: int = 0
     hidden_size: int = 0
 
     def apply(self, at: Runtime, arrays: Arrays, *inputs: Any, **options: Any) -> Any:
-        """`(x, state=None)`: the new state, (hidden, cell) of an LSTM and the hidden one of others."""
-        x, state = (*inputs, None)[:2]
+        """`(x, hx=None)`: the new state, (hidden, cell) of an LSTM and the hidden one of others."""
+        x, state = self.arguments(inputs, options)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             raise TNLayersError(
                 f"The input has shape {tuple(x.shape)}, but this cell takes (batch, {self.input_size}) or "
@@ -119,6 +109,8 @@ class Recurrent(Several):
     """A recurrent layer of torch over whole sequences; parts are ih_l0, hh_l0 and so on."""
 
     kind = "recurrent"
+    takes = ("x", "hx")
+    defaults = MappingProxyType({"hx": None})
     mode: str = "LSTM"
     input_size: int = 0
     hidden_size: int = 0
@@ -134,8 +126,8 @@ class Recurrent(Several):
         return Recurrence(**{name: getattr(self, name) for name in names})
 
     def apply(self, at: Runtime, arrays: Arrays, *inputs: Any, **options: Any) -> Any:
-        """`(x, state=None)`: the outputs of all steps, and the last state, as torch's layers give them."""
-        x, state = (*inputs, None)[:2]
+        """`(x, hx=None)`: the outputs of all steps, and the last state, as torch's layers give them."""
+        x, state = self.arguments(inputs, options)
         recurrence = self.recurrence
         check_sequence(x, recurrence, self.batch_first, "recurrent layer")
         pair = MODES[self.mode].states > 1
@@ -164,4 +156,5 @@ class Adapter(Several):
     def apply(self, at: Runtime, arrays: Arrays, *inputs: Any, **options: Any) -> Any:
         """The sum of both."""
         still = {name: at.ops.constant(array) for name, array in arrays.items() if name.startswith("base.")}
-        return self.run_child(at, still, "base", *inputs) + self.run_child(at, arrays, "delta", *inputs)
+        given = dict(self.children)["delta"].arguments(inputs, options)
+        return self.run_child(at, still, "base", *given) + self.run_child(at, arrays, "delta", *given)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from tnlayers.cores.bags import BagMode, check_bags, reduced
 from tnlayers.cores.lookup import LookupMap
@@ -25,6 +26,7 @@ class Embedding(Networked):
     """
 
     kind = "embedding"
+    takes: ClassVar[tuple[str, ...]] = ("ids",)
     padding_idx: int | None = None
     unique: bool = False
     _table: LookupMap = field(init=False, compare=False, repr=False)
@@ -41,7 +43,7 @@ class Embedding(Networked):
 
     def apply(self, at: Runtime, arrays: Mapping[str, Array], *inputs: Any, **options: Any) -> Any:
         """Look rows up."""
-        (ids,) = inputs
+        (ids,) = self.arguments(inputs, options)
         rows = self._rows(at, arrays, ids)
         return at.ops.reshape(rows, (*ids.shape, self.spec.out_features))
 
@@ -69,12 +71,14 @@ class EmbeddingBag(Embedding):
     """Bags of ids, (bags, ids of each) or (n,) with offsets, to sums, means or maxima of rows (bags, embedding_dim)."""
 
     kind = "embedding_bag"
+    takes = ("input", "offsets", "per_sample_weights")
+    defaults = MappingProxyType({"offsets": None, "per_sample_weights": None})
     mode: BagMode = "mean"
     include_last_offset: bool = False
 
     def apply(self, at: Runtime, arrays: Mapping[str, Array], *inputs: Any, **options: Any) -> Any:
         """Reduce the rows of every bag: `(ids, offsets=None, per_sample_weights=None)`."""
-        ids, offsets, weights = (*inputs, None, None)[:3]
+        ids, offsets, weights = self.arguments(inputs, options)
         check_bags("This bag of embeddings", ids, offsets, weights, self.mode)
         if str(next(iter(arrays.values())).dtype).startswith("complex"):
             raise TNLayersError("Bags of complex rows are not reduced: torch, whose module this stands for, refuses.")

@@ -43,9 +43,9 @@ class TNModule(eqx.Module):
     def __init__(self, layer: JaxModule | JaxLinear) -> None:
         self.layer = layer
 
-    def __call__(self, *inputs: Any, key: jax.Array | None = None) -> Any:
+    def __call__(self, *inputs: Any, key: jax.Array | None = None, **options: Any) -> Any:
         """Run the module; `key` is ignored, as in Equinox."""
-        return self.layer(*inputs)
+        return self.layer(*inputs, **options)
 
 
 class TNConv(TNModule):

@@ -26,6 +26,11 @@ from tnlayers_backends.jax.params import Params
 from tnlayers_backends.jax.primitives import OPS
 
 
+def as_arrays(inputs: Any) -> Any:
+    """Inputs of a module, tuples of them too, as arrays of jax; flags stay, which decide what is computed."""
+    return jax.tree.map(lambda x: x if isinstance(x, bool) else jnp.asarray(x), inputs)
+
+
 def _runtime(*, by_jax: bool) -> Runtime:
     return Runtime(
         ops=OPS,
@@ -73,8 +78,8 @@ class JaxModule:
                 f"This {self.form.kind} takes parameters of shapes {str(wanted)[:500]}, got {str(found)[:500]}. "
                 "`layer.init(key)` and `layer.params` are such parameters."
             )
-        given = [jax.tree.map(jnp.asarray, x) if not isinstance(x, bool) else x for x in inputs]
-        return self.form.apply(_RUNTIMES[self.by_jax], params, *given, **options)
+        given, named = as_arrays((inputs, options))
+        return self.form.apply(_RUNTIMES[self.by_jax], params, *given, **named)
 
     def init(self, key: jax.Array) -> dict[str, jax.Array]:
         """Fresh parameters by jax's generator, of the dtypes that the present ones have; works under jit and vmap.

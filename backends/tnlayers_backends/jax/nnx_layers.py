@@ -19,7 +19,7 @@ from tnlayers.declare.spec import spec as make_spec
 from tnlayers.forms.form import Form, tree
 from tnlayers.forms.several import Adapter
 from tnlayers_backends.jax.linear import JaxLinear
-from tnlayers_backends.jax.module import JaxModule, drawn_layer, make_module
+from tnlayers_backends.jax.module import JaxModule, as_arrays, drawn_layer, make_module
 from tnlayers_backends.jax.multiply import multiply
 from tnlayers_backends.jax.nnx import hold
 from tnlayers_backends.jax.storage import describe
@@ -65,16 +65,17 @@ class TNModule(nnx.Module):
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Run the module."""
         layer = self.layer
-        given = jax.tree.map(jnp.asarray, inputs)
-        floating = [x for x in jax.tree.leaves(given) if jnp.issubdtype(x.dtype, jnp.inexact)]
+        given = as_arrays((inputs, options))
+        floating = [x for x in jax.tree.leaves(given) if _is_floating(x)]
         dtype = self.dtype or jnp.result_type(*floating, *layer.params.values())
-
-        def cast(x: jax.Array) -> jax.Array:
-            return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else x
-
-        return layer.apply(
-            {name: cast(array) for name, array in layer.params.items()}, *jax.tree.map(cast, given), **options
+        params, (places, named) = jax.tree.map(
+            lambda x: x.astype(dtype) if _is_floating(x) else x, (dict(layer.params), given)
         )
+        return layer.apply(params, *places, **named)
+
+
+def _is_floating(x: jax.Array | bool) -> bool:
+    return not isinstance(x, bool) and bool(jnp.issubdtype(x.dtype, jnp.inexact))
 
 
 def _kinds(form: Form) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class NumpyModule:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Run the module."""
-        check_inputs(inputs)
+        check_inputs((*inputs, *options.values()))
         return self.form.apply(RUNTIME, self.arrays, *inputs, **options)
 
     def __repr__(self) -> str:
