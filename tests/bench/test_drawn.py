@@ -67,7 +67,7 @@ def test_the_figures_are_those_of_the_results():
 
 
 def test_cells_of_the_grid_alone_make_the_bars():
-    assert all(bar.met is None for bar in bars({"a": timed(0.5, 1.0, 0.5)}, {}))
+    assert all(bar.verdict == "open" for bar in bars({"a": timed(0.5, 1.0, 0.5)}, {}))
 
 
 def test_the_command_measures_what_it_draws_and_goes_on(tmp_path, monkeypatch, call):

@@ -73,7 +73,7 @@ def _asked(results: Sequence[Result]) -> Iterator[str]:
     yield row(["asked", *MODES])
     yield row(["---"] * (1 + len(MODES)))
     figures: dict[str, Callable[[str, Sequence[Result]], str]] = {
-        f"in every cell at most {_OTHER} of the best other way's time (by the interval)": lambda _, group: _each(group),
+        f"in every cell at most {_OTHER} of the best other way's time": lambda _, group: _each(group),
         "geometric mean over the best other way's time": _mean,
         f"geometric mean over the limit, batch {_FEW} and more": _limit,
         f"regret at most {_REGRET} in {100 * _SHARE:.0f} % of cells": lambda _, group: _regrets(group),
@@ -86,7 +86,7 @@ def _asked(results: Sequence[Result]) -> Iterator[str]:
 
 def _each(group: Sequence[Result]) -> str:
     ratios = [found[1] for r in group if (found := other(r))]
-    met = sum(ratio[1] <= _OTHER for ratio in ratios)
+    met = sum(ratio[0] <= _OTHER for ratio in ratios)
     return _judged(met == len(ratios), f"{met} of {len(ratios)} cells" if ratios else "")
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tnlayers.bench.bars import own, plain, to_limit
+from tnlayers.bench.cell_run import Result, best_peer
+from tnlayers.bench.measure import mean
 from tnlayers.bench.run import current_runs
 
 METHOD = """\
@@ -37,20 +40,42 @@ METHOD = """\
   more bond across it."""
 
 
+def opening(data: Mapping[str, Any], whole: Mapping[str, Result]) -> Iterator[str]:
+    """The title, one picture, and three sentences that follow from the figures."""
+    machine, grid = data["runs"][-1]["machine"], [r for r in whole.values() if plain(r["cell"])]
+    yield "# Benchmarks"
+    yield ""
+    yield "![Our time over that of the dense layer, in every cell of the grid](img/bench-dense.png)"
+    yield ""
+    if not grid:
+        return
+    to_dense = [own(r)["to_dense"][0] for r in grid]
+    to_peers = [r["contenders"][peer]["ours_to"][0] for r in grid if (peer := best_peer(r)) is not None]
+    yield (
+        f"On one thread ({machine['cpu']}) a layer takes {mean(to_dense):.2f} of the time of `nn.Linear` (geometric "
+        f"mean of {len(grid)} cells), and is faster than it in {sum(ratio < 1 for ratio in to_dense)} of them."
+    )
+    if to_peers:
+        yield (
+            f"Beside the best of five other libraries it takes {mean(to_peers):.2f} of the time in the {len(to_peers)} "
+            f"cells that one was timed in, and more than it in {sum(ratio > 1 for ratio in to_peers)}."
+        )
+    yield (
+        f"It takes {mean(to_limit(r)[0] for r in grid):.2f} of what this machine needs at least for the same products; "
+        "where it loses is listed [cell by cell](#where-it-loses)."
+    )
+
+
 def about(data: Mapping[str, Any], old: set[str]) -> Iterator[str]:
     """Machine, versions, commits, commands and dates."""
     last = data["runs"][-1]
     machine, used = last["machine"], {r["run"] for r in (*data["cells"].values(), *data["growth"].values())}
-    yield "# Benchmarks"
-    yield ""
     yield (
         "Layers of tnlayers against `nn.Linear`, against other ways to run the same declaration, against the layers of "
         "five other libraries, and against what this machine can do. Written by `make bench`, which installs those "
         "libraries into an environment of their own and runs `tnlayers bench` there; what the results already hold is "
         "not measured again."
     )
-    yield ""
-    yield "![Our time over that of the dense layer, in every cell of the grid](img/bench-dense.png)"
     yield ""
     yield f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}."
     yield f"Versions: {', '.join(f'{name} {version}' for name, version in last['versions'].items())}."

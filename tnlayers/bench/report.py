@@ -13,7 +13,7 @@ from tnlayers.bench.drawn_report import drawn_section
 from tnlayers.bench.gpu import Figures, load_gpu, section
 from tnlayers.bench.losses import left_out, losses
 from tnlayers.bench.measure import DENSE, OURS, mean
-from tnlayers.bench.method import METHOD, about
+from tnlayers.bench.method import METHOD, about, opening
 from tnlayers.bench.run import current_runs
 from tnlayers.bench.table import row
 from tnlayers.errors import TNLayersError
@@ -50,7 +50,7 @@ def write_report(data: Mapping[str, Any], page: Path, gpu: Path | None = None) -
     whole = {name: r for name, r in cells.items() if {OURS, DENSE} <= r["contenders"].keys()}
     old = {name for name, r in (cells | growth).items() if r["run"] not in current_runs(data)}
     sections = [
-        about(data, old),
+        [*opening(data, whole)],
         ["## Bars", "", *_bars([*bars(cells, growth), on_gpu(figures)])],
         ["## At a glance", "", *_overall(whole.values()), "", *_pictures(data, page.parent / "img")],
         ["## How it is measured", "", METHOD],
@@ -61,21 +61,25 @@ def write_report(data: Mapping[str, Any], page: Path, gpu: Path | None = None) -
         ["## Shapes drawn at random", "", *drawn_section(whole)],
         ["## Two threads, bfloat16, jax, other network types", "", *_others(whole, old)],
         ["## What was not timed", "", *left_out(cells)],
+        ["## Runs", "", *about(data, old)],
     ]
     write_text(page, "\n".join("\n".join([*lines, ""]) for lines in sections).rstrip() + "\n")
 
 
 def _bars(found: Iterable[Bar]) -> Iterator[str]:
     found = list(found)
-    yield "A bar on a ratio is met when the 95 % interval of the ratio reaches it. Open: not run."
+    yield (
+        "A bar on a ratio is met when the median reaches it, and missed within noise where only the 95 % interval "
+        "does. Open: not run."
+    )
     yield ""
     yield "| bar | measured | |"
     yield "| --- | --- | --- |"
     for bar in found:
-        yield row([bar.asked, bar.measured, {True: "met", False: "**not met**", None: "open"}[bar.met]])
+        yield row([bar.asked, bar.measured, "**not met**" if bar.verdict == "not met" else bar.verdict])
     for bar in (bar for bar in found if bar.missed):
         yield ""
-        yield f"Not met, {bar.asked}: {', '.join(bar.missed)}."
+        yield f"Missed, {bar.asked}: {', '.join(bar.missed)}."
 
 
 def _pictures(data: Mapping[str, Any], folder: Path) -> Iterator[str]:
