@@ -86,6 +86,7 @@ def reading(stored: Row) -> str:
     rows = stored["rows"]
     dense = one(rows, network="dense", way="weights", codes=32)
     lines = [f"The dense model has {dense['nats']:.4f} nats per character ({100 * dense['accuracy']:.1f} % right)."]
+    ahead: list[tuple[float, float]] = []
     for budget in budgets(rows):
         own = [row for row in chosen(rows, budget=budget, way="sample", codes=32)]
         base = [row for row in own if row["network"] == BASE and not row.get("gauge")]
@@ -94,6 +95,7 @@ def reading(stored: Row) -> str:
             continue
         best = min(others, key=lambda row: row["nats"])
         gap = best["nats"] - base[0]["nats"]
+        ahead.append((budget, gap))
         verdict = f"{abs(gap):.4f} nats {'below' if gap < 0 else 'above'} it"
         lines.append(
             f"- **At {budget:g} of the bits** whitened low rank has {base[0]['nats']:.4f}; the best with a tensor "
@@ -106,12 +108,31 @@ def reading(stored: Row) -> str:
         )
         if worse:
             lines.append(f"  The others, against low rank: {worse}.")
+    won = [budget for budget, gap in ahead if gap < 0]
+    lost = [f"at {budget:g} it is ahead by {gap:.4f}" for budget, gap in ahead if gap >= 0]
+    lines += [
+        "",
+        f"So whitened low rank is passed at {len(won)} of {len(ahead)} budgets ({', '.join(f'{one:g}' for one in won)})"
+        f"{'; ' if lost else ''}{', '.join(lost)}.",
+    ]
     return "\n".join(lines)
 
 
 def _more(row: Row, base: Row) -> str:
     fewer = 100 * (1 - row["bits"] / base["bits"])
     return f"{fewer:.1f} % fewer bits" if fewer >= 0.05 else "as many bits"
+
+
+def coordinates(stored: Row) -> str:
+    """What other coordinates change, for each network that was measured in them."""
+    rows = stored["rows"]
+    lines = []
+    for row in chosen(rows, way="sample", codes=32):
+        plain = chosen(rows, network=row["network"], gauge="", budget=row["budget"], way="sample", codes=32)
+        if row.get("gauge") and plain:
+            gap = row["nats"] - plain[0]["nats"]
+            lines.append((row["network"], -row["budget"], f"- `{name_of(row)}` at {row['budget']:g}: {gap:+.4f} nats."))
+    return "\n".join(line for _, _, line in sorted(lines))
 
 
 def healing(stored: Row) -> str:
@@ -298,6 +319,7 @@ def draw(rows: list[Row]) -> None:
 
 PARTS = {
     "reading": reading,
+    "coordinates": coordinates,
     "healing": healing,
     "claim": claim,
     "rounding": rounding,
