@@ -63,3 +63,44 @@ def test_entries_of_a_cache_that_are_something_else_are_made_again(tmp_path):
     again = tnl.compress(model(), **asked)
     for one, other in zip(first.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def rotated(norms, entry=None):
+    """A model of two layers around a stream that is read through these normalisations, and its stream."""
+    from tnlayers.compress.gauge import Stream, rotate_
+
+    layers = [entry or torch.nn.Linear(4, 4, bias=False), *norms, torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)]
+    reads = {str(k + 1): (str(len(norms) + k + 1),) for k in range(len(norms))}
+    return rotate_(torch.nn.Sequential(*layers), Stream(entry="0", writers=(), readers=reads), torch.eye(4))
+
+
+def no_gain():
+    return torch.nn.RMSNorm(4, elementwise_affine=False)
+
+
+STREAMS = {
+    "an entry with a bias": (lambda: rotated([no_gain()], torch.nn.Linear(4, 4)), "The entry '0' has a bias"),
+    "a gain": (lambda: rotated([torch.nn.RMSNorm(4)]), "'1' is an RMSNorm with a gain"),
+    "another normalisation": (lambda: rotated([torch.nn.GroupNorm(2, 4)]), "'1' is a GroupNorm; the stream is read"),
+    "two kinds": (lambda: rotated([no_gain(), torch.nn.LayerNorm(4)]), "take the mean away and others do not"),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_that_cannot_be_rotated(name):
+    ask, words = STREAMS[name]
+    with pytest.raises(tnl.TNLayersError, match=words):
+        ask()
+
+
+def test_inner_coordinates_of_something_else():
+    from tnlayers.compress.gauge.dense import dense_layer
+    from tnlayers.compress.gauge.hidden import covariance_order
+    from tnlayers.compress.gauge.stream import stream_of
+
+    with pytest.raises(tnl.TNLayersError, match=r"is a square matrix; this has shape \(3, 4\)"):
+        covariance_order(torch.ones(3, 4))
+    with pytest.raises(tnl.TNLayersError, match="write a Stream for Sequential"):
+        stream_of(model())
+    with pytest.raises(tnl.TNLayersError, match=r"Sequential has no module '0\.a'"):
+        dense_layer(model(), "0.a")

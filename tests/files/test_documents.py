@@ -14,7 +14,7 @@ from promptly import assert_prompt
 import tnlayers as tnl
 from tnlayers.cli.compress import _rules
 from tnlayers.errors import LONGEST, TNLayersError, shortened
-from tnlayers.files.documents import JSON_LIMIT, YAML_LIMIT, UnreadableText, load_json, load_yaml, read_json
+from tnlayers.files.documents import JSON_LIMIT, YAML_LIMIT, UnreadableText, load_json, load_yaml, read_file, read_json
 from tnlayers.networks.yaml_file import load_network
 from tnlayers.train.config import TrainConfig
 
@@ -208,3 +208,18 @@ def test_a_damaged_json_file_is_refused_by_name(tmp_path, content, reason):
         read_json(path, "the results in")
     with pytest.raises(TNLayersError, match="No such file"):
         read_json(tmp_path / "none.json", "the results in")
+
+
+def test_a_file_that_is_too_long_is_refused(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("ä" * YAML_LIMIT)
+    assert read_file(path, "the file") == "ä" * YAML_LIMIT
+    path.write_text("ä" * (YAML_LIMIT + 1))
+    with pytest.raises(TNLayersError, match=rf"Cannot read the file .*: it is longer than {YAML_LIMIT} characters"):
+        read_file(path, "the file")
+
+
+@pytest.mark.parametrize("text", ['a: !!int ""', '!!float "x"', '!!int "1.5"'])
+def test_a_tag_that_does_not_fit_is_refused(text):
+    with pytest.raises(UnreadableText, match=r"^(ValueError|IndexError): "):
+        load_yaml(text)

@@ -1,18 +1,22 @@
 """Refusals of training that no other file of tests raises: checkpoints, recipes, tokens, devices, trained texts."""
 
+import io
 import json
 import pickle
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
 from pydantic import ValidationError
 
 import tnlayers as tnl
-from tnlayers.train import TrainConfig, launch, tokens
+from tnlayers.train import TrainConfig, launch, shakespeare, tokens
 from tnlayers.train.archive import load
 from tnlayers.train.checkpoint import read
+from tnlayers.train.idx import read_bytes
 from tnlayers.train.recipe import Recipe
+from tnlayers.train.text import load_text
 from tnlayers.train.trained_texts import _read
 
 PLAIN = {"epochs": 1, "batch": 1, "lr": 1.0}
@@ -126,3 +130,58 @@ def test_a_checkpoint_that_is_no_table(tmp_path):
     torch.save({"format": 1}, tmp_path / "a.ckpt")
     with pytest.raises(tnl.TNLayersError, match="it lacks "):
         read(tmp_path / "a.ckpt")
+
+
+class Stored:
+    """What a pickle of torch calls a storage, with this in its place."""
+
+    def __init__(self, *persistent):
+        self.persistent = persistent
+
+
+def pickled(*persistent):
+    """A pickle of a tensor of four numbers whose storage is referred to by these."""
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, 2)
+    pickler.persistent_id = lambda thing: thing.persistent if isinstance(thing, Stored) else None
+    pickler.dump(Stored(*persistent))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("persistent", "words"),
+    [
+        (("file", "float32", "0", "cpu", 4), "its pickle refers to something that is no storage"),
+        (("storage", "float32", "0", "cpu", 4), "its pickle refers to something that is no storage"),
+    ],
+)
+def test_a_reference_to_something_else(tmp_path, persistent, words):
+    path = archived(tmp_path / "a.ckpt", pickled(*persistent), **{"data/0": bytes(16)})
+    with pytest.raises(tnl.TNLayersError, match=words):
+        read(path)
+
+
+def test_a_storage_of_another_length(tmp_path):
+    torch.save({"a": torch.ones(4)}, tmp_path / "a.ckpt")
+    assert load(tmp_path / "a.ckpt")["a"].tolist() == [1.0] * 4
+    with zipfile.ZipFile(tmp_path / "a.ckpt") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "b.ckpt", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data[:8] if name.endswith("data/0") else data)
+    with pytest.raises(tnl.TNLayersError, match=r"storage 0 has 2 entries of torch\.float32"):
+        read(tmp_path / "b.ckpt")
+
+
+@pytest.mark.parametrize("reads", [lambda path: read_bytes(path), lambda path: load_text("shakespeare", root=path)])
+def test_data_that_cannot_be_read(tmp_path, monkeypatch, reads):
+    (tmp_path / "tinyshakespeare").mkdir()
+    place = tmp_path / "tinyshakespeare" / "input.txt"
+    place.write_bytes(bytes(shakespeare.BYTES))
+
+    def refused(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(tnl.TNLayersError, match=r"Cannot read .*Permission denied\."):
+        reads(tmp_path)

@@ -51,8 +51,6 @@ def drawn_recurrent(
     Raises:
         TNLayersError: If the network does not fit a projection, or a size is out of range.
     """
-    if num_layers < 1:
-        raise TNLayersError(f"num_layers={num_layers}: a recurrent layer has at least 1.")
     if not 0 <= proj_size < hidden_size:
         raise TNLayersError(f"proj_size={proj_size}: it must be smaller than hidden_size={hidden_size}.")
     name = checked_dtype(dtype)

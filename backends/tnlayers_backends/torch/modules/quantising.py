@@ -72,8 +72,6 @@ def quantise(
         (4.5, True)
     """
     check_format(bits, group)
-    if not isinstance(model, nn.Module):
-        raise TNLayersError(f"quantise takes a torch module, got a {type(model).__name__}.")
     refuse_wrapped(model, "quantise")
     refuse_lazy(model, "quantise")
     if not inplace:
