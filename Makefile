@@ -9,7 +9,9 @@ BIN := $(VENV)/bin
 SETTINGS := pyproject.toml constraints.txt
 DEMO := runs/demo
 # Two processes share the files of tests; PYTEST_ARGS="-q -x tests/cores" runs a part in one.
-PYTEST_ARGS ?= -q -n 2 --dist loadfile
+PYTEST_ARGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
+# Each process of the tests would parse every module anew; __pycache__ is left out of git, and `make clean` deletes it.
+unexport PYTHONDONTWRITEBYTECODE
 FUZZ_SECONDS ?= 3600
 
 .DEFAULT_GOAL := help

@@ -1,13 +1,11 @@
 """Settings of all tests of the core: modest Hypothesis, and one torch thread."""
 
-import ctypes
-import gc
 import os
 import signal
 import sys
-from pathlib import Path
 
 import absent
+import memory
 import pytest
 import slow
 from hypothesis import settings
@@ -30,8 +28,16 @@ def pytest_configure(config):
     for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    config.pluginmanager.register(memory)
     if absent.ABSENT:
         config.pluginmanager.register(absent)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """`make slow` imports no file that has no slow test."""
+    if config.option.markexpr == "slow" and collection_path.suffix == ".py":
+        return True if collection_path not in slow.files() and collection_path.name != "conftest.py" else None
+    return None
 
 
 def pytest_collection_modifyitems(items):
@@ -39,6 +45,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if slow.function(item.nodeid) in names:
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: slow.rank(item.path))
 
 
 @pytest.fixture(autouse=True)
@@ -52,35 +59,6 @@ def _one_thread(request):
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-_GROWTH = 150  # MB, after which what has been compiled is dropped
-_after_last = [0.0]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _forget():
-    """What was compiled for the tests of some modules is not kept for ever, which would add up to gigabytes.
-
-    A collection looks at every object there is, seconds once jax and torch are loaded: so only where memory has grown.
-    """
-    yield
-    if _resident() < _after_last[0] + _GROWTH:
-        return
-    if "jax" in sys.modules:
-        sys.modules["jax"].clear_caches()
-    if "torch._dynamo" in sys.modules:
-        sys.modules["torch._dynamo"].reset()
-    gc.collect()
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)  # glibc keeps what is freed between what is not
-    _after_last[0] = _resident()
-
-
-def _resident() -> float:
-    """The memory of this process, MB; without /proc it always counts as grown."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if statm.exists() else float("inf")
 
 
 @pytest.fixture

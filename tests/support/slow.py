@@ -2,17 +2,27 @@
 
 `tests/slow.txt` names test functions, all cases of them. To measure again, on a machine that does nothing else:
 
-    .venv/bin/python -m pytest -q -n 2 --dist loadfile --durations=0 > LOG
+    .venv/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=0 > LOG
     python tests/support/slow.py LOG
 """
 
 import re
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 LIST = Path(__file__).parents[1] / "slow.txt"
 SECONDS = 0.5  # of all cases of a function together, with their preparation
+LONGEST = (  # begin first, so that no process waits for another at the end
+    "tests/train/test_scale.py",
+    "tests/backends/test_parity.py",
+    "tests/backends/torch/layers/test_conv.py",
+    "tests/backends/torch/run/test_torch_compile.py",
+    "tests/backends/torch/layers/test_grow.py",
+    "tests/pages/test_pages.py",
+    "tests/verify/test_check.py",
+)
 A_CASE = 0.05  # on average: many quick cases are worth their seconds
 _LINE = re.compile(r"([\d.]+)s (?:call|setup|teardown) +(\S.*)")
 
@@ -29,6 +39,18 @@ def function(test: str) -> str:
 def names() -> frozenset[str]:
     """The functions on the list."""
     return frozenset(LIST.read_text(encoding="utf-8").split("\n")) - {""}
+
+
+@cache
+def files() -> frozenset[Path]:
+    """The files that they are in."""
+    return frozenset(LIST.parents[1] / name.partition("::")[0] for name in names())
+
+
+def rank(file: Path) -> int:
+    """The place of a file among those that begin first, and one place for all others."""
+    known = [LIST.parents[1] / name for name in LONGEST]
+    return known.index(file) if file in known else len(known)
 
 
 def seconds(log: str) -> dict[str, tuple[float, int]]:

@@ -45,7 +45,7 @@ def data(spec):
 
 
 def trained(layer, x, y, optimizer=None):
-    optimizer = optimizer or torch.optim.Adam(layer.parameters(), lr=1e-2)
+    optimizer = optimizer or torch.optim.Adam(layer.parameters(), lr=1e-2, fused=True)
     for _ in range(STEPS):
         optimizer.zero_grad()
         loss = (layer(x) - y).square().mean()
@@ -67,7 +67,7 @@ def test_a_grown_layer_is_trained_like_one_drawn_at_that_size(text, before):
     larger = tnl.build(text, seed=0)
     larger.grow_(size)
     x, y = data(larger.spec)
-    optimizer = torch.optim.Adam(layer.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=1e-2, fused=True)
     if before == "trained":
         trained(layer, x, y, optimizer)
     weight = layer.to_dense().detach()
@@ -82,7 +82,7 @@ def test_a_grown_layer_is_trained_like_one_drawn_at_that_size(text, before):
     repeats = 3 if text.startswith(UNEVEN) else 1
     for seed in range(1, repeats):
         layer = tnl.build(text, seed=seed)
-        optimizer = torch.optim.Adam(layer.parameters(), lr=1e-2)
+        optimizer = torch.optim.Adam(layer.parameters(), lr=1e-2, fused=True)
         if before == "trained":
             trained(layer, x, y, optimizer)
         layer.grow_(size, optimizer=optimizer, seed=seed)

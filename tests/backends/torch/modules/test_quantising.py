@@ -245,6 +245,7 @@ def test_copies_pickles_moves_export_and_compiled_code(bits):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.usefixtures("onnx_table")
 @pytest.mark.parametrize("bits", [8, 4])
 def test_onnx_files_compute_the_same(bits, tmp_path):
     pytest.importorskip("onnxscript")

@@ -165,6 +165,7 @@ def test_the_exported_batch_is_no_constant():
         module(vectors(layer, 5))
 
 
+@pytest.mark.usefixtures("onnx_table")
 @pytest.mark.parametrize(("name", "axes"), [*((name, 1) for name in CASES), *((name, 2) for name in FEW)])
 def test_onnx_runs_at_other_batch_sizes(name, axes):
     pytest.importorskip("onnxscript")
