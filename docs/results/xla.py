@@ -8,7 +8,7 @@ the dense layer. The bar: the layer by XLA's rates takes at most 1.25 times the 
     --seconds S   how long each cell is timed, at least
     --cells N     only the first N cells
     --out FILE    where the figures go (docs/results/xla.json)
-    --show        print the table of stored figures, and measure nothing
+    --show        print the table of stored figures, and measure nothing; the table is written to docs/backends.md
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from typing import Any
 import jax
 import opt_einsum
 from chunks import normal, paired, step  # which sets the flags of XLA before jax is loaded
+from marks import filled
 from tnlayers_backends.jax import planned
 from tnlayers_backends.jax.multiply import xla_name
+from xla_table import BAR, OTHERS, table
 
 import tnlayers as tnl
 from tnlayers.bench.calibration import calibrate
@@ -38,8 +40,7 @@ from tnlayers.declare.spec import Spec
 from tnlayers.files.origin import commit, cpu_name, version
 
 FILE = Path(__file__).resolve().parent / "xla.json"
-BAR = 1.25
-OTHERS = ("processor", "einsum", "rebuild")
+PAGE = FILE.parents[1] / "backends.md"
 Way = Callable[[jax.Array, list[jax.Array]], jax.Array]
 
 
@@ -103,25 +104,6 @@ def check(calls: dict[str, Callable[[], Any]]) -> None:
             assert float(abs(one - other).max()) < 1e-3 * scale, f"{name} differs from the einsum of the declaration"
 
 
-def table(results: dict[str, Any]) -> str:
-    """The stored figures as a table."""
-    names = ("xla", *OTHERS)
-    lines = [
-        "| cell | batch | dense ms | " + " | ".join(f"{name} / dense" for name in names) + " | xla / best other |",
-        "| --- " * (4 + len(names)) + "|",
-    ]
-    for row in results["cells"]:
-        seconds = row["median_seconds"]
-        ratios = " | ".join(f"{seconds[name] / seconds['dense']:.2f}" for name in names)
-        low, middle, high = row["ratio_to_best_other"]
-        lines.append(
-            f"| {row['network']} | {row['batch']} | {1e3 * seconds['dense']:.2f} | {ratios} | {middle:.2f} ({low:.2f}-"
-            f"{high:.2f}) of {row['best_other']} |"
-        )
-    where = f"{results['processor']}, jax {results['jax']}, commit {str(results['commit'])[:7]}"
-    return "\n".join([*lines, "", f"The bar is {BAR}. Load average {results['load']:.1f} meanwhile. {where}."])
-
-
 def measure(file: Path, count: int, seconds: float) -> None:
     """Measure XLA's rates, then the cells; what is measured is stored after each."""
     origin = {"commit": commit(), "processor": cpu_name(), "jax": version("jax")}
@@ -148,7 +130,10 @@ def main() -> None:
     asked = parser.parse_args()
     if not asked.show:
         measure(asked.out, asked.cells, asked.seconds)
-    print(table(json.loads(asked.out.read_text(encoding="utf-8"))))
+    text = table(json.loads(asked.out.read_text(encoding="utf-8")))
+    print(text)
+    if asked.out == FILE:
+        PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), "xla", text), encoding="utf-8")
 
 
 if __name__ == "__main__":
