@@ -15,7 +15,7 @@ HEAD = """# JSON of the command line
 
 Every command has `--json`: the standard output is then one JSON document and nothing else, also where the command
 refuses. Its `format` says which form it has. Keys may be added to a form; where one changes its meaning or goes, the
-number behind the slash goes up. `[]` stands for the entries of a list, `*` for keys that are names of your data; a key
+number behind the slash goes up. `[]` means the entries of a list, `*` for keys that are names of your data; a key
 marked with ? is not always there. All but `bench` is tested: the commands are run, and each key and type is compared
 with these tables.
 

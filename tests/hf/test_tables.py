@@ -88,7 +88,7 @@ def test_registering_twice_is_registering_once():
         (layer(kind=["x"]), "no kind"),
         (layer(dtype="complex64"), "complex numbers"),
         (layer(paths=["transformer.h.7.attn.c_attn"]), "no module"),
-        (layer(paths=["__class__"]), "stands at"),
+        (layer(paths=["__class__"]), "in its header is at"),
         (layer(paths=["transformer.ln_f"]), "takes the place of"),
         (layer(graphs=[]), "0 graphs"),
         (layer(keywords={"weight": 1}), "is not known here"),

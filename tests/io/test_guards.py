@@ -82,7 +82,7 @@ def test_a_dtype_that_is_not_known(tmp_path):
 def test_an_aliased_mapping_inside_itself_is_refused():
     from tnlayers.files.documents import UnreadableText, load_yaml
 
-    with pytest.raises(UnreadableText, match=r"an alias stands for something that it is part of itself \(line 1"):
+    with pytest.raises(UnreadableText, match=r"an alias refers to something that it is part of itself \(line 1"):
         load_yaml("a: &a [*a]")
-    with warnings.catch_warnings(), pytest.raises(UnreadableText, match=r"the key 'a' stands twice in one mapping"):
+    with warnings.catch_warnings(), pytest.raises(UnreadableText, match=r"the key 'a' is twice in one mapping"):
         load_yaml("a: 1\na: 2")

@@ -68,7 +68,7 @@ ENTRY = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
         (raw(b"[" * 100_000), "nested too deeply"),
         (raw(b'{"a": NaN}'), "NaN is no JSON number"),
         (raw(b'{"a": ' + b"9" * 5000 + b"}"), "its header is damaged"),
-        (raw(b'{"a": 1, "a": 2}'), "stands there twice"),
+        (raw(b'{"a": 1, "a": 2}'), "is there twice"),
         (raw({"a": 1}), "does not have dtype, shape and data_offsets"),
         (raw({"a": ENTRY | {"dtype": "F7"}}, bytes(4)), "has dtype 'F7'"),
         (raw({"a": ENTRY | {"dtype": []}}, bytes(4)), "has dtype"),

@@ -91,7 +91,7 @@ def test_many_of_the_graphs_were_layers():
 
 
 def as_equation(graph, rng):
-    """All open indices are the output; an axis of size 1 stands for a larger index now and then."""
+    """All open indices are the output; an axis of size 1 is broadcast to a larger index now and then."""
     texts = ["".join(LETTERS[i] for i in core) for core in graph.cores]
     output = "".join(LETTERS[i] for i in dict.fromkeys((*graph.outputs, *graph.inputs)))
     equation = f"{','.join(texts)}->{output}"

@@ -99,7 +99,7 @@ def check_derivatives(layer):
 
 
 def assert_differentiates(layer, run, x, seed=1, dtype=None):
-    """Output and all gradients of `run`, which stands for the layer, at `x`."""
+    """Output and all gradients of `run`, in place of the layer, at `x`."""
     x = x.detach().clone().requires_grad_()
     y = run(x)
     assert_forward(layer, y, x, dtype)

@@ -135,7 +135,7 @@ def _core_products(sizes: Sizes, plan: Plan) -> Iterator[tuple[Product, int]]:
 
 
 def _link_products(plan: Plan, forth: Stage, way_back: Stage) -> Iterator[tuple[Product, int]]:
-    """A product of the chain with those that the backward pass makes of it; what a stack shares stands on the right.
+    """A product of the chain with those that the backward pass makes of it; what a stack shares is on the right.
 
     Rows of x and y, and of their gradients, are walked through as they lie: one array in as many parts as chunks.
     """

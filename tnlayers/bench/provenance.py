@@ -1,4 +1,4 @@
-"""Where numbers come from: commit, machine, versions and rates, so that cells of different runs can be told apart."""
+"""Where numbers come from: commit, machine, versions and rates, which distinguish cells of different runs."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def run_items(
         items: What to measure, in order.
         path: JSON file of results, made if it is not there.
         cap: Seconds of rounds per cell; the named cells have three times as many.
-        budget: Minutes after which nothing more is begun; what would not end in time is passed over. None for no limit,
+        budget: Minutes after which nothing more starts; what would not end in time is passed over. None for no limit,
             0 to measure nothing.
         again: Whether results of another commit, machine or version are measured again.
         report_line: Takes one line per item, or about passing over.

@@ -137,7 +137,7 @@ class Candidate:
         return option
 
     def key(self, *more: str) -> str:
-        """A name for what is made of the weight where it stands: settings such as a stride are part of a layer."""
+        """A name for what is made of the weight at its place: settings such as a stride are part of a layer."""
         dense = self.site.dense
         return digest(self.site.weight, getattr(dense, "bias", None), self.covariance, repr(dense), *more)
 

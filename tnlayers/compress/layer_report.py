@@ -34,13 +34,13 @@ class LayerReport:
     """One layer.
 
     Attributes:
-        name: Where it stands; of tied layers all names.
+        name: Its path in the model; of tied layers all paths.
         kind: The dense class.
         asked: The network types it could become, or the rule.
         network: The network as built; "dense" where it was left as it is.
         bond: Sizes of its bonds.
         before: The dense layer.
-        after: What stands there now.
+        after: What is there now.
         error: ||W - W'|| / ||W||; None in a dry run of what is fitted.
         output_error: The same of the outputs on the sample; None without.
         sensitivity: What a squared relative error of this layer counted.

@@ -118,9 +118,7 @@ def _contraction(equation: str, inputs: list[str], output: str, shapes: tuple[tu
         # An axis of size 1 where the index is larger broadcasts: without it the product is the same.
         narrow = {letter for letter, length in zip(text, shape, strict=True) if length == 1 and size[letter] != 1}
         if any(length != 1 for letter, length in zip(text, shape, strict=True) if letter in narrow):
-            raise TNLayersError(
-                f"An index of {equation!r} stands twice in one operand of shape {shape}, once with size 1."
-            )
+            raise TNLayersError(f"An index of {equation!r} is twice in one operand of shape {shape}, once with size 1.")
         operands.append(tuple(letters.index(letter) for letter in text if letter not in narrow))
     return Contraction(
         names=tuple(f"operand_{k}" for k in range(len(inputs))),

@@ -4,8 +4,8 @@
                                                   └─────────────┴───────►     contracted over the bonds, batch on all
 
 A core with input modes is sliced along them, so the batch takes their place; cores without stay as they are. What is
-left is one contraction in which the batch stands on every slice and on the result. An input mode that is an output mode
-as well (block structure) is not sliced: a row is zero outside its own block, which a one-hot vector per id says.
+left is one contraction in which every slice and the result have the batch as an axis. An input mode that is an output
+mode as well (block structure) is not sliced: a row is zero outside its own block, which a one-hot vector per id says.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def bond_norms2(
     dtype: str,
     bond: int | None = None,
 ) -> Array:
-    """||W_i||^2 for each value `i` of a bond, W_i being what the network is with the bond held at `i`; W = sum of W_i.
+    """||W_i||^2 for each value `i` of a bond, W_i being what the network is with the bond fixed at `i`; W = sum of W_i.
 
     Args:
         ops: The primitives of the arrays' backend.

@@ -6,7 +6,7 @@
 
 Three things make it exact for every declared layer:
 
-- An index that is input and output at once stays one index: the zeros it stands for are neither built nor counted.
+- An index that is input and output at once stays one index: the zeros of its diagonal are neither built nor counted.
 - Networks that split their features differently (2x3x2 and 2x6) are read over a common refinement: a mode of 6 is also
   modes of 3 and 2, in the same memory. 3x4 and 2x6 have none.
 - Padded features do not count. "The features below N" is itself a network over the digits of the feature, of bond 2:
@@ -80,7 +80,7 @@ def overlap(a: Graph, b: Graph, features: tuple[int, int], keep: int | None = No
         b: The other one.
         features: (in_features, out_features) that count; the modes hold padding beyond.
         keep: For a network with itself, a summed index that both share and that stays open: entry `i` of the result
-            is the squared norm of what the network is with that index held at `i`. None sums everything.
+            is the squared norm of what the network is with that index fixed at `i`. None sums everything.
 
     Returns:
         The contraction, or None where the modes of the two have no common refinement.

@@ -1,7 +1,7 @@
-"""Pruning: values of bonds that carry (almost) nothing of W are removed, and the bonds become smaller.
+"""Pruning: values of bonds that contribute (almost) nothing to W are removed, and the bonds become smaller.
 
-What a value `i` of a bond carries is W_i, the network with the bond held at `i`; W is the sum of all W_i. Its norm is
-exact, by contraction (`norm.bond_norms2`). Bonds are cut one after the other, each within its share of the tolerance,
+What a value `i` of a bond contributes is W_i, the network with the bond fixed at `i`; W is the sum of all W_i. Norms
+are exact, by contraction (`norm.bond_norms2`). Bonds are cut one after the other, each within its share of the tolerance,
 so that ||W - W'|| <= tolerance ||W|| by the triangle inequality.
 
 The smaller network is declared by the same network type with smaller numbers, so that the spec stays true: one number

@@ -95,7 +95,7 @@ class Spectra:
         return enough((self.bonds,), error * norm2**0.5)
 
     def standing_out(self) -> tuple[int, ...]:
-        """The bond dimensions that keep what stands out of the noise, by analytic VBMF (`tnlayers.cores.vbmf`).
+        """The bond dimensions that keep what is above the noise, by analytic VBMF (`tnlayers.cores.vbmf`).
 
         Raises:
             TNLayersError: If the shape of a cut is not known.

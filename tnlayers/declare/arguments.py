@@ -1,6 +1,6 @@
 """Arguments of public calls, checked by kinds before anything is allocated.
 
-One table says of what kind an argument of a name is, wherever it stands; `checks_arguments` goes by it. An argument
+One table says of what kind an argument of a name is, in every call; `checks_arguments` goes by it. An argument
 that is left at its default is right, whatever its kind. What depends on several arguments is checked where they meet.
 """
 

@@ -92,7 +92,7 @@ class Declared:
 
     @property
     def dense_parameters(self) -> int:
-        """Entries of the weight matrix that the network stands for: `in_features * out_features`."""
+        """Entries of the weight matrix that the network replaces: `in_features * out_features`."""
         return self.in_features * self.out_features
 
     @property

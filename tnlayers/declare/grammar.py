@@ -53,7 +53,7 @@ def parse(text: str) -> tuple[str, dict[str, Value]]:
 
 
 def split_sum(text: str) -> tuple[str, ...]:
-    """The terms of a sum: the text cut at each `+` that stands outside parentheses.
+    """The terms of a sum: the text cut at each `+` outside parentheses.
 
     Example:
         >>> split_sum("mpo(bond=8) + cp(rank=1e+1)")

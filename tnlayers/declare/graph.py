@@ -98,7 +98,7 @@ class Graph:
         return sum(prod(self.shape(core)) for core in self.cores)
 
     def legs(self, index: int) -> int:
-        """On how many core axes an index stands."""
+        """How many core axes have an index."""
         return sum(core.indices.count(index) for core in self.cores)
 
 
@@ -109,7 +109,7 @@ class Contraction:
     Attributes:
         names: The operands' names, for reading.
         operands: The indices of each operand's axes.
-        output: The indices of the result's axes; each stands in some operand.
+        output: The indices of the result's axes; each is an index of some operand.
         sizes: The size of every index; that of `batch` is the batch size planned for.
         batch: The index whose size may differ when the program runs, or None.
     """

@@ -7,7 +7,7 @@ the group, and the channels are split as a linear layer's features would be:
         kh    kw    groups   c_in modes ...         in   kh x kw x 1 x i_1 x i_2 ...
         |     |       |        |                    out   1 x  1 x g x o_1 x o_2 ...
 
-A group reads its own channels and writes its own: the index that counts the groups stands on the input, on the cores
+A group reads its own channels and writes its own: the index that counts the groups is on the input, on the cores
 and on the output, so it is one index of the input and of the output at once (a copy node's leg).
 """
 

@@ -1,10 +1,10 @@
 """Alternating least squares: the cores of any network fitted to a weight, one core at a time.
 
-With all other cores held, W' is linear in one core, and the best core solves the normal equations N core = r:
+With all other cores fixed, W' is linear in one core, and the best core solves the normal equations N core = r:
 
     N = <others, others>, a matrix over the bonds of that core       r = <others, W>, shaped like the core
 
-Where the error is measured in a metric M of the inputs, ||(W - W') M^(1/2)||, M stands between the two copies in N, and
+Where the error is measured in a metric M of the inputs, ||(W - W') M^(1/2)||, M is between the two copies in N, and
 r is taken against W M. Both are contractions of the network with itself or with the weight, planned like any other; no
 matrix of the size of the weight is inverted. The error never rises. On CP this is the classic ALS (Carroll and Chang
 1970), on Tucker it is HOOI (De Lathauwer et al. 2000, doi 10.1137/S0895479898346995), on rings TR-ALS (Zhao et al.
@@ -170,7 +170,7 @@ def _check(graph: Graph) -> None:
 
 
 def _best_core(problem: _Problem, right: Array, cores: Sequence[Array], k: int, *, correct: bool = False) -> Array:
-    """The core that minimises the error with all others held; or the best correction of it, by what is left."""
+    """The core that minimises the error with all others fixed; or the best correction of it, by what is left."""
     ops, graph = problem.ops, problem.graph
     mixed = {*graph.inputs} if problem.metric is not None else set()
     own = roles(graph, k, mixed)

@@ -7,7 +7,7 @@ costs parameters. Two searches, each for a part of the time that is allowed:
               cores 2 to 4 of them
     orders    from the order as it is, the spectral one (the Fiedler vector of the features' correlations, in W, and in
               inputs and outputs where their second moment is known) and a chain of most like features: swaps. With W'
-              held, swapping rows a and b of W changes the error by inner products of their rows in W and W' alone, so
+              fixed, swapping rows a and b of W changes the error by inner products of their rows in W and W' alone, so
               all swaps are compared at once and the best disjoint ones taken; then W' is computed anew. Time that is
               left goes to the best so far with some features shuffled. What is not better when measured is not kept.
 """
@@ -68,7 +68,7 @@ class Arranged:
     Attributes:
         target: The weight in that order.
         found: The declaration and its cores.
-        in_order: Which input feature stands at each place; None for the order as it is.
+        in_order: Which input feature is at each place; None for the order as it is.
         out_order: Likewise for outputs.
     """
 
@@ -181,7 +181,7 @@ def _moved(current: Arranged, in_move: np.ndarray, out_move: np.ndarray, limit: 
 
 
 def _swaps(current: Arranged) -> tuple[np.ndarray, np.ndarray]:
-    """Swaps of inputs and of outputs that lower the error with the network's weight held."""
+    """Swaps of inputs and of outputs that lower the error with the network's weight fixed."""
     target, (spec, fitted) = current.target, current.found
     near = rebuild(target.ops, spec.graph, fitted.cores)[: target.out_features, : target.in_features]
     weight, ops = target.weight, target.ops
@@ -199,7 +199,7 @@ def swapped(gains: np.ndarray) -> np.ndarray:
         gains: How well feature a suits place b, (features, places).
 
     Returns:
-        Which feature stands at each place.
+        Which feature is at each place.
 
     Example:
         >>> swapped(np.array([[0.0, 2.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])).tolist()
@@ -251,7 +251,7 @@ def shapes(in_features: int, out_features: int, cores: Sequence[int]) -> Iterato
 
 
 def _ordered_factors(size: int, count: int) -> list[Order]:
-    """All ways to write a size as a product of that many factors, order told apart."""
+    """All ways to write a size as a product of that many factors, in every order."""
     found = {order for factors in _factors(size, count, 1) for order in permutations(factors)}
     return sorted(found)
 

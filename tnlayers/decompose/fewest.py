@@ -4,7 +4,7 @@
                ^ cuts (`cuts.py`)         ^ closed forms (`starts.py`), where there are any
 
 Sizes below what the cuts allow need no fit. An exact fit is looked for between them and the closed form: at the least
-size first, then where a generic weight would be held, as many free parameters as it has entries, then above that, and
+size first, then where a generic weight would be exact, as many free parameters as it has entries, then above that, and
 at last by halving between the largest size that failed and the least that did not.
 """
 
@@ -56,7 +56,7 @@ def least_exact(values: Sequence[int], expected: int, known: Found | None, tried
 
     Args:
         values: Those to try.
-        expected: The place among them at which a generic weight is held.
+        expected: The place among them at which a generic weight is exact.
         known: An exact one, at the place behind them all; None where there is none.
         tried: A fit at a value; None where it is not exact.
 

@@ -21,7 +21,7 @@ from tnlayers.program.program import Array
 
 
 def is_tied_tree(graph: Graph) -> bool:
-    """Whether every bond cuts the network in two once the modes that several cores have are held, and there are such.
+    """Whether every bond cuts the network in two once the modes that several cores have are fixed, and there are such.
 
     Example:
         >>> import tnlayers as tnl

@@ -1,6 +1,6 @@
 """The contraction tree of a plan, from the operands on the left to the result on the right, one column per step.
 
-Each step stands where its two operands meet, with what it costs; a line is as wide as the size of what it carries.
+Each step is drawn where its two operands meet, with what it costs; a line is as wide as the size of what it carries.
 Orange carries the batch, blue is made of weights alone: a sweep is an orange line that takes up core after core, a
 rebuilt weight a blue tree that meets `x` at the end.
 """
@@ -25,7 +25,7 @@ _TEXT = 10.5
 
 
 def margin(plan: Plan) -> float:
-    """How far the first step's column stands from the left edge: room for the operands' names and shapes."""
+    """The distance of the first step's column from the left edge: room for the operands' names and shapes."""
     return max(text_width(_label(r), _TEXT) for r in registers(plan) if r.name) + 44
 
 
@@ -58,7 +58,7 @@ def _label(register: Register) -> str:
 
 
 def _heights(steps: Sequence[PlanStep], operands: int) -> dict[int, float]:
-    """A row for every operand so that no two lines cross; a step stands in the middle of what it reads."""
+    """A row for every operand so that no two lines cross; a step is in the middle of what it reads."""
     reads = {step.result: step.reads for step in steps}
     heights: dict[int, float] = {}
 

@@ -12,7 +12,7 @@ from tnlayers.draw.scene import Circle, Group, Line, Point, Shape, Text
 WIDTH, HEIGHT = 230.0, 150.0
 # Beside colours, series differ by their dots' fill, and each is named at its end.
 ROLES = ("weights", "output", "input", "hyper", "batch")
-_DECADES = 8  # of a logarithmic axis: what is smaller is rounding, and stands on the ground
+_DECADES = 8  # of a logarithmic axis: what is smaller is rounding, and is drawn at the bottom
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ def frame(series: Sequence[Series], *, x_name: str, y_name: str, logarithmic: bo
         series: The curves, at least one with a point.
         x_name: Written below.
         y_name: Written above the left axis.
-        logarithmic: Whether y stands in powers of ten; values of eight decades below the largest stand on the ground.
+        logarithmic: Whether y is logarithmic; values of eight decades below the largest are drawn at the bottom.
     """
     xs = [x for one in series for x, _ in one.points]
     ys = [y for one in series for _, y in one.points]

@@ -54,7 +54,7 @@ def _follow(neighbours: Neighbours, start: int) -> list[int]:
 def grid(neighbours: Neighbours) -> dict[int, Point] | None:
     """Places on a square grid if the bonds are those of one, else None.
 
-    With the distances a and b of a core from the two ends of the first row, of width w, it stands in column
+    With the distances a and b of a core from the two ends of the first row, of width w, it is in column
     (a - b + w) / 2 and row (a + b - w) / 2.
     """
     corners = [v for v, joined in neighbours.items() if len(joined) <= 2]

@@ -1,4 +1,4 @@
-"""On which level of a diagram a vertex stands: inputs low, outputs high, what only joins other cores between or above.
+"""The level of a diagram on which a vertex is: inputs low, outputs high, what only joins other cores between or above.
 
 With d_in and d_out a vertex's distances from the nearest core that reads an input, and from the nearest that writes an
 output, the level is d_in - d_out: below where it only reads, above where it only writes. An internal core whose nearest

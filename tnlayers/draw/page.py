@@ -69,7 +69,7 @@ def _headed(panel: Panel) -> Group:
     ]
     words = Group(shapes=tuple(lines), kind="heading")
     x, y, right, _ = panel.drawing.box
-    shift = max((words.box[2] - (right - x)) / 2, 0) if right - x < 300 else 0  # a small drawing stands in the middle
+    shift = max((words.box[2] - (right - x)) / 2, 0) if right - x < 300 else 0  # a small drawing is centred
     return Group(shapes=(words, panel.drawing.moved(shift - x, words.box[3] + 16 - y)), kind="panel")
 
 

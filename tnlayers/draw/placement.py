@@ -1,6 +1,6 @@
-"""Where each vertex of a diagram stands, in pixels: derived from the graph alone, never from a network's name.
+"""The position of each vertex of a diagram, in pixels: derived from the graph alone, never from a network's name.
 
-A chain is a straight row, one closed loop a ring, a grid a grid. Everything else stands in rows by level (`levels.py`),
+A chain is a straight row, one closed loop a ring, a grid a grid. Everything else is in rows by level (`levels.py`),
 the widest row in the order of its modes, the others as near as room allows to the mean of what they are joined to. Dots
 with open legs come last: below their cores if they are read, above if they are written, at the left end if both.
 """

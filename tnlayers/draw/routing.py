@@ -1,6 +1,6 @@
 """The lines and labels of a diagram between vertices that have their places.
 
-Wires are straight where nothing stands in their way, else bent around it; wires between the same two vertices fan out.
+Wires are straight where nothing is in their way, else bent around it; wires between the same two vertices fan out.
 Open legs go straight down from their core if they are inputs, up if outputs, leaning where that is taken. A label takes
 the first free place beside its line.
 """

@@ -1,4 +1,4 @@
-"""Colours by role, light and dark, told apart by people with any common colour blindness.
+"""Colours by role, light and dark, distinct to people with any common colour blindness.
 
 The strong colours are Okabe and Ito's ("Color Universal Design", 2008). Colour is never the only sign: inputs also
 stand below, outputs above, hyperedges are dots, and every size is written out.
@@ -31,7 +31,7 @@ COLOURS = {
     "copies": ("#cc79a7", "#cc79a7"),
     "memory": ("#a9d6f2", "#2b5f80"),
     "kept": ("#d55e00", "#f0843c"),
-    # Sizes of entries, from none to the largest: one hue, told apart by its lightness alone.
+    # Sizes of entries, from none to the largest: one hue, of lightness alone.
     "heat-0": ("#f2f6fa", "#1b222b"),
     "heat-1": ("#d6e6f4", "#1c3144"),
     "heat-2": ("#b4d3ea", "#1d425f"),

@@ -1,6 +1,6 @@
-"""A contraction under way, to be drawn: what is left of the operands, and where each of them stands.
+"""A contraction under way, to be drawn: what is left of the operands, and the place of each.
 
-`x` stands below its network, joined to it by the input modes. What two operands become stands where that of its cores
+`x` is below its network, joined to it by the input modes. The result of two operands is drawn where that of its cores
 stood that is nearest to the middle of all its cores, so that nothing comes to stand on something else; what carries the
 batch stays below. The batch itself is not drawn: it is in the colour.
 """

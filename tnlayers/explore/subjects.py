@@ -51,7 +51,7 @@ class Part:
 
     @property
     def network(self) -> str:
-        """The network's type, or what stands in its place."""
+        """The network's type; "einsum" or "graph" where it has none."""
         return self.spec.network if self.spec else "einsum" if self.einsum else "graph"
 
     def contraction(self, batch: int) -> Contraction:

@@ -36,7 +36,7 @@ except ImportError as error:
     ) from error
 
 _CHOICES = ("part", "network", "bond", "batch", "optimizer", "objective", "limit")
-_STATIC_HEIGHT = 1500  # pixels of the page that stands in for the widget where no kernel is
+_STATIC_HEIGHT = 1500  # pixels of the page that replaces the widget where no kernel is
 
 
 class Explorer(anywidget.AnyWidget):

@@ -4,10 +4,10 @@ Specs, network files, rules, configurations and recipes all come through here. W
 
     its length        2^18 characters of YAML, 2^24 of JSON
     its depth         64 levels
-    its nodes         20,000, each alias counted as all that it stands for; a long text counts as several
+    its nodes         20,000, each alias counted as all that it refers to; a long text counts as several
     its numbers       40 characters each
 
-A key that stands twice in a YAML mapping is refused, since the first would be lost. A date stays the text that it is.
+A key that is twice in a YAML mapping is refused, since the first would be lost. A date stays the text that it is.
 """
 
 from __future__ import annotations
@@ -189,15 +189,15 @@ class _Loader(yaml.SafeLoader):
         if node is None:
             return node
         if is_alias and id(node) not in self._weights:
-            _refuse(mark, "an alias stands for something that it is part of itself")
+            _refuse(mark, "an alias refers to something that it is part of itself")
         if not is_alias:
             self._weights[id(node)] = self._weight(node)
         if max(self._made, self._weights[id(node)]) > NODE_LIMIT:
-            _refuse(mark, f"it stands for more than {NODE_LIMIT} values, aliases written out")
+            _refuse(mark, f"it has more than {NODE_LIMIT} values, aliases written out")
         return node
 
     def _weight(self, node: yaml.Node) -> int:
-        """The values that a node stands for, its children's counted before."""
+        """The number of values of a node, aliases written out, its children's counted before."""
         if isinstance(node, yaml.ScalarNode):
             if node.tag in _NUMBERS and len(node.value) > NUMBER_LIMIT:
                 _refuse(node.start_mark, f"a number has more than {NUMBER_LIMIT} characters")
@@ -208,7 +208,7 @@ class _Loader(yaml.SafeLoader):
             keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
             if len(set(keys)) < len(keys):
                 twice = next(key for key in keys if keys.count(key) > 1)
-                _refuse(node.start_mark, f"the key {twice[:80]!r} stands twice in one mapping")
+                _refuse(node.start_mark, f"the key {twice[:80]!r} is twice in one mapping")
             return 1 + sum(self._weights[id(part)] for pair in node.value for part in pair)
         return 1 + sum(self._weights[id(part)] for part in node.value)
 

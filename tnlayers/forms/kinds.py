@@ -117,7 +117,7 @@ def form_from_data(data: Any, layer: Callable[[str], Networked], path: str = "")
     Args:
         data: Parsed.
         layer: The form of the layer of one network at a path.
-        path: Where the form stands.
+        path: The form's place in the module.
 
     Raises:
         TNLayersError: Something in it is not as a form has it.

@@ -125,7 +125,7 @@ def layers_from(table: Mapping[str, Any], model: nn.Module, dtype: torch.dtype) 
 
 
 def _places(records: Sequence[LayerRecord], model: nn.Module) -> list[tuple[str, ...]]:
-    """Where each layer stands in this model; nothing where it is of a head that a model of this class does not have."""
+    """The place of each layer in this model; nothing where it is of a head that a model of this class does not have."""
     own = {path for path, _ in model.named_modules(remove_duplicate=False)}
     prefix = f"{getattr(model, 'base_model_prefix', '') or '.'}."
     with_head = any(path.startswith(prefix) for record in records for path in record.paths)

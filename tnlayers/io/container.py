@@ -83,7 +83,7 @@ def strict_json(text: bytes | str) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            raise ValueError(f"a key of {sorted(found)[:5]} stands there twice")
+            raise ValueError(f"a key of {sorted(found)[:5]} is there twice")
         return found
 
     def constant(name: str) -> NoReturn:

@@ -34,7 +34,7 @@ class LayerRecord:
     """One layer of tnlayers in a file.
 
     Attributes:
-        paths: Where it stands in the object: ("fc1",); more than one for a layer that is used twice; ("",) for itself.
+        paths: Its places in the object: ("fc1",); more than one for a layer that is used twice; ("",) for itself.
         kind: The kind of layer: "linear".
         keywords: What the kind needs beside the spec; numbers, texts and lists of them.
         spec: The declaration, with its graphs as they were lowered when it was saved.
@@ -211,7 +211,7 @@ def layer_from_data(path: Path, data: Any) -> LayerRecord:
         refuse(path, "a layer in its header does not have paths, kind, keywords, spec, graphs and dtype")
     places = _list(path, data["paths"])
     if not places or not all(place == "" or _usable_key(place) for place in places):
-        refuse(path, f"a layer in its header stands at {str(places)[:60]}")
+        refuse(path, f"a layer in its header is at {str(places)[:60]}")
     if not isinstance(data["kind"], str) or data["dtype"] not in CORE_DTYPES:
         refuse(path, f"a layer in its header has no kind, or a dtype that is none of {', '.join(CORE_DTYPES)}")
     if not all(map(_plain, _texts(path, data["keywords"]))):

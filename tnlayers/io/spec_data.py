@@ -100,7 +100,7 @@ def _check_structure(graph: Graph) -> None:
         raise ValueError("two cores have the same name")
     on_cores = {index for core in graph.cores for index in core.indices}
     if on_cores != set(range(len(graph.sizes))):
-        raise ValueError("an index stands on no core")
+        raise ValueError("no core has an index")
     for side, modes in (("input", graph.inputs), ("output", graph.outputs)):
         if len(set(modes)) < len(modes):
             raise ValueError(f"an index is {side} twice")

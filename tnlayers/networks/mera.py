@@ -12,7 +12,8 @@ r"""`mera`: a binary tree with disentanglers between neighbouring subtrees, afte
 On every level the legs 2k+1 and 2k+2, which the tree would join only further up, first pass a disentangler of D^4
 entries; then an isometry of D^3 entries joins the legs 2k and 2k+1. Levels go on until two legs are left, which are
 joined (Vidal, "Entanglement Renormalization", arXiv cond-mat/0512165; open boundary). Parameters: D times the sum of
-I_k J_k, D^3 per isometry, D^4 per disentangler. Names only: the cores are free, not held unitary or isometric.
+I_k J_k, D^3 per isometry, D^4 per disentangler. Names only: the cores are free, neither unitary
+nor isometric.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Rough:
     """Rough seconds of products between index sets of one contraction.
 
     Args:
-        contraction: The sizes; the batch stands in operand 0 alone.
+        contraction: The sizes; the batch is an axis of operand 0 alone.
         objective: What is timed; many calls share the preparing of cores for "inference", and backward passes count
             in "training".
         itemsize: Bytes per entry.
@@ -121,7 +121,7 @@ class Rough:
     def steps(self, path: Path) -> Iterator[tuple[int, int, int]]:
         """The axes of both operands and of the result of every step of a path."""
         arrays = dict(enumerate(self.masks))
-        users = [0] * len(self.contraction.sizes)  # how many arrays an axis stands on
+        users = [0] * len(self.contraction.sizes)  # how many arrays have an axis
         for mask in (*self.masks, self.output):
             for index in _indices(mask):
                 users[index] += 1

@@ -54,7 +54,7 @@ def plan_file(contraction: Contraction, folder: str, *circumstances: object) -> 
 
 
 def cache_file(folder: str, *circumstances: object) -> Path:
-    """Where what was found under some circumstances is kept; they are told apart by `repr`, and by the code."""
+    """Where what was found under some circumstances is kept; their `repr` and the code distinguish them."""
     value = (FORMAT, fingerprint(), *circumstances)
     return cache_folder() / folder / f"{hashlib.sha256(repr(value).encode()).hexdigest()[:32]}.json"
 

@@ -1,6 +1,6 @@
 """Chains: a layer's program seen as "prepare the cores, then carry the batch along".
 
-The batch stands in `x` and in nothing else, so the steps whose results contain it form a chain
+The batch is an axis of `x` and of nothing else, so the steps whose results contain it form a chain
 
     x = z_0 -> z_1 -> ... -> y,      z_k+1 = z_k times one prepared matrix,
 
@@ -75,7 +75,7 @@ class Chain:
 
     Attributes:
         links: The products, in order.
-        arrange: How the last result is put into the order of the output, or None where it stands so already.
+        arrange: How the last result is put into the order of the output, or None where it is so already.
         shape: The shape of the result, -1 for the batch.
         prepared: Numbers of the program's steps that do not depend on the batch.
     """

@@ -123,7 +123,7 @@ class PairLayouts:
     def orders(self, new: Indices) -> dict[Indices, None]:
         """Orders in which a core's own axes may stand: as they are, and outputs before or after what is summed later.
 
-        What is summed soonest stands at the rim, beside the axes that it is likely to be summed with.
+        What is summed soonest is at the end, beside the axes that it is likely to be summed with.
         """
         out = tuple(sorted((i for i in new if self.ends[i] >= self.pairs), key=lambda i: self.ends[i]))
         late = tuple(sorted((i for i in new if self.ends[i] < self.pairs), key=lambda i: -self.ends[i]))
@@ -138,7 +138,7 @@ class PairLayouts:
         return sum([self.ahead(indices[register], reader) for register, reader in waiting])
 
     def ahead(self, axes: Indices, reader: int) -> float:
-        """The seconds of copying merged cores for the pair that reads them, where what it sums stands scattered."""
+        """The seconds of copying merged cores for the pair that reads them, where what it sums is scattered."""
         found = self._ahead.get((axes, reader))
         if found is None:
             lasting = self.views.decisive(axes)
@@ -150,7 +150,7 @@ class PairLayouts:
         return found
 
     def flat(self, axes: Indices, output: Indices) -> tuple[Form | None, float]:
-        """How a result is put into the order of the output, None where it stands so already, and the seconds of it."""
+        """How a result is put into the order of the output, None where it is so already, and the seconds of it."""
         form = self.views.flat(axes, output)
         return form, 0.0 if form is None else max(self.copy(form), RATES.seconds_per_call)
 

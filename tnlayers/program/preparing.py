@@ -10,7 +10,7 @@ register is read once, so its gradient is written once:
     gradient of left  =  g right^T,      gradient of right  =  left^T g,
 
 summed over the stack where one matrix was used for all of it. A gradient is written in the order in which its register
-stands in memory; only where an operand was copied it is copied back.
+is laid out in memory; only where an operand was copied it is copied back.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ The backward sweep carries the gradient g of the state against the chain. A link
     gradient of A  +=  g z^T,  summed over the stack of matrices that A was used for,
     gradient of z   =  A^T g,
 
-on the same views as the forward sweep: the gradient stands in memory as the state does, and only where the forward
+on the same views as the forward sweep: the gradient is laid out in memory as the state is, and only where the forward
 pass permuted a state does the backward pass permute its gradient. States are not kept from forward to backward: the
 sweep computes them again, a few rows at a time, while they are in cache. Everything but the results is written into one
 workspace, so nothing is allocated. Where arrays cannot be written to, as on jax, there is no workspace: every primitive
@@ -68,7 +68,7 @@ class Sweep:
     Attributes:
         chain: The chain.
         copies: Where each link's state is copied to, None where it is viewed.
-        results: Where each link's result stands; the last one only where the output is another arrangement of it.
+        results: The place of each link's result; the last one only where the output is another arrangement of it.
         gradients: Two places that the gradients of states alternate between.
         forward: Entries per row of the workspace that `propagate` uses.
         both: Entries per row of the workspace that `propagate_back` uses.
@@ -171,7 +171,7 @@ def propagate_back(
     """
     chain, totals = sweep.chain, list(totals)
     states = _states(ops, sweep, x, matrices, space)
-    places, free = sweep.gradients, 0  # the gradient stands in one of two places; the next is written to the free one
+    places, free = sweep.gradients, 0  # the gradient is in one of two places; the next is written to the free one
     g = gy
     if chain.arrange is not None:
         g = copy_back(ops, chain.arrange, gy, space.take((places[free][0], chain.links[-1].after)))
@@ -222,7 +222,7 @@ def _add_gradient(ops: SweepPrimitives, link: Link, total: Array, state: Array, 
 
 
 def _state_gradient(ops: ForwardPrimitives, link: Link, out: Array | None, g: Array, adjoint: Array) -> Array:
-    """The gradient of a link's state, written in the order in which the state stands in memory."""
+    """The gradient of a link's state, written in the order that the state has in memory."""
     if link.state.swap:  # the state is viewed transposed, so its gradient is computed transposed
         g = transposed(ops, g)
     left, right = (g, adjoint) if link.state_left != link.state.swap else (adjoint, g)

@@ -32,7 +32,7 @@ class Job:
         minutes: Predicted, of training alone.
         source: Where the prediction is from.
         folder: Of the run.
-        unfinished: Whether the folder holds an unfinished run, which may have been begun under any name.
+        unfinished: Whether the folder has an unfinished run, of whatever name.
     """
 
     row: Row
@@ -77,7 +77,7 @@ def schedule(
     epochs: int | None = None,
     selection: bool = False,
 ) -> list[Job]:
-    """The runs that are missing: first those begun, then seed by seed, the shortest first.
+    """The runs that are missing: first the unfinished ones, then seed by seed, the shortest first.
 
     Args:
         rows: The rows to fill.
@@ -129,7 +129,7 @@ def _seeds(row: Row, runs: Sequence[Run], recipe: Recipe) -> set[int]:
 
 
 def within(jobs: Sequence[Job], budget: float) -> list[Job]:
-    """The jobs that are begun in a budget of minutes; the last one may be cut short and goes on the next time."""
+    """The jobs that start within a budget of minutes; the last one may be cut short and goes on the next time."""
     chosen, used = [], 0.0
     for job in jobs:
         if used >= budget:

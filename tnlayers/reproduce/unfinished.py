@@ -1,4 +1,4 @@
-"""Runs that were begun: folders of one network and one seed with a checkpoint, whatever their names are."""
+"""Unfinished runs: folders of one network and one seed with a checkpoint, whatever their names are."""
 
 from __future__ import annotations
 

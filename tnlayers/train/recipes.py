@@ -122,7 +122,7 @@ MODELS = (
     "gpt-pico",
 )
 LANGUAGE = "gpt-.*"  # the models that are trained on texts; their names say their sizes
-TEXT = "text"  # stands for every file of text
+TEXT = "text"  # the name for every file of text
 
 # (model as a regular expression, data) -> recipes by name, the default first
 RECIPES: dict[tuple[str, str], dict[str, Recipe]] = {

@@ -165,7 +165,7 @@ def learn_tokens(form: str, whole: str, training: str) -> Tokens:
 
     Args:
         form: "characters", or "bpe-N" for N byte pairs.
-        whole: All of the text: a character that stands in its last tenth alone is a token too.
+        whole: All of the text: a character of its last tenth alone is a token too.
         training: The part that pairs are learnt from.
 
     Raises:

@@ -44,7 +44,7 @@ class Difference:
         spec: The layer.
         backend: Where it ran.
         dtype: In which dtype.
-        quantity: "cores" (against those that the seed stands for), "forward" or "gradients".
+        quantity: "cores" (against those that the seed gives), "forward" or "gradients".
         where: The array that differs most: "y", "x" or the name of a core.
         units: By how much, in units of the tolerance.
     """
@@ -129,7 +129,7 @@ def check_layer(spec: Spec, backend: str, dtype: str) -> Iterator[Difference]:
 
 
 def _drawn(spec: Spec, dtype: str) -> dict[str, Expected]:
-    """The parameters that the seed stands for, before they are rounded to the dtype."""
+    """The parameters that the seed gives, before they are rounded to the dtype."""
     rng = np.random.default_rng(SEED)
     drawn = draw_layer(spec.graphs, default_variance(spec.in_features), rng, dtype)
     if spec.bias:

@@ -113,7 +113,7 @@ def _gradients(part: Spec, graph: Graph, cores: Mapping[str, Array], x: Array, g
 
 
 def _derivative(others: list[Operand], indices: Sequence[int], shape: Sequence[int], free: int, terms: int) -> Expected:
-    """An einsum of the others; an index that no other has gets ones, one that stands twice an identity matrix."""
+    """An einsum of the others; an index that no other has gets ones, one that is there twice an identity matrix."""
     output: list[int] = []
     present = {i for _, listed in others for i in listed}
     for i, size in zip(indices, shape, strict=True):

@@ -32,7 +32,7 @@ def default_dtype(dtype: Any) -> Any:
 class TNModule(eqx.Module):
     """A layer of any kind, or a whole model, of `tnl.load(path, backend="jax")` or `tnl.to_backend(...)`.
 
-    It is called as the torch module that it stands for, and evaluates; running statistics have no gradient.
+    It is called as the torch module that it replaces, and evaluates; running statistics have no gradient.
 
     Args:
         layer: The layer or model.
@@ -215,7 +215,7 @@ class TNTensorLinear(TNModule):
     Args:
         in_shape: Sizes of the input's axes.
         out_shape: Sizes of the output's axes; () for one number.
-        use_bias: Whether to add a learned tensor, held as a vector.
+        use_bias: Whether to add a learned tensor, stored as a vector.
         dtype: Of the parameters; jax's default if None.
         network: A template or a spec; unless it has modes, the axes are the modes.
         key: Draws the parameters.

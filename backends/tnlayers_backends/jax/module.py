@@ -47,7 +47,7 @@ RUNTIME = _RUNTIMES[False]
 @partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["form", "by_jax"])
 @dataclass(frozen=True, eq=False, repr=False)
 class JaxModule:
-    """A module on jax: `module(*inputs)`, as the torch module that it stands for takes them when it evaluates.
+    """A module on jax: `module(*inputs)`, as the torch module that it replaces takes them when it evaluates.
 
     It is a pytree: its leaves are the arrays, its structure holds the form, compared by value. `jax.grad(loss)(module)`
     is a module of gradients, and `jax.tree.map` makes another module.

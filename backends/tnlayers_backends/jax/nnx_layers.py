@@ -36,7 +36,7 @@ class TNModule(nnx.Module):
     """A layer of any kind, or a whole model, of `tnl.load(path, backend="jax")` or `tnl.to_backend(...)`.
 
     Its arrays are parameters by their own names (`nnx.Param`), running statistics of normalisations `nnx.BatchStat`,
-    the dense layers of adapters `tnl.jax.nnx.Frozen`. It is called as the torch module that it stands for, and
+    the dense layers of adapters `tnl.jax.nnx.Frozen`. It is called as the torch module that it replaces, and
     evaluates.
 
     Args:
@@ -200,7 +200,7 @@ class TNTensorLinear(TNModule):
     Args:
         in_features: Sizes of the input's axes.
         out_features: Sizes of the output's axes; () for one number.
-        use_bias: Whether to add a learned tensor, held as a vector.
+        use_bias: Whether to add a learned tensor, stored as a vector.
         network: A template or a spec; unless it has modes, the axes are the modes.
         dtype: Of the computation; None for what inputs and parameters promote to.
         param_dtype: Of the parameters.

@@ -27,7 +27,7 @@ RUNTIME = Runtime(ops=OPS, linear=_linear, objective="forward", count=lambda siz
 
 
 class NumpyModule:
-    """A module on numpy: `module(*inputs)`, as the torch module that it stands for takes them when it evaluates.
+    """A module on numpy: `module(*inputs)`, as the torch module that it replaces takes them when it evaluates.
 
     Args:
         form: What it does.

@@ -33,7 +33,7 @@ def placed(model: nn.Module, made: Mapping[nn.Module, Mapping[str, nn.Module]], 
     Args:
         model: Left alone unless `inplace`.
         made: By module of the model, its parts that are networks now.
-        inplace: Whether to change the model itself; nothing can fail once that has begun.
+        inplace: Whether to change the model itself; nothing can fail once that has started.
 
     Raises:
         TNLayersError: If the model cannot be copied.

@@ -21,10 +21,10 @@ class Site:
     """One weight.
 
     Attributes:
-        names: Where it stands, by module path (of a projection, the host's path and the projection's name).
-        host: The module that stands there.
+        names: Its places, by module path (of a projection, the host's path and the projection's name).
+        host: The module at that place.
         part: Which projection of the host; "" where the host is this weight alone.
-        dense: A module of torch that is this weight alone, which a layer kind stands for.
+        dense: A module of torch that is this weight alone, which a layer kind replaces.
         against: Why it has to stay dense; "" where it need not.
         tied: Other modules with the very same weight; it is counted here alone.
         extra: Parameters that its weight is computed of beyond its own entries, which a network does away with.
@@ -40,7 +40,7 @@ class Site:
 
     @property
     def kind(self) -> LayerKind:
-        """The kind of layer that stands for the weight."""
+        """The kind of layer that replaces the weight."""
         return kind_of(self.dense)
 
     @property

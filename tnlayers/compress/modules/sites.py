@@ -21,7 +21,7 @@ from tnlayers.errors import TNLayersError
 
 
 def sites_of(model: nn.Module, extra: Mapping[nn.Module, int] | None = None) -> list[Site]:
-    """All sites of a model, in order; a weight that stands at several places is one site.
+    """All sites of a model, in order; a weight at several places is one site.
 
     Args:
         model: Any module.
@@ -67,7 +67,7 @@ def _below(module: nn.Module) -> Iterator[nn.Module]:
 def _users(model: nn.Module) -> Users:
     """By parameter, the modules that have it and the names it has there."""
     users: Users = {}
-    for path, module in model.named_modules():  # each module once: one that stands at two places shares nothing
+    for path, module in model.named_modules():  # each module once: one at two places shares nothing
         for name, parameter in module.named_parameters(recurse=False):
             users.setdefault(id(parameter), []).append((module, f"{path}.{name}"))
     return users

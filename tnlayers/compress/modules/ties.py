@@ -80,7 +80,7 @@ def _on_cores_of(layer: TNModule, member: Site, turned: bool) -> TNModule:
 
     Args:
         layer: Whose cores they are.
-        member: What it stands for.
+        member: What it replaces.
         turned: Whether the inputs of the one are the outputs of the other.
     """
     spec = layer.spec

@@ -1,4 +1,4 @@
-"""Least squares of a layer's cores against the outputs of the dense layer that it stands for.
+"""Least squares of a layer's cores against the outputs of the dense layer that it replaces.
 
 With the second moments C = E[x x^H] of the layer's inputs and B = E[y x^H] with the outputs y that are wanted,
 

@@ -1,7 +1,7 @@
 """Cores that a larger network of the same type does not have, multiplied into their neighbours.
 
-A `tucker` has no factor where a bond is as large as its mode: the mode stands on the core then. With W = core x factor
-over the bond, the product is that core, and W is unchanged. A mode of size 1 stands wherever the type puts it: it
+A `tucker` has no factor where a bond is as large as its mode: the core has the mode then. With W = core x factor
+over the bond, the product is that core, and W is unchanged. A mode of size 1 is wherever the type puts it: it
 changes the shape of a core and no entry.
 """
 

@@ -83,7 +83,7 @@ class DenseConv(ExportedCores):
         Args:
             dense: The `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d` whose kernel is taken, grouped and depthwise ones too.
             network: A network type or a template, of the kernel or of the flattened maps.
-            bond_dim: The size of every bond, or one per bond; "vbmf" for what stands out of the noise.
+            bond_dim: The size of every bond, or one per bond; "vbmf" for the singular values above the noise.
             max_params: At most so many parameters in all cores.
             ratio: At most this share of the parameters of the kernel; in view "flat", of the matrix that it is there.
             error: At most this relative error of the weight, ||W - W'|| / ||W||; 0 keeps all of it.

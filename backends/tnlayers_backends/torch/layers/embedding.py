@@ -111,7 +111,7 @@ class TNEmbedding(TNTable):
         Args:
             dense: The embedding whose table is taken.
             network: A network type or a template.
-            bond_dim: The size of every bond, or one per bond; "vbmf" for what stands out of the noise.
+            bond_dim: The size of every bond, or one per bond; "vbmf" for the singular values above the noise.
             max_params: At most so many parameters in all cores.
             ratio: At most this share of the table's parameters.
             error: At most this relative error of the table, ||W - W'|| / ||W||; 0 keeps all of it.

@@ -1,6 +1,6 @@
 """A stack of experts' weights as networks: one network for each expert, or one for all with the expert as an index.
 
-It stands where a mixture of experts holds a parameter of three axes, `gate_up_proj[expert]`, and gives for an expert
+It replaces a mixture of experts' parameter of three axes, `gate_up_proj[expert]`, and gives for an expert
 what a product with a vector takes: `F.linear(x, stack[e])` and `x @ stack[e]` contract x with the cores; every other
 function gets the dense weight of that expert, rebuilt. Of one network for all, the output index that counts experts is
 fixed in the cores that hold it, so one expert is a network of the same form with fewer outputs.
@@ -70,7 +70,7 @@ class ExpertStack(nn.Module):
         return torch.Size((self.experts, *(sizes if self.turned else sizes[::-1])))
 
     def to_dense(self) -> Tensor:
-        """The parameter that it stands for, of three axes; differentiable."""
+        """The parameter that it replaces, of three axes; differentiable."""
         return torch.stack([self.dense(expert) for expert in range(self.experts)])
 
     def dense(self, expert: int) -> Tensor:

@@ -41,7 +41,7 @@ class LayerKind:
 
     Attributes:
         classes: Its classes, which differ only in how they are made; the first is what loading makes.
-        replaces: The class in whose place such a layer stands: torch's, or its own where torch has none.
+        replaces: The class that such a layer replaces: torch's, or its own where torch has none.
         stands_for: The dense class that has such a weight; `replaces` unless that is the layer's own class.
         keywords: The attributes of a layer that `build` takes as keywords; numbers, texts, and tuples of them.
         missing: The values of keywords that the dense class does not have.

@@ -34,7 +34,7 @@ enter(*_OF_DENSE)
 
 
 def find(module: nn.Module) -> LayerKind | None:
-    """The kind of a layer, or that which stands in for a dense module; of others None.
+    """The kind of a layer, or that which replaces a dense module; of others None.
 
     Classes of others count as what they derive from.
     """

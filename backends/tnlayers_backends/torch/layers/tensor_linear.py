@@ -25,7 +25,7 @@ class TNTensorLinear(TNLinear):
     Args:
         in_shape: Sizes of the input's axes.
         out_shape: Sizes of the output's axes; () for one number.
-        bias: Whether to add a learned tensor, held as a vector of all its entries.
+        bias: Whether to add a learned tensor, stored as a vector of all its entries.
         device: Where the parameters live.
         dtype: Their dtype; torch's default dtype if None.
         network: A network type, a template, or a sized spec. Unless it has modes, the axes are the modes, the shorter
@@ -141,7 +141,7 @@ class TNTensorLinear(TNLinear):
 
 
 class TensorLinearKind(LinearKind):
-    """A linear map between tensors; it stands in for no module of torch, so its place must hold such a layer."""
+    """A linear map between tensors; it replaces no module of torch, so such a layer must be at its place."""
 
     def build(self, spec: Spec, **keywords: Any) -> TNTensorLinear:
         """As `LayerKind`."""

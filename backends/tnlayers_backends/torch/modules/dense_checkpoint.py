@@ -117,7 +117,7 @@ def _core(layer: TNModule) -> int:
 
 
 def _is_conv1d(layer: TNModule) -> bool:
-    """Whether this stands for a Conv1D of transformers, which holds its weight as (in_features, out_features)."""
+    """Whether this replaces a Conv1D of transformers, which stores its weight as (in_features, out_features)."""
     return hasattr(layer, "nf")
 
 

@@ -12,7 +12,7 @@ class QuantisedLayer:
     """What became of one layer.
 
     Attributes:
-        name: Where it stands.
+        name: Its path in the model.
         kind: Its class.
         parameters: Entries of its weight or its cores.
         before: Bytes of these.

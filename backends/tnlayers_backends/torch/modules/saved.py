@@ -30,7 +30,7 @@ from tnlayers_backends.torch.modules.wrapped import refuse_lazy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """A layer taken apart, and where it stands in a module: one path, or more for a layer that is used twice."""
+    """A layer taken apart, and its place in a module: one path, or more for a layer that is used twice."""
 
     paths: tuple[str, ...]
     parts: Parts
@@ -86,7 +86,7 @@ def fill(
 
     Args:
         module: Changed in place.
-        layers: What to put where. A place holds the dense module that the kind of layer stands in for, or such a layer;
+        layers: What to put where. A place has the dense module that the kind of layer replaces, or such a layer;
             or it is a part of a dense attention or recurrent module, which then becomes one of tnlayers.
         rest: All other tensors of the module's state, by name.
         tied: Names that are to be one and the same parameter as another.
@@ -232,7 +232,7 @@ def _give_memory(module: nn.Module, rest: Mapping[str, Tensor]) -> None:
 def _check_place(
     module: nn.Module, places: Mapping[str, nn.Module], path: str, layer: TNModule, *, anything: bool
 ) -> None:
-    """Whether a layer can go where a module is: the dense one that it stands in for, or one of its own kind."""
+    """Whether a layer can go where a module is: the dense one that it replaces, or one of its own kind."""
     if path not in places or not path:
         near = get_close_matches(path, places, n=3)
         raise TNLayersError(

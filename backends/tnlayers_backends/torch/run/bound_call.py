@@ -85,7 +85,7 @@ def bind(linear: LinearMap, kept: PreparedMatrices, shape: torch.Size) -> BoundC
 
 
 def _weight(chain: Chain, matrices: Sequence[Tensor], part: Spec) -> Tensor | None:
-    """W without its padding, if the only product is x W^T as it stands."""
+    """W without its padding, if the only product is x W^T as it is."""
     (link, *more), (matrix, *_) = chain.links, matrices
     rows = View(None, None, (-1, part.in_features + part.pad_in))
     if more or chain.arrange is not None or not link.state_left or link.state != rows or matrix.ndim != 2:

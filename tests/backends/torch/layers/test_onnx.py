@@ -37,7 +37,7 @@ def images(channels, size=8):
     return lambda: torch.randn(2, channels, size, size)
 
 
-# How a layer is made, its input, and the bytes of the dense weights that it stands for.
+# How a layer is made, its input, and the bytes of the dense weights that it replaces.
 KINDS = {
     "linear": (lambda: tnl.nn.MPOLinear(64, 192, bond_dim=4, seed=0), lambda: torch.randn(2, 64), 4 * 64 * 192),
     "linear-long": (lambda: tnl.nn.MPOLinear(784, 256, bond_dim=4, seed=0), lambda: torch.randn(2, 784), 4 * 784 * 256),
