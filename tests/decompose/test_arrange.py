@@ -141,7 +141,7 @@ def test_refusals(searched, tmp_path):
     np.testing.assert_allclose(twin(x.numpy()), layer(x).detach().numpy(), rtol=1e-10, atol=1e-12)
     with pytest.raises(tnl.TNLayersError, match="dimension is 47"):
         layer(torch.zeros(2, 47, dtype=torch.float64))
-    with pytest.raises(tnl.TNLayersError, match="only linear layers carry orders"):
+    with pytest.raises(tnl.TNLayersError, match="only linear layers have orders"):
         tnl.nn.TNEmbedding.from_embedding(nn.Embedding(16, 8), ratio=0.5, orders=True)
     with pytest.raises(tnl.TNLayersError, match="a convolution's sites are its dimensions"):
         tnl.nn.TNConv2d.from_conv(nn.Conv2d(4, 4, 3), ratio=0.5, search=1.0)

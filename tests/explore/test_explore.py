@@ -187,6 +187,7 @@ class TestCommand:
         assert self.run(*self.ARGUMENTS, "-o", str(file), "--json") == 0
         reply = json.loads(capsys.readouterr().out)
         assert reply == {
+            "format": "tnlayers.explored/1",
             "file": str(file),
             "bytes": file.stat().st_size,
             "plans": 10,

@@ -249,7 +249,7 @@ def test_torch_trains_within_the_memory_that_is_stated():
     assert replace(plan, slices=()).memory > 8 * plan.memory
 
 
-def test_an_input_axis_that_no_core_has_is_summed_first_and_nothing_is_walked():
+def test_an_input_axis_that_no_core_has_is_summed_first_and_nothing_is_chunked():
     net = tnl.Declaration()
     core = net.core("core", inp=4, free=64, out=3)
     other = net.core("other", free=64)

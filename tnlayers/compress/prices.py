@@ -34,7 +34,7 @@ def time_ratio(site: Site, layer: TNModule, work: Work) -> float | None:
 
 
 def _repeated_cost(site: Site, layer: TNModule, work: Work, calls: int, rows: int) -> Cost | None:
-    """The cost of a weight in a recurrent layer, carried through its cores or rebuilt once, what is faster."""
+    """The cost of a weight in a recurrent layer, by its cores or rebuilt once, what is faster."""
     assert isinstance(layer, TNLinear)
     once = dense_seconds(layer.in_features, layer.out_features, calls, rows, rates_of(layer))
     if carried_seconds(layer, calls, rows) < once + rebuilding_seconds(layer):

@@ -5,9 +5,9 @@
 A move splits a core, seen as a matrix with the bond as its columns, into an isometry that stays and a remainder that is
 multiplied into the next core: C = Q R. With QR the result is the canonical form: W is unchanged, every core but the
 centre is an isometry towards it, and ||W|| is the norm of the centre alone (Schollwoeck 2011, arXiv 1008.3477, Sec. 4;
-trees: Shi, Duan, Vidal 2006, arXiv quant-ph/0511070). Another split (a truncated SVD) on the same walk would truncate.
+trees: Shi, Duan, Vidal 2006, arXiv quant-ph/0511070). Another split (a truncated SVD) in the same sweep would truncate.
 
-The walk knows only the graph; the moves need a backend's QR beside the primitives.
+The sweep knows only the graph; the moves need a backend's QR beside the primitives.
 """
 
 from __future__ import annotations

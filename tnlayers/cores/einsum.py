@@ -25,7 +25,7 @@ class Einsum:
     Attributes:
         equation: As it was given.
         shapes: The shape of each operand.
-        plan: How it is carried out; print it to see the steps and their price.
+        plan: How it is computed; print it to see the steps and their price.
     """
 
     equation: str

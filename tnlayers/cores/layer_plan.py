@@ -40,8 +40,8 @@ def plan(
             object that speaks its protocol, or a path in its form.
         dtype: For counting bytes: float16, bfloat16, float32, float64, complex64 or complex128.
         memory_limit: Bytes that may be in use beyond input, output, cores and their gradients (`Plan.memory`); kept by
-            walking the batch in chunks with states computed again, or by another path. For a sum, each network has it:
-            they run one after the other.
+            chunks of the batch with states computed again, or by another path. For a sum, each network has it: they
+            run one after the other.
         tune: Whether to time the few best candidates with torch on the processor, for a second or so, and take
             the fastest. What was found is kept on disk, for this machine, number of threads, batch, objective and
             dtype (see `tnlayers.cores.tuning`).
@@ -139,7 +139,7 @@ def plan_graphs(
 
 
 def one_by_one(cores: int, rows: int, objective: Objective, chunk: int | None) -> tuple[Spec, Plan]:
-    """A layer of 2 x 2 matrices, and the plan that carries its rows through one core after the other.
+    """A layer of 2 x 2 matrices, and the plan that multiplies its rows by one core after the other.
 
     What calls cost is measured with such layers (`tnlayers.machine.calls`).
 

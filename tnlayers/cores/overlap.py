@@ -10,7 +10,7 @@ Three things make it exact for every declared layer:
 - Networks that split their features differently (2x3x2 and 2x6) are read over a common refinement: a mode of 6 is also
   modes of 3 and 2, in the same memory. 3x4 and 2x6 have none.
 - Padded features do not count. "The features below N" is itself a network over the digits of the feature, of bond 2:
-  it carries whether the digits so far equal those of N, or are already less.
+  it encodes whether the digits so far equal those of N, or are already less.
 
 Invariant: like all that is left of "run", nothing here holds an array.
 """

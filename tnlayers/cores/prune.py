@@ -1,8 +1,8 @@
 """Pruning: values of bonds that contribute (almost) nothing to W are removed, and the bonds become smaller.
 
 What a value `i` of a bond contributes is W_i, the network with the bond fixed at `i`; W is the sum of all W_i. Norms
-are exact, by contraction (`norm.bond_norms2`). Bonds are cut one after the other, each within its share of the tolerance,
-so that ||W - W'|| <= tolerance ||W|| by the triangle inequality.
+are exact, by contraction (`norm.bond_norms2`). Bonds are cut one after the other, each within its share of the
+tolerance, so that ||W - W'|| <= tolerance ||W|| by the triangle inequality.
 
 The smaller network is declared by the same network type with smaller numbers, so that the spec stays true: one number
 per bond where the type takes that, else the least number that leaves every bond what it needs. Bonds that are then
@@ -67,13 +67,13 @@ class Pruned:
 def pruned(
     ops: Factoring, layer: LinearMap, cores: Sequence[Array], tolerance: float
 ) -> tuple[Spec, list[Array], Pruned]:
-    """The layer without the bond values that carry nothing.
+    """The layer without the bond values that contribute nothing.
 
     Args:
         ops: The primitives of the arrays' backend, with its QR.
         layer: The layer's framework-free half.
         cores: Its cores, in order of declaration.
-        tolerance: How much of ||W|| the removed values may carry together; 0 removes what is exactly zero.
+        tolerance: How much of ||W|| the removed values may contribute together; 0 removes what is exactly zero.
 
     Returns:
         The smaller spec, its cores, and the report.
@@ -123,7 +123,7 @@ def _cut(
     dtype: str,
     limit: float | tuple[int, ...],
 ) -> tuple[list[Array], tuple[int, ...], float]:
-    """Remove the values that carry least from one bond after the other.
+    """Remove the values that contribute least from one bond after the other.
 
     Args:
         ops: The primitives of the arrays' backend.

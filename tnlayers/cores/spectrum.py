@@ -1,7 +1,7 @@
 """Spectra as values: the singular values of a weight at each bond, their entropies, and bonds that would be enough.
 
 A bond that cuts a network in two sees the weight as a matrix between its two sides. Its singular values s are what the
-bond has to carry; with p = s^2 / sum s^2 the entanglement entropy of the cut is
+bond has to represent; with p = s^2 / sum s^2 the entanglement entropy of the cut is
 
     S  =  - sum p ln p  <=  ln(bond dimension)
 

@@ -9,7 +9,7 @@ legs left open are the layer's input and output modes:
           |         |         |
         in_0      in_1      in_2
 
-Nodes carry placeholders of stride zero, so declaring a 4096 x 4096 layer costs no memory. They are real `tn.Node`s: all
+Nodes have placeholders of stride zero, so declaring a 4096 x 4096 layer costs no memory. They are real `tn.Node`s: all
 of TensorNetwork can look at them. Here they are only checked and turned into a frozen `Graph`; nothing is contracted.
 """
 

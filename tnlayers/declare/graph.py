@@ -172,7 +172,7 @@ def clip(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
     """Reduce every summed index to the largest size that still adds to what the network can express.
 
     An edge between two cores has at most the rank of either core seen as a matrix with that edge on one side: the
-    smaller, over its two ends, of the product of that core's other axes; a hyperedge or mode that both ends carry is
+    smaller, over its two ends, of the product of that core's other axes; a hyperedge or mode that both ends have is
     left out of the product. Applied until nothing changes. A hyperedge is at most the product of all modes over the
     largest (the bound on the rank of any tensor of that shape).
 

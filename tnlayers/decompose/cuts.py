@@ -1,4 +1,4 @@
-"""Lower bounds on sizes: what every cut of a network in two has to carry, from the singular values of the weight there.
+"""Lower bounds on sizes: the ranks of every cut of a network in two, from the singular values of the weight there.
 
 A cut divides the cores into two sides. For each value of the modes that both sides have, the weight as a matrix between
 the sides has at most the rank that the bonds of the cut have together, so its error is at least what such ranks must

@@ -70,7 +70,7 @@ class Decomposition:
 
     @property
     def order_bytes(self) -> int:
-        """What the orders of features cost a layer that carries them, as 32-bit integers; they are no parameters."""
+        """What the orders of features cost a layer that has them, as 32-bit integers; they are no parameters."""
         return 4 * sum(len(order) for order in (self.in_order, self.out_order) if order is not None)
 
     def layer(self, backend: str | None = None) -> Any:
@@ -80,7 +80,7 @@ class Decomposition:
             backend: "torch", "jax", "numpy" or any other that is installed; None for the backend of the cores.
 
         Raises:
-            TNLayersError: If features are in an order of their own, which such a layer does not carry, the backend is
+            TNLayersError: If features are in an order of their own, which such a layer does not have, the backend is
                 not installed, or it lacks the dtype.
 
         Example:
@@ -152,7 +152,7 @@ def decompose(
         search: Seconds to search for other factorisations of the sizes, where the template writes no modes, and for
             other orders of the features (the one at work is finished). The error at the same number of parameters falls
             or stays; of an `error`, the parameters.
-        orders: Whether a search may reorder features; a layer then has to carry the orders.
+        orders: Whether a search may reorder features; a layer then has to have the orders.
         precise: Compute in double precision whatever the weight's dtype, which the cores then have again; half
             precision always is.
         sweeps: Rounds of alternating least squares after the SVDs; None takes none there, 4 where the

@@ -66,7 +66,7 @@ def split_tree(ops: Splitting, graph: Graph, weight: Array) -> tuple[list[Array]
 
 
 def spectra(ops: Splitting, graph: Graph, weight: Array) -> dict[tuple[int, ...], Array]:
-    """The singular values of a weight at every bond of a loop-free network: what each bond would have to carry.
+    """The singular values of a weight at every bond of a loop-free network: how large each bond would have to be.
 
     Args:
         ops: The primitives of the weight's backend, with its SVD.

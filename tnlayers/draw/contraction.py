@@ -1,7 +1,7 @@
 """The contraction tree of a plan, from the operands on the left to the result on the right, one column per step.
 
-Each step is drawn where its two operands meet, with what it costs; a line is as wide as the size of what it carries.
-Orange carries the batch, blue is made of weights alone: a sweep is an orange line that takes up core after core, a
+Each step is drawn where its two operands meet, with what it costs; a line is as wide as its array is large.
+Orange has the batch axis, blue is made of weights alone: a sweep is an orange line that takes up core after core, a
 rebuilt weight a blue tree that meets `x` at the end.
 """
 

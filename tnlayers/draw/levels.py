@@ -45,7 +45,7 @@ def levels(wiring: Wiring, opened: frozenset[int]) -> dict[int, int]:
 
 
 def _touches(wiring: Wiring, vertex: int, side: int, opened: frozenset[int]) -> bool:
-    """Whether a vertex carries an input (side 0) or output (1), itself or through a dot."""
+    """Whether a vertex has an input (side 0) or output (1), itself or through a dot."""
     through = [u for u in wiring.neighbours[vertex] if u in opened]
     return any(wiring.open_legs(v)[side] for v in (vertex, *through))
 

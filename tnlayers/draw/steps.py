@@ -22,7 +22,7 @@ class Register:
         name: The operand's name; "" for a result.
         shape: Its sizes, as in "128x16x4".
         bytes: Its size in memory at the planned batch.
-        batch: Whether it carries the batch; otherwise it is made of weights alone.
+        batch: Whether it has the batch axis; otherwise it is made of weights alone.
     """
 
     name: str
@@ -113,7 +113,7 @@ def plan_steps(plan: Plan) -> list[PlanStep]:
 
 
 def _bytes_at_once(plan: Plan, register: Register, *, last: bool) -> int:
-    """Bytes of a register that are in memory at once: where the batch is walked in chunks, those of a chunk's rows."""
+    """Bytes of a register that are in memory at once: of a chunk's rows where the plan has chunks."""
     if plan.chunk is None or plan.batch is None or not register.batch or last:
         return register.bytes
     return register.bytes * min(plan.chunk, plan.batch) // plan.batch

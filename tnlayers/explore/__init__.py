@@ -1,7 +1,7 @@
 """The explorer: change what is contracted with what, and see the price beside the planner's.
 
 One front end (the .js files, `explorer.html`, `explorer.css`) has two homes. In a notebook the planner is live behind
-it (`widget.py`); a page (`page.py`) carries plans computed beforehand for a stated grid (`grid.py`, `data.py`). It
+it (`widget.py`); a page (`page.py`) has plans computed beforehand for a stated grid (`grid.py`, `data.py`). It
 prices orders picked by hand itself, with the counts that follow from an order alone (`prices.py`).
 """
 

@@ -1,4 +1,4 @@
-"""What a page of the explorer carries: networks with their places and sizes, and the plans of the grid, as plain data.
+"""What a page of the explorer contains: networks with their places and sizes, and the plans of the grid, as plain data.
 
 The sizes, indices and names are those of `Plan.to_dict`, so that the page can write an order that `Plan.from_json` and
 `layer.use_plan` read. A plan is its path and what only Python knows about it: copies, chunk, memory and seconds.

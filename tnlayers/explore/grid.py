@@ -1,4 +1,4 @@
-"""The grid of a page: which networks, bonds, batch sizes and optimizers it carries plans for."""
+"""The grid of a page: which networks, bonds, batch sizes and optimizers it has plans for."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class Grid:
     optimizers: tuple[str, ...] | None
 
     def optimizers_for(self, choice: Choice) -> tuple[str, ...]:
-        """The optimizers whose plans are carried for one network."""
+        """The optimizers whose plans are there for one network."""
         if self.optimizers is not None:
             return self.optimizers
         operands = len(choice.part.contraction(1).operands)
         return tuple(name for name in OPTIMIZERS if name != "dp" or operands <= _DP_UP_TO)
 
     def questions(self, choice: Choice) -> list[Question]:
-        """The plans that are carried for one network: forward all, inference, training and limits of what is near."""
+        """The plans that are there for one network: forward all, inference, training and limits of what is near."""
         found = []
         for batch in self.batches if choice.part.einsum is None else self.batches[:1]:
             names, own = self.optimizers_for(choice), choice.near == 0

@@ -1,4 +1,4 @@
-"""An order of contraction under way, as a value, so that picking, undoing and walking give new ones."""
+"""An order of contraction under way, as a value, so that picking, undoing and stepping give new ones."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ HAND = "hand"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Pairs of registers for one network at one batch size, and how many of them are carried out.
+    """Pairs of registers for one network at one batch size, and how many of them are done.
 
     Attributes:
         part: The network.
         batch: The batch size.
         path: The pairs, perhaps not yet all that it takes.
-        at: How many of them are carried out.
+        at: How many of them are done.
         by: The optimizer that the pairs come from, or "hand".
     """
 
@@ -43,7 +43,7 @@ class Order:
 
     @property
     def left(self) -> Stage:
-        """What is left after the steps carried out."""
+        """What is left after the steps that are done."""
         return stage(self.contraction, self.path[: self.at])
 
     @property
@@ -78,12 +78,12 @@ class Order:
         return replace(self, path=path, at=len(path), by=HAND)
 
     def undone(self) -> Order:
-        """The order without the last pair carried out."""
+        """The order without the last pair that is done."""
         path = self.path[: max(self.at - 1, 0)]
         return replace(self, path=path, at=len(path), by=HAND)
 
     def at_step(self, at: int) -> Order:
-        """The same order with so many steps carried out."""
+        """The same order with so many steps done."""
         return replace(self, at=min(max(at, 0), len(self.path)))
 
     def finished(self, optimizer: Optimizer) -> Order:
@@ -104,7 +104,7 @@ class Order:
         return replace(self, path=path, by=HAND if self.at else str(optimizer))
 
     def prices(self) -> tuple[Price, ...]:
-        """The price of each step carried out: what single operands settle alone first, then one per pair."""
+        """The price of each step that is done: what single operands settle alone first, then one per pair."""
         whole = self.finished("greedy").plan  # what a step costs does not depend on what follows
         pairs = [k for k, step in enumerate(whole.program.steps) if isinstance(step, Multiply)]
         return step_prices(whole)[: pairs[self.at - 1] + 1] if self.at else ()

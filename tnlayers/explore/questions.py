@@ -90,7 +90,7 @@ def answer(part: Part, asked: Question) -> dict[str, Any]:
 
 
 def plan_data(plan: Plan) -> dict[str, Any]:
-    """What only Python knows about a path: how it is laid out and walked, and what that takes.
+    """What only Python knows about a path: how it is laid out and chunked, and what that takes.
 
     `flops` and `bytes` are those of the objective: of a whole training step, or of an inference that finds everything
     prepared.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @network("btt", cores=2)
 def btt(in_modes: tuple[int, ...], out_modes: tuple[int, ...], rank: int = 1) -> Graph:
-    """Block tensor train: an MPO whose cores also carry the modes not yet read or already written (arXiv 2406.06248).
+    """Block tensor train: an MPO whose cores also have the modes not yet read or already written (arXiv 2406.06248).
 
     Args:
         in_modes: One input mode per core.

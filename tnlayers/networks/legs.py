@@ -53,7 +53,7 @@ def named_modes(in_modes: tuple[int, ...], out_modes: tuple[int, ...]) -> dict[s
 
 
 def one_core_per_mode(modes: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """The open legs of one core per mode; a mode of 1 carries no feature, gets no core, and hangs on the first."""
+    """The open legs of one core per mode; a mode of 1 has no feature, gets no core, and hangs on the first."""
     large = [name for name, size in modes.items() if size > 1] or [next(iter(modes))]
     legs = {name: {name: modes[name]} for name in large}
     legs[large[0]] |= {name: size for name, size in modes.items() if name not in legs}

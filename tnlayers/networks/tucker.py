@@ -50,7 +50,7 @@ def tucker(in_modes: tuple[int, ...], out_modes: tuple[int, ...], bond_dim: int 
     )
     cut = [name for name in large if bonds[name] < modes[name]] if len(large) > 1 else []
     factors = {name: {name: modes[name]} for name in cut}
-    # Modes of 1 carry no feature: they go where a feature is, to the core or else to the first factor.
+    # Modes of 1 have no feature: they go where a feature is, to the core or else to the first factor.
     ones = {name: 1 for name, size in modes.items() if size == 1}
     on_core = {name: modes[name] for name in large if name not in cut}
     (on_core if on_core or not cut else factors[cut[0]]).update(ones)

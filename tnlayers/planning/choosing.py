@@ -141,7 +141,7 @@ def _in_parts(plans: Sequence[Plan], memory_limit: int, smallest: float) -> Plan
 def _ways(
     contraction: Contraction, path: Path, itemsize: int, objective: Objective, rates: Machine
 ) -> list[tuple[float, int, bool]]:
-    """The ways to walk the batch along a path, (seconds, rows at a time or 0, with stacks), in order of seconds."""
+    """The ways to process the batch along a path, (seconds, rows at a time or 0, with stacks), in order of seconds."""
     ways = []
     for stacked in (True, False):
         estimator = Estimator(assemble(contraction, path, stacked=stacked), contraction, itemsize, objective, rates)

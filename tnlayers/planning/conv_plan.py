@@ -1,6 +1,6 @@
 """Convolution plans: a kernel's network as a sequence of small convolutions, and their exact price.
 
-The input carries its channels' indices through the network. Cores are contracted with it in groups: each group becomes
+The input has its channels' indices as axes. Cores are contracted with it in groups: each group becomes
 one small kernel, contracted by an ordinary `Plan`, and is applied as one convolution. It sums over the indices that it
 shares with the input, its open indices are the new channels, indices that are still needed afterwards are the
 convolution's groups, and all other channels of the input are so many more images. A group that holds the kernel's
@@ -159,7 +159,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvPlan:
-    """How a convolution is carried out at one batch size and one size of input; `str(plan)` lists the steps.
+    """How a convolution is computed at one batch size and one size of input; `str(plan)` lists the steps.
 
     The plan is right for any other batch and size, only perhaps not the cheapest.
 

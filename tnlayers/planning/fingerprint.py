@@ -1,7 +1,7 @@
 """The fingerprint of the code that decides plans: plans on disk are searched anew once it has changed.
 
 A plan's file is named by its contraction, so what declares that (network types, specs, the grammar) needs no place
-here, nor does what only carries plans out.
+here, nor does what only executes plans.
 """
 
 from __future__ import annotations

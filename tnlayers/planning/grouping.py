@@ -1,4 +1,4 @@
-"""Grouping: merge neighbouring cores first, then carry the batch through the groups.
+"""Grouping: merge neighbouring cores first, then contract the batch with the groups.
 
 A sweep visits the cores in some order, in groups of neighbours. After the first k cores the state has the same axes
 however these were grouped, so the best groupings are shortest paths from 0 to n: an edge (j, k) merges cores j..k-1

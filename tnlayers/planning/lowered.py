@@ -1,4 +1,4 @@
-"""A contraction with its path, lowered: the program that carries it out, and the exact cost of each of its steps."""
+"""A contraction with its path, lowered: the program that computes it, and the exact cost of each of its steps."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Lowered:
         program = assemble(part, self.path, stacked=self.stacked) if lowered is None else lowered
         links = chain(program, part)
         if self.chunk is not None and (links is None or self.chunk < 1):
-            raise TNLayersError(f"chunk={self.chunk} needs a batch to walk through, and at least one row at a time.")
+            raise TNLayersError(f"chunk={self.chunk} needs a batch, and at least one row at a time.")
         self._check_slices()
         object.__setattr__(self, "part", part)
         object.__setattr__(self, "program", program)
@@ -64,7 +64,7 @@ class Lowered:
         if not right or len({i for i, _ in self.slices}) < len(self.slices) or (self.slices and self.chunk is None):
             raise TNLayersError(
                 f"slices={self.slices} with chunk={self.chunk}: each index must be a different one of the summed "
-                f"{possible}, in a number of equal parts, and the batch must be walked in chunks."
+                f"{possible}, in a number of equal parts, and the batch must be processed in chunks."
             )
 
     @property

@@ -39,7 +39,7 @@ def workspace(plan: Lowered) -> int:
 
 
 def prepared(plan: Lowered) -> int:
-    """Bytes of the matrices that the batch is carried through, where they are not views of cores."""
+    """Bytes of the matrices that the batch is multiplied by, where they are not views of cores."""
     return 0 if plan.sweep is None else prepared_bytes(plan.sweep.chain, plan.program.operands, plan.itemsize)
 
 
@@ -91,7 +91,7 @@ def _moments(plan: Lowered) -> Iterator[tuple[int, bool]]:
 
 
 def _forward_entries(stages: Iterable[Stage], saved: list[int], *, keep: bool) -> Iterator[int]:
-    """Entries per row while the whole batch is carried through each link, the output left out.
+    """Entries per row while the whole batch is at each link, the output left out.
 
     What autograd keeps of each state, which is none of the input itself, is added to `saved`.
     """
@@ -106,7 +106,7 @@ def _forward_entries(stages: Iterable[Stage], saved: list[int], *, keep: bool) -
 
 
 def _backward_entries(stages: Iterable[Stage], saved: list[int], batch: int) -> Iterator[int]:
-    """Entries while the gradient is carried back through each link, the last one first.
+    """Entries while the gradient is at each link, the last one first.
 
     In use are the states up to the link, the gradients of its result and its state, and those of all matrices so far.
     That of a matrix which a stack shares is one for each of the stack before it is one.

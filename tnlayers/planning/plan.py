@@ -28,7 +28,7 @@ _WRITTEN = "Plans are written by `plan.to_json()` and by `tnlayers plan SPEC --b
 
 
 class Plan(Priced):
-    """How one contraction is carried out. Make it with `tnl.plan`, which searches; `str(plan)` is a tree with prices.
+    """How one contraction is computed. Make it with `tnl.plan`, which searches; `str(plan)` is a tree with prices.
 
     Attributes:
         contraction: What is computed, with the batch size planned for.
@@ -36,7 +36,7 @@ class Plan(Priced):
         objective: What was minimised: the time of the "forward" pass, of a "training" step, or of "inference", a
             forward pass that finds everything prepared that does not depend on the input.
         dtype: The dtype that bytes are counted for.
-        chunk: How many rows of the batch are carried at a time through memory that is used again, with the states
+        chunk: How many rows of the batch are processed at a time in memory that is used again, with the states
             computed anew in the backward pass; None for all rows at once, states kept.
         slices: Indices that are summed in so many parts one after the other, with the states computed anew for each;
             only to keep a memory limit.
@@ -47,7 +47,7 @@ class Plan(Priced):
         features: (in_features, out_features) of the layer, for the comparison with a dense one; None for an einsum.
         part: The contraction of one piece: the whole one, where no index is sliced.
         program: The steps, derived from part and path.
-        sweep: The steps that carry the batch, with their places in the workspace; None for an einsum.
+        sweep: The steps that contain the batch, with their places in the workspace; None for an einsum.
         preparation: What is prepared from the cores, with its places in memory; None where primitives alone do it.
         steps: The exact cost of each step of the program, forward pass, in all pieces together.
         lowered: The program, where it is at hand already; made from the path if None.

@@ -43,7 +43,7 @@ class Priced(Lowered):
 
     @property
     def prepared(self) -> int:
-        """Bytes of what is made from the cores before the batch is carried, cores themselves not counted."""
+        """Bytes of what is made from the cores before the batch comes, cores themselves not counted."""
         return prepared(self)
 
     @property

@@ -12,7 +12,7 @@ from tnlayers.program.layout import assemble
 
 
 def ranked(taken: Plan) -> list[Plan]:
-    """The plan that was taken and every other candidate, each walked as is best for it, in order of estimated seconds.
+    """The plan that was taken and every other candidate, each in its best chunks, in order of estimated seconds.
 
     Args:
         taken: A plan; what it compares with are the candidates of "auto" for the same question.

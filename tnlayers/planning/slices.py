@@ -4,7 +4,7 @@ An index that is summed may be summed in parts: with bond s cut into n,
 
     sum_s A_s B_s  =  sum over n parts of (sum_{s in part} A_s B_s),
 
-so the layer is run once per part on slices of the cores that have the bond, and every state that carries it is n times
+so the layer is run once per part on slices of the cores that have the bond, and every state that has it is n times
 smaller. What does not depend on the bond is computed n times. It is the last resort of a plan that has to keep a
 `memory_limit`: chunks of one row cannot make the state of a row smaller, nor the gradients of prepared matrices; slices
 can (contraction slicing: Gray and Kourtis, arXiv 2002.01935, section 4.3).

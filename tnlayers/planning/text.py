@@ -48,7 +48,7 @@ def _verdict(plan: Priced, dense: Cost) -> str:
 
 
 def _execution(plan: Priced) -> Iterator[str]:
-    """How the batch is walked, what the backward pass takes, and the memory in use."""
+    """The chunks of the batch, what the backward pass takes, and the memory in use."""
     if plan.sweep is None:
         return
     if plan.chunk is None:

@@ -5,7 +5,7 @@ Counts follow the steps as they run: a product of (rows, summed) and (summed, co
 through memory once; an operand that cannot be viewed as a matrix is first copied, which reads and writes it once more.
 
 Backward: each product is followed by two of the same size, one per operand, when `x` and all cores want gradients, and
-each copy by a copy of its gradient. Where the batch is walked in chunks, the prepared matrices are read again for each
+each copy by a copy of its gradient. With chunks of the batch, the prepared matrices are read again for each
 chunk, the states are computed again in the backward pass, and the gradients of the matrices are added up chunk by
 chunk. Kept for backward are the operands of every product that would not be alive anyway: intermediates and copies, not
 `x`, not the cores, and with chunks no states. Padding `x`, where a spec has padding, is one more copy of `x` that comes
@@ -64,8 +64,8 @@ def step_costs(
         program: The steps.
         contraction: The sizes.
         itemsize: Bytes per entry (4 for float32).
-        chain: The steps that carry the batch.
-        chunk: How many rows of the batch are carried at a time; None for all at once.
+        chain: The steps that contain the batch.
+        chunk: How many rows of the batch are processed at a time; None for all at once.
     """
     results = range(program.operands, program.operands + len(program.steps))
     costs = [
@@ -82,7 +82,7 @@ def step_costs(
 
 
 def chunks(contraction: Contraction, chunk: int) -> int:
-    """How many chunks the planned batch is walked in."""
+    """How many chunks the planned batch has."""
     return -(-_batch(contraction) // chunk)
 
 

@@ -1,4 +1,4 @@
-"""Programs: a contraction path as flat steps, the layouts they need, and how a batch is carried through them."""
+"""Programs: a contraction path as flat steps, the layouts they need, and how a batch runs through them."""
 
 from tnlayers.program.program import Arrange, Array, Multiply, Primitives, Program, Reduce, Shape, Step, View
 

@@ -1,11 +1,11 @@
-"""Chains: a layer's program seen as "prepare the cores, then carry the batch along".
+"""Chains: a layer's program seen as "prepare the cores, then multiply the batch by them".
 
 The batch is an axis of `x` and of nothing else, so the steps whose results contain it form a chain
 
     x = z_0 -> z_1 -> ... -> y,      z_k+1 = z_k times one prepared matrix,
 
 and all other steps (cores merged, laid out as the chain wants them, or multiplied to the whole weight) do not depend on
-`x`: they are prepared once, however many rows follow, and stay as they are while the cores do. The chain can be walked
+`x`: they are prepared once, however many rows follow, and stay as they are while the cores do. The chain can be run
 for any rows of the batch at a time, which `sweep.py` does.
 """
 

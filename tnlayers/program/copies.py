@@ -11,7 +11,7 @@ from tnlayers.program.program import Array, Primitives, Shape, View
 
 
 class ForwardPrimitives(Primitives, Protocol):
-    """What a backend has to offer beside the primitives of programs to carry rows along a chain.
+    """What a backend has to offer beside the primitives of programs to run rows along a chain.
 
     Each returns its result, written to `out` where there is such memory; `out` is None where arrays are immutable.
     """
@@ -24,7 +24,7 @@ class ForwardPrimitives(Primitives, Protocol):
 
 
 class SweepPrimitives(ForwardPrimitives, Protocol):
-    """What it has to offer to carry gradients back."""
+    """What it has to offer to propagate gradients back."""
 
     def add_product(self, total: Array, left: Array, right: Array) -> Array:
         """`total + left @ right`, summed over the stack where `total` is one matrix; in place where that can be."""

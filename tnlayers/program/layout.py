@@ -2,7 +2,7 @@
 
 The result of a matrix product has its axes in the order (batch, rows, columns). Exchanging the operands exchanges rows
 and columns, and the summed axes may follow either operand's order. Where the axes that a core contracts lie side by
-side in the array that carries the batch, the core's own axes can also take their place in the middle, in any order,
+side in the array that has the batch axis, the core's own axes can also take their place in the middle, in any order,
 since the small core is laid out as the step wants: (before, run, after) -> (before, new, after). These choices decide
 whether the next step can view the result as a matrix or has to copy it. A beam search over the steps keeps the few
 partial programs of the least estimated time so far.

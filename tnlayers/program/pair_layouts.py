@@ -30,7 +30,7 @@ class PairProduct(NamedTuple):
 
 
 class PairLayouts:
-    """The ways to carry out the pairs of one path; each is worked out once.
+    """The ways to compute the pairs of one path; each is worked out once.
 
     Attributes:
         contraction: The sizes.

@@ -6,7 +6,7 @@ matrices (or stacks of matrices), multiplies them and leaves the product as it c
     left  (batch, rows, summed)  @  right  (batch, summed, columns)  ->  (batch, rows, columns)
 
 `batch` are the axes that both operands and the result have (hyperedges), `summed` those that end here. An operand
-without the batch axis is one matrix, used for every matrix of the other's stack: so a core is carried along a run of
+without the batch axis is one matrix, used for every matrix of the other's stack: so a core is multiplied along a run of
 neighbouring axes in the middle of an array, (before, run, after) -> (before, new, after), and nothing is permuted.
 Whether an operand can be viewed so without copying depends on the order of its axes; `layout.py` chooses orders that
 need the fewest copies.

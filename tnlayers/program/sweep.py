@@ -1,6 +1,6 @@
-"""The planned sweep: some rows of the batch carried along a chain, and back with the gradients of `x` and all matrices.
+"""The planned sweep: rows of the batch propagated along a chain, and back with the gradients of `x` and all matrices.
 
-The backward sweep carries the gradient g of the state against the chain. A link z' = A z (or z A) gives
+The backward sweep propagates the gradient g of the state against the chain. A link z' = A z (or z A) gives
 
     gradient of A  +=  g z^T,  summed over the stack of matrices that A was used for,
     gradient of z   =  A^T g,
@@ -41,7 +41,7 @@ _STATE, _TURNED, _GRADIENT, _MATRIX = range(4)
 
 
 class Workspace(Protocol):
-    """Memory for some rows, which chunk after chunk is carried in."""
+    """Memory for some rows, which chunk after chunk uses."""
 
     def take(self, place: Place) -> Array | None:
         """A flat array of the place's entries, times the rows; None where arrays are immutable."""

@@ -1,6 +1,6 @@
 """The pictures of docs/paper.md: in the form of the paper's Figs. 2 and 3, and accuracy against what it costs.
 
-Equal data give equal files, byte for byte, under one version of matplotlib; each file carries a digest of its data, so
+Equal data give equal files, byte for byte, under one version of matplotlib; each file has a digest of its data, so
 that a stale picture is found under any.
 """
 

@@ -6,7 +6,7 @@ functions:
     params = self.param("fc", layer.init);  y = layer.apply(params, x)
 
 Programs are plain jax operations: jit, grad, jvp, vmap, `jax.checkpoint`, `jax.export` and sharding see through them.
-Where a plan walks the batch in chunks, the backward pass is planned too (`planned.py`), and forward mode is asked for:
+Where a plan has chunks of the batch, the backward pass is planned too (`planned.py`), and forward mode is asked for:
 `layer.forward_mode()`.
 """
 

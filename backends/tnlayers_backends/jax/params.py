@@ -58,8 +58,8 @@ class Params(Facade[jax.Array]):
     def forward_mode(self) -> Self:
         """The same layer for `jax.jvp`, `linearize` and `jacfwd`; this one stays as it is.
 
-        Where the plan walks the batch in chunks, a layer has a planned backward pass, a `jax.custom_vjp`, through which
-        jax refuses forward mode. This one walks the same chunks in the same memory and leaves all derivatives to jax.
+        Where the plan has chunks of the batch, a layer has a planned backward pass, a `jax.custom_vjp`, through which
+        jax refuses forward mode. This one runs the same chunks in the same memory and leaves all derivatives to jax.
         `hessian` and products with it, forward over reverse, need none of it.
 
         Example:

@@ -1,7 +1,7 @@
 """Plans on jax: where a plan has chunks, a loop over some rows at a time, with the planned backward pass under it.
 
 XLA keeps every state of a program for the backward pass, and a compiled program takes its memory anew at each call. A
-plan with chunks walks the batch by `jax.lax.scan` instead, and the states are computed again on the way back: the same
+plan with chunks runs the batch by `jax.lax.scan` instead, and the states are computed again on the way back: the same
 sweep as on torch (`tnlayers.program.sweep`). There are two ways to differentiate it, and both need the same memory:
 
     planned    `jax.custom_vjp` with the sweep back, the faster one (docs/backends.md). jax refuses forward mode
@@ -31,7 +31,7 @@ Rows: TypeAlias = tuple[jax.Array, ...]
 
 
 _NO_FORWARD_MODE = (
-    "Forward mode (jax.jvp, linearize, jacfwd) met a batch of {rows} vectors that is walked {chunk} at a time with a "
+    "Forward mode (jax.jvp, linearize, jacfwd) met {rows} vectors that are processed {chunk} at a time with a "
     "backward pass of its own, which jax can only pull back. Differentiate `layer.forward_mode()` instead: the same "
     "map in the same memory, differentiated by jax itself; its training steps take a few per cent longer."
 )
@@ -53,7 +53,7 @@ def run(plan: Plan, x: jax.Array, cores: Sequence[jax.Array], *, forward_mode: b
         TNLayersError: If forward mode meets the planned backward pass.
     """
     if plan.sweep is None or not _in_chunks(plan) or any(type(size) is not int for size in x.shape):
-        # A symbolic batch cannot be walked in chunks.
+        # A symbolic batch cannot be cut into chunks.
         y: jax.Array = summed(OPS, plan, x, cores) if plan.slices else plan.program.run(OPS, [x, *cores])
         return y
     chain, dtype = plan.sweep.chain, jnp.result_type(x, *cores)
@@ -70,14 +70,14 @@ def run(plan: Plan, x: jax.Array, cores: Sequence[jax.Array], *, forward_mode: b
 
 
 def _in_chunks(plan: Plan) -> bool:
-    """Whether the batch is walked so: not where that is for the memory of a rebuilt weight, which XLA manages."""
+    """Whether the batch is cut into chunks: not where that is for the memory of a rebuilt weight, which XLA manages."""
     return plan.chunk is not None and (
         plan.preparation is None or plan.sweep is None or len(plan.sweep.chain.links) > 1
     )
 
 
 def _in_pieces(plan: Plan, carried: Callable[[list[jax.Array]], jax.Array], cores: Sequence[jax.Array]) -> jax.Array:
-    """The rows carried through prepared matrices; where bonds are sliced, a loop over the pieces that adds the results.
+    """The rows multiplied by prepared matrices; where bonds are sliced, a loop over the pieces that adds the results.
 
     Nothing of a piece is kept for the backward pass but its number.
     """
@@ -106,7 +106,7 @@ def _in_pieces(plan: Plan, carried: Callable[[list[jax.Array]], jax.Array], core
 
 
 def uses_chunks() -> bool:
-    """Whether plans that are chosen by batch size are walked in chunks here: on one processor, for which they are made.
+    """Whether plans that are chosen by batch size are run in chunks here: on one processor, for which they are made.
 
     An accelerator wants the whole batch at once, and a batch that is spread over devices would be gathered for a loop.
     """
@@ -115,7 +115,7 @@ def uses_chunks() -> bool:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _by_jax(sweep: Sweep, chunk: int, x: jax.Array, matrices: list[jax.Array]) -> jax.Array:
-    """Rows (batch, in) carried through prepared matrices, (batch, out)."""
+    """Rows (batch, in) multiplied by prepared matrices, (batch, out)."""
 
     # Within a loop nothing can be found equal to what is computed again, so jax need not guard against it.
     @partial(jax.checkpoint, prevent_cse=False)

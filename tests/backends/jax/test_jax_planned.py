@@ -202,7 +202,9 @@ def test_forward_mode_is_asked_for():
     ):
         agree(ours, theirs)
     for call in (lambda: jax.jvp(layer, (x,), (x,)), lambda: jax.jacfwd(layer)(x)):
-        with pytest.raises(tnl.TNLayersError, match=r"5 vectors that is walked 2 at a time.*layer\.forward_mode\(\)"):
+        with pytest.raises(
+            tnl.TNLayersError, match=r"5 vectors that are processed 2 at a time.*layer\.forward_mode\(\)"
+        ):
             call()
     for call in (lambda: jax.jvp(jax.jit(layer), (x,), (x,)), lambda: jax.linearize(layer, x)[1](x)):
         with pytest.raises(TypeError, match="forward-mode autodiff"):  # under a trace it is jax who tells

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from tnlayers.errors import TNLayersError
 
-_BASE = vars(torch._C.TensorBase)["_base"].__get__  # what a view is of: the compiler walks along it
+_BASE = vars(torch._C.TensorBase)["_base"].__get__  # what a view is of: the compiler follows it
 _SETTERS = {vars(torch._C.TensorBase)[name].__set__: name for name in ("data", "real", "imag")}
 # Set by transformers on modules that have their numbers; its own initialisation passes by tensors that have it too.
 _INITIALISED = "_is_hf_initialized"

@@ -31,14 +31,14 @@ def divided(
     Args:
         keywords: Both together.
         moment: Computes the second moment of the inputs from a sample; None without one.
-        orders: Whether the layer can carry orders of features that a search finds.
+        orders: Whether the layer can have orders of features that a search finds.
 
     Raises:
         TNLayersError: If there are both a sample and a covariance, or orders are asked of a layer without.
     """
     options = {key: value for key, value in keywords.items() if key in _OPTIONS}
     if not orders and options.setdefault("orders", False):
-        raise TNLayersError("orders=True: only linear layers carry orders of their features; leave it out here.")
+        raise TNLayersError("orders=True: only linear layers have orders of their features; leave it out here.")
     if moment is not None:
         if options.get("covariance") is not None:
             raise TNLayersError("sample= and covariance= were given together; the covariance is that of the sample.")

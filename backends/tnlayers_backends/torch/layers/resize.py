@@ -1,4 +1,4 @@
-"""Bonds of a live layer cut or grown in place, its optimizer's state carried over.
+"""Bonds of a live layer cut or grown in place, its optimizer's state transferred.
 
 Cutting puts a projector P Q, Q P = 1, on every bond. With W = A B at the bond, A and B up to isometries R_a and R_b,
 

@@ -4,7 +4,7 @@ A sequence of T steps can be run in two ways; `TNRecurrent.by_steps` chooses, wi
 
     rebuilt    every weight is rebuilt from its cores once per sequence, differentiably, and torch's own kernel runs all
                steps: the price is one rebuilding, whatever T is, and the dense weights are in memory meanwhile
-    by steps   the input's projection of all steps is one call, then a loop in Python carries the hidden state through
+    by steps   the input's projection of all steps is one call, then a loop in Python passes the hidden state on
                the cores; no weight is rebuilt. Cheaper only where weights are too large for T steps to repay that
 """
 

@@ -7,7 +7,7 @@ Maximal-update parametrisation asks that one step changes every feature by the s
     SGD    lr ~ fan_out / fan_in
 
 For a structured matrix each factor is such a matrix with its own fan-in (Qiu et al. 2024, arXiv 2406.06248).
-Here the fans of a core are read off the graph: carry the input through the cores in order of declaration; fan_in is the
+Here the fans of a core are read off the graph: contract the input with the cores in order of declaration; fan_in is the
 product of the indices that end at the core, fan_out of those that begin there. The product of all fan_in is in_features
 times the summed indices, so cores of variance 1/fan_in would give W its variance. Ours are drawn with equal norms
 instead, which is another gauge of the same W: a core that is g times as large as it would be (g^2 = 3^(1/n) fan_in
@@ -36,7 +36,7 @@ OptimizerKind = Literal["adam", "sgd"]
 
 
 def fans(graph: Graph, *, one_hot: bool = False) -> dict[str, tuple[int, int]]:
-    """(fan_in, fan_out) of every core: what it sums over and what it makes, the input carried through them in order.
+    """(fan_in, fan_out) of every core: what it sums over and what it makes, the input contracted with them in order.
 
     Args:
         graph: The network.

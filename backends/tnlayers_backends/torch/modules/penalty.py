@@ -1,12 +1,12 @@
-"""A penalty that lets whole values of bonds die: the L1 norm of the weights that bonds carry.
+"""A penalty that lets whole values of bonds die: the L1 norm of the weights of bonds.
 
     penalty = sum over bonds, sum over values i of the bond:  product over the cores that share it of ||slice_i||
 
-Value `i` of a bond carries the sum of what its slices make together, so the product of their norms is its weight: for
+Value `i` of a bond contributes what its slices make together, so the product of their norms is its weight: for
 `cp` it is the lambda_i of the component. The sum of such weights is a group lasso (Yuan and Lin 2006) over bond values
 that no rescaling between the cores of a bond can shrink; at two cores, minimised over all ways to write one matrix as a
 product, it is the matrix's nuclear norm (Srebro, Rennie, Jaakkola 2004). `layer.prune_` removes the values that died.
-Values that carry parallel parts of W cost what one of them would: the penalty alone does not make them one.
+Values that contribute parallel parts of W cost what one of them would: the penalty alone does not make them one.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Nothing is left to decide then, so nothing is asked again but whether the cores are as they were. Around products of a
 few microseconds the questions of `cores/linear_map.py`, `planned.py` and `program/chain.py` take as long as the
 products; and a large product leaves none of their code in the cache, so that they take ten times as long after it: 0.2
-ms beside 1.8 with 128 rows and a W of 1024 x 1024. There a walk is the one call that `nn.Linear` is.
+ms beside 1.8 with 128 rows and a W of 1024 x 1024. There a bound call is the one call that `nn.Linear` is.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tnlayers_backends.torch.run.planned import multiplied
 from tnlayers_backends.torch.run.prepared import PreparedMatrices, alike
 from tnlayers_backends.torch.run.primitives import OPS
 
-_SHAPES = 64  # of inputs, whose walks are kept
+_SHAPES = 64  # of inputs, whose bound calls are cached
 
 _Call: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -62,10 +62,10 @@ def like(tensor: Tensor, bias: Tensor) -> Tensor:
 
 
 def bind(linear: LinearMap, kept: PreparedMatrices, shape: torch.Size) -> BoundCall | None:
-    """The walk of a map of one network with what is kept of it; made once for each shape of the input.
+    """The bound call of a map of one network with what is cached of it; made once for each shape of the input.
 
     Returns:
-        The walk; None for inputs whose plan takes other matrices, or that the map does not take.
+        The bound call; None for inputs whose plan takes other matrices, or that the map does not take.
     """
     found: BoundCall | None = kept.bound_calls.get(shape)
     if found is not None and found.linear is linear:

@@ -28,7 +28,7 @@ from tnlayers_backends.torch.run.primitives import OPS
 # is one call. Measured at batch 1 on an AMD EPYC: 784 -> 256 has an estimate of 1.7 and takes half the time by W, 1024
 # -> 1024 has 7.7 and takes 0.8 of it by the plan.
 _MARGIN = 2.0
-_SHAPES = 64  # of inputs, whose walks are kept
+_SHAPES = 64  # of inputs, whose bound calls are cached
 
 
 class Budget:

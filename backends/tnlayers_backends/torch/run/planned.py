@@ -1,6 +1,6 @@
 """Plans on torch: chunks through kept memory with a planned backward pass in eager code, plain operations elsewhere.
 
-`run` executes a plan. The matrices that the batch is carried through are prepared by plain differentiable operations,
+`run` executes a plan. The matrices that the batch is multiplied by are prepared by plain differentiable operations,
 so autograd brings their gradients to the cores. The chain is one `autograd.Function` where the plan has chunks: it
 saves `x` and the matrices only, and its backward pass computes the states again. Anything that traces, forward mode,
 double backward and vmap over cores take the same products as plain operations.
@@ -53,7 +53,7 @@ def run(plan: Plan, x: Tensor, cores: Sequence[Tensor], kept: Prepared | None = 
 
 
 def multiplied(plan: Plan, x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
-    """The batch carried through prepared matrices, in chunks where the plan says so."""
+    """The batch multiplied by prepared matrices, in chunks where the plan says so."""
     assert plan.sweep is not None
     if plan.chunk is None or x.is_complex():  # a complex gradient wants conjugates, which autograd knows of
         return _chain(plan.sweep, x, matrices)
@@ -107,7 +107,7 @@ def _autocast(x: Tensor, matrices: Sequence[Tensor]) -> list[Tensor]:
 
 
 class _Carry(torch.autograd.Function):
-    """Rows (batch, in) carried through prepared matrices, (batch, out)."""
+    """Rows (batch, in) multiplied by prepared matrices, (batch, out)."""
 
     @staticmethod
     def forward(sweep: Sweep, chunk: int, x: Tensor, *matrices: Tensor) -> Tensor:

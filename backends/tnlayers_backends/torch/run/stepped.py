@@ -1,4 +1,4 @@
-"""A step of training as one operation of autograd: cores prepared, rows carried through them, and all of it back.
+"""A step of training as one operation of autograd: cores prepared, rows multiplied by them, and all of it back.
 
 The forward pass writes what it prepares from the cores into memory that lasts until the backward pass; states are
 computed again there, as always in chunks. Autograd records one operation, whatever the plan does, and no array between
@@ -109,7 +109,7 @@ class _Step(torch.autograd.Function):
 
 
 def at_a_time(plan: Plan, count: int) -> int:
-    """How many rows are carried at a time: all of them where there is one product, which leaves no state behind."""
+    """How many rows are processed at a time: all of them where there is one product, which leaves no state behind."""
     assert plan.sweep is not None
     assert plan.chunk is not None
     return max(count, 1) if len(plan.sweep.chain.links) == 1 else plan.chunk

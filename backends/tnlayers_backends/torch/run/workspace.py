@@ -1,4 +1,4 @@
-"""Kept memory: one flat buffer per thread, device, dtype and inference mode, in which chunks of a batch are carried.
+"""Memory: one flat buffer per thread, device, dtype and inference mode, in which chunks of a batch are processed.
 
 Touching new memory costs more than the arithmetic of a small product, so chunks run in memory that is used again by
 every call and every layer. A buffer is never returned and never saved for backward: whoever takes it is done with it

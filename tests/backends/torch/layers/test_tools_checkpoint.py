@@ -48,7 +48,7 @@ def test_gradients_are_the_same(name):
 def test_only_the_input_and_the_cores_are_kept():
     layer = tnl.build("mpo(in=4x7x7x4, out=4x4x4x4, bond=16)", seed=0)
     x = torch.randn(256, 784)
-    layer.use_plan(tnl.plan(layer.spec, 1))  # carries the batch through every core
+    layer.use_plan(tnl.plan(layer.spec, 1))  # multiplies the batch by every core
     plain = kept_bytes(layer, x)
     assert plain > 4 * x.untyped_storage().nbytes()
     assert kept_bytes(tnl.nn.checkpointed(layer), x) == 0
