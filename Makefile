@@ -33,6 +33,7 @@ slow: $(VENV)/.installed-dev  ## Run the tests of tests/slow.txt: runs and proce
 
 coverage: $(VENV)/.installed-dev  ## Run all tests, report branches, and list the lines and branches that no test runs
 	$(BIN)/python -m pytest -q --cov --cov-report=term-missing $(COVERAGE_ARGS)
+	$(BIN)/python tests/support/guards.py --store "make coverage"
 
 fuzz: $(VENV)/.installed-dev  ## Make inputs up for an hour and write docs/fuzz.md (FUZZ_SECONDS=60: for a minute)
 	TNLAYERS_GRAPHS=1000 $(BIN)/python -m pytest -q tests/planning/test_plan_bounds.py

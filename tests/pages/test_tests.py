@@ -1,8 +1,10 @@
 """The tests' own order: folders that mirror the packages, and no test that imports another."""
 
 import ast
+import re
 from pathlib import Path
 
+import guards
 import pytest
 import slow
 from places import ROOT
@@ -49,3 +51,21 @@ def test_what_the_list_of_slow_tests_names_exists(name):
     file, *_, function = name.split("::")
     code = (ROOT / file).read_text(encoding="utf-8")
     assert f"def {function}(" in code if file.startswith("tests/") else ">>> " in code
+
+
+def test_the_list_of_untested_guards_is_of_this_code():
+    date, _, *lines = (TESTS / "uncovered.txt").read_text(encoding="utf-8").splitlines()
+    assert re.match(r"# 20\d\d-\d\d-\d\d, by ", date)
+    for line in lines:
+        file, _, rest = line.partition("::")
+        name = rest.partition(": ")[0].rpartition(".")[2]
+        code = (ROOT / file).read_text(encoding="utf-8")
+        assert not name or re.search(rf"\b(def|class) {name}\b", code), (
+            f"{file} has no {name}: take its line out of the list"
+        )
+
+
+def test_a_guard_is_a_raise_or_a_return_alone():
+    lines = ["def f(x):", "    if x < 0:", "        raise ValueError(x)", "    if x:", "        return 1"]
+    code = "\n".join([*lines, "    try:", "        g()", "    except KeyError:", "        raise"])
+    assert list(guards.guards(code)) == [(3, "f", "raise if x < 0"), (5, "f", "return if x")]
