@@ -17,7 +17,7 @@ def calibrate(device: str = "cpu", dtype: str = "float32", backend: str = "torch
 
     Args:
         device: "cpu", or a CUDA device as torch names it.
-        dtype: The dtype of the products: rates are measured and kept for single and half precision apart.
+        dtype: The dtype of the products: rates are measured and stored for single and half precision apart.
         backend: "torch", or "jax" for the rates of XLA on jax's default device, by which layers on jax then plan.
 
     Returns:

@@ -1,6 +1,6 @@
 """The limit: how fast this machine could run the best plan found, if products and memory were all there is.
 
-Each product of the plan is timed by itself, into an output that is kept, at the rate this machine reaches for exactly
+Each product of the plan is timed by itself, into a reused output, at the rate this machine reaches for exactly
 that shape. A training step has two more products per product, and those that a plan in chunks computes again. A core
 that a stack of matrices shares is read once, and its gradient is one product over the whole stack. Inference has at
 hand what does not depend on the input, as far as a layer keeps it (`PREPARED_LIMIT`), so its products are those of the
@@ -168,7 +168,7 @@ def _turned(event: Event, rows: int, *, on_left: bool) -> Sizes:
 
 @lru_cache(maxsize=8192)
 def product_seconds(product: Product, dtype: str, threads: int) -> float:
-    """The best time of a product on contiguous operands and a kept output.
+    """The best time of a product on contiguous operands and a reused output.
 
     Args:
         product: Its sizes, and where its operands lie.

@@ -64,7 +64,7 @@ class Memory:
                 raise TNLayersError(f"The cache {self.folder} cannot be made: {error.strerror}.") from error
 
     def numbers(self, key: str) -> list[float] | None:
-        """Numbers that were kept."""
+        """Numbers of the cache."""
         path = self._path(key, "json")
         with suppress(*_UNREADABLE):
             if path is not None and path.is_file():
@@ -78,7 +78,7 @@ class Memory:
             write_text(path, json.dumps(numbers))
 
     def curve(self, key: str, scale: Scale) -> Curve | None:
-        """A curve that was kept."""
+        """A curve of the cache."""
         path = self._path(key, "json")
         with suppress(*_UNREADABLE):
             if path is not None and path.is_file():
@@ -93,7 +93,7 @@ class Memory:
             write_text(path, json.dumps({"spectra": curve.spectra, "options": options}))
 
     def layer(self, key: str) -> TNModule | None:
-        """A layer that was kept, on the CPU."""
+        """A layer of the cache, on the CPU."""
         path = self._path(key, "safetensors")
         with suppress(*_UNREADABLE):
             if path is not None and path.is_file():

@@ -44,7 +44,7 @@ class Candidate:
         curves: Of the types that have them, for growing.
         fixed: The layer of a rule that says its size.
         note: Why there are no networks among the options.
-        memory: What is kept between runs.
+        memory: What is cached between runs.
         bounds: Whether losses must not be below those of fits.
     """
 
@@ -83,7 +83,7 @@ class Candidate:
             works: How much it is given at once, in each module that has it.
             covariance: The second moment of its inputs, or None.
             sensitivity: What its squared relative error counts.
-            memory: What is kept between runs.
+            memory: What is cached between runs.
             flops: Whether the budget counts flops.
             bounds: Whether what is asked bounds each error, so that losses must not be below those of fits.
             avoid_slower: Whether options that are predicted to be slower than dense fall out.

@@ -15,7 +15,7 @@ _LEAST = 2**31  # bytes that may always be taken
 
 
 def affordable(sites: Sequence[Site], limit: int | None = None) -> frozenset[Site]:
-    """The weights whose inputs' second moments are kept, the smallest first; a warning names the others.
+    """The weights whose inputs' second moments are stored, the smallest first; a warning names the others.
 
     A weight of n inputs has a moment of n^2 entries, for as long as the model is compressed, and needs some more of
     that size while it is fitted. The error of a weight without a moment is that of the weight itself.

@@ -43,7 +43,7 @@ def plan(
             chunks of the batch with states computed again, or by another path. For a sum, each network has it: they
             run one after the other.
         tune: Whether to time the few best candidates with torch on the processor, for a second or so, and take
-            the fastest. What was found is kept on disk, for this machine, number of threads, batch, objective and
+            the fastest. What was found is cached on disk, for this machine, number of threads, batch, objective and
             dtype (see `tnlayers.cores.tuning`).
         device: Whose rates rank plans: "cpu", "cuda" and perhaps the name of the GPU as torch names it, or "xla cpu"
             for jax on the processor.

@@ -1,4 +1,4 @@
-"""Tuning: the few best plans by the estimate are timed on this machine, and the fastest is kept on disk.
+"""Tuning: the few best plans by the estimate are timed on this machine, and the fastest is cached on disk.
 
 An estimate ranks programs well but not surely. `tune=True` runs the best few for a second or so and believes the
 clock. What it found lies in the user's cache folder beside the measured rates, one small file per (machine, threads,
@@ -66,7 +66,7 @@ def tuned(
 
 
 def _file(plan: Plan, memory_limit: int | None, threads: int) -> Path:
-    """Where the plan for these circumstances is kept."""
+    """Where the plan for these circumstances is cached."""
     own = fingerprint(("cores/tuning.py",))
     return plan_file(plan.contraction, "tuned", own, platform.node(), threads, plan.objective, plan.dtype, memory_limit)
 

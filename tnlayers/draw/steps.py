@@ -43,7 +43,7 @@ class PlanStep:
         cost: Its exact cost, forward pass.
         alive: Bytes of all intermediates that are alive while it runs, its result included.
         memory: The same with the copies that it makes of its operands.
-        kept: Bytes kept for the backward pass up to here.
+        kept: Bytes saved for the backward pass up to here.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""The steps of a plan over time: flops, bytes moved, memory, and for training what is kept; in the tree's columns."""
+"""The steps of a plan over time: flops, bytes moved, memory, and for training what is saved; in the tree's columns."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Machine:
         seconds_per_function: Entering a sweep in chunks, forward and backward together.
         seconds_per_entry: Entering chunks without gradients.
         seconds_per_call: One operation of the framework, with the views around it.
-        seconds_per_chunk_call: The same in a chunk, into memory that is kept.
+        seconds_per_chunk_call: The same in a chunk, into memory that is used again.
         seconds_per_recorded: What autograd adds to an operation with a core, forward and backward together.
         seconds_per_product: What a product takes before its arithmetic, if it is not tiny.
         seconds_per_matrix: Each matrix of a stack in a product.

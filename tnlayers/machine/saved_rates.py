@@ -24,7 +24,7 @@ FORMAT = "tnlayers.machine/1"
 
 
 def machine_file(device: str = "cpu", dtype: str = "float32") -> Path:
-    """Where rates are kept: in the user's cache folder.
+    """Where rates are stored: in the user's cache folder.
 
     Args:
         device: "cpu", "cuda" and the name of the GPU, or "xla" and what jax calls its device.

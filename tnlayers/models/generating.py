@@ -31,7 +31,7 @@ def generate(
         temperature: Divides the logits before drawing; 0 takes the most probable token, the first of equals.
         top_k: Draws from so many of the most probable tokens only; None draws from all.
         seed: Decides the draws; None takes torch's global generator.
-        cache: Whether keys and values of earlier tokens are kept (the same tokens, up to rounding). Once the text is
+        cache: Whether keys and values of earlier tokens are cached (the same tokens, up to rounding). Once the text is
             longer than the context every token has another place, so that each step reads the whole context anew.
 
     Returns:

@@ -4,8 +4,8 @@ A layer keeps what inference prepares, so a call need not pay for all of it. But
 every change of the cores. Without a bound, the fastest call of a network with loops may be one whose preparing takes
 hundreds of times the work and thousands of times the memory of the plan for "forward", and stops the machine.
 
-    work:    flops, preparing included  <=  WORK * (flops of the plan for "forward" + entries kept)
-    memory:  bytes in use               <=  MEMORY * (those of the plan for "forward" + bytes kept)
+    work:    flops, preparing included  <=  WORK * (flops of the plan for "forward" + entries cached)
+    memory:  bytes in use               <=  MEMORY * (those of the plan for "forward" + bytes cached)
 
 Kept are at most `PREPARED_LIMIT` bytes; a plan that prepares more makes it anew in every call, and is ranked like that.
 """
@@ -19,11 +19,11 @@ from tnlayers.pricing.limits import PREPARED_LIMIT
 if TYPE_CHECKING:
     from tnlayers.planning.plan import Plan
 
-# So many calls of the plan for "forward" may be spent in advance, and so many flops for each entry that is kept: a W
+# So many calls of the plan for "forward" may be spent in advance, and so many flops for each entry that is cached: a W
 # of 784 x 256 of a `cp` of rank 16 takes 32 an entry, one of an `mpo` twice its bond dimension.
 WORK = 100
 
-# Beside what is kept there is what it is made of: halves of the network, and a copy in another order of axes.
+# Beside what is cached there is what it is made of: halves of the network, and a copy in another order of axes.
 MEMORY = 4
 
 

@@ -44,7 +44,7 @@ def plan_contraction(
 ) -> Plan:
     """Find the fastest path and chunk size for any contraction; found once per set of equal arguments.
 
-    What "auto" found is kept on disk for other processes (`plan_cache.py`). Optimizers that are objects may be random
+    What "auto" found is cached on disk for other processes (`plan_cache.py`). Optimizers that are objects may be random
     or keep state: their plans are searched anew each time.
 
     Raises:
@@ -195,7 +195,7 @@ def shortlist(first: Plan, memory_limit: int | None = None) -> list[Plan]:
 
 
 def _search_or_read(asked: _Question) -> Plan:
-    """What another process has found, else what `_search` finds, kept for the next one."""
+    """What another process has found, else what `_search` finds, cached for the next one."""
     if asked.optimize != "auto" or not is_cached(asked.contraction):
         return _search(asked)
     file = plan_file(asked.contraction, "plans", asked.rates, asked.objective, asked.dtype, asked.memory_limit)

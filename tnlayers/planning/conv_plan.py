@@ -85,7 +85,7 @@ def conv_cost(
         out_positions: Positions of each result.
         itemsize: Bytes per entry.
         copied: Whether the input is copied first, because its channels stand in another order.
-        kept: Whether the input is kept for the backward pass on account of this step.
+        kept: Whether the input is saved for the backward pass on account of this step.
     """
     before, groups, summed, new, after = channels
     images = batch * before * groups * after

@@ -26,7 +26,7 @@ from tnlayers.machine.rates import Machine
 from tnlayers.pricing.limits import CALLS
 from tnlayers.program.axes import Path
 
-_KEPT = 3  # groupings kept per number of visited cores
+_KEPT = 3  # groupings that are continued per number of visited cores
 # All groups of up to so many cores are tried. Of more cores only groups of few: a group of `n` has `n` places to split,
 # so trying all takes the cube of their number, and so many tries an order are enough.
 _WHOLE = 32

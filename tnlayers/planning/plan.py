@@ -37,7 +37,7 @@ class Plan(Priced):
             forward pass that finds everything prepared that does not depend on the input.
         dtype: The dtype that bytes are counted for.
         chunk: How many rows of the batch are processed at a time in memory that is used again, with the states
-            computed anew in the backward pass; None for all rows at once, states kept.
+            computed anew in the backward pass; None for all rows at once, states saved.
         slices: Indices that are summed in so many parts one after the other, with the states computed anew for each;
             only to keep a memory limit.
         stacked: Whether the program may multiply one core with each matrix of a stack, instead of copying the state.

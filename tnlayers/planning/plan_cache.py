@@ -1,4 +1,4 @@
-"""Plans kept on disk: what a process has searched is read by the next one, in a twentieth of the time.
+"""Plans cached on disk: what a process has searched is read by the next one, in a twentieth of the time.
 
 One small JSON file per plan lies in the user's cache folder, named by a digest of all that the search depends on: the
 contraction with its batch, the objective, the dtype, the memory limit, the machine's rates, and the code of the planner
@@ -38,23 +38,23 @@ _MOST = 4096  # files, about 1 KB each; the older half goes where there are more
 
 
 def is_caching() -> bool:
-    """Whether plans are kept on disk at all."""
+    """Whether plans are cached on disk at all."""
     return os.environ.get("TNLAYERS_KEEP_PLANS", "").lower() not in {"0", "off", "no", "false"}
 
 
 def is_cached(contraction: Contraction) -> bool:
-    """Whether a plan of this contraction is kept on disk."""
+    """Whether a plan of this contraction is cached on disk."""
     return is_caching() and len(contraction.operands) >= _SMALL
 
 
 def plan_file(contraction: Contraction, folder: str, *circumstances: object) -> Path:
-    """Where the plan of a contraction under some circumstances is kept."""
+    """Where the plan of a contraction under some circumstances is cached."""
     c = contraction
     return cache_file(folder, c.operands, c.output, c.sizes, c.batch, *circumstances)
 
 
 def cache_file(folder: str, *circumstances: object) -> Path:
-    """Where what was found under some circumstances is kept; their `repr` and the code distinguish them."""
+    """Where what was found under some circumstances is cached; their `repr` and the code distinguish them."""
     value = (FORMAT, fingerprint(), *circumstances)
     return cache_folder() / folder / f"{hashlib.sha256(repr(value).encode()).hexdigest()[:32]}.json"
 

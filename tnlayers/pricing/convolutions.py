@@ -55,7 +55,7 @@ def contracted_seconds(machine: Machine, cost: Cost, *, training: bool) -> float
 
 
 def _passes(machine: Machine, cost: Cost, arithmetic: float, times: float, *, training: bool) -> float:
-    """Seconds of all passes, with operands and the result moved so many times, and what is kept written once."""
+    """Seconds of all passes, with operands and the result moved so many times, and what is saved written once."""
     result = round(times * cost.result)
     moved = machine.move(round(times * (cost.bytes - cost.copied)) - result, 1, cached=0.0)
     moved += machine.move(result, 1, cached=0.0, fresh=True)

@@ -32,7 +32,7 @@ class Cost:
         flops: Floating-point operations of the forward pass.
         bytes: Bytes read and written in the forward pass, copies included.
         copied: Bytes of the copies among them (read and written), 0 where every operand is a view.
-        kept: Bytes kept from the forward to the backward pass beyond the inputs and parameters.
+        kept: Bytes saved from the forward to the backward pass beyond the inputs and parameters.
         result: Bytes of the largest result of a step.
     """
 
@@ -91,7 +91,7 @@ def _batch(contraction: Contraction) -> int:
 
 
 def _chunked(stage: Stage, link: Link, batch: int, chunk: int, itemsize: int, program: Program) -> Cost:
-    """The cost of a link over all chunks: its matrix is read for each, and no state is kept."""
+    """The cost of a link over all chunks: its matrix is read for each, and no state is saved."""
     register, view = link.core
     laid = link.matrix if view.copies else 0  # once, for all chunks
     cost = events_cost([stage], batch, -(-batch // chunk), itemsize)
@@ -159,14 +159,14 @@ def chain_backward_cost(chain: Chain, batch: int, count: int, *, again: bool, it
         chain: The chain.
         batch: Rows in all.
         count: In how many chunks.
-        again: Whether the states are computed again, or kept.
+        again: Whether the states are computed again, or saved.
         itemsize: Bytes per entry.
     """
     return events_cost(back(chain, batch, again=again), batch, count, itemsize, added=again)
 
 
 def events_cost(stages: Iterable[Stage], batch: int, count: int, itemsize: int, *, added: bool = False) -> Cost:
-    """The exact cost of what happens to a batch in so many chunks, nothing kept.
+    """The exact cost of what happens to a batch in so many chunks, nothing saved.
 
     Args:
         stages: The events.

@@ -1,4 +1,4 @@
-"""Limits of what is kept in memory between calls, and what counts towards them."""
+"""Limits of what is cached in memory between calls, and what counts towards them."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class Estimator:
         return chain is None or prepared_bytes(chain, operands, self.itemsize) <= PREPARED_LIMIT
 
     def chunk_sizes(self) -> Iterator[int | None]:
-        """Chunk sizes worth trying: all rows at once, and powers of two that run in memory which is kept."""
+        """Chunk sizes worth trying: all rows at once, and powers of two that run in memory which is used again."""
         yield None
         batch = self.contraction.batch
         if self.chain is None or self.places is None or batch is None or not self.chain.links:

@@ -6,7 +6,7 @@ This is the one description that every price is a fold of: exact counts (`pricin
 
 Events come in stages, one per link. A stage of the way along is the copy of the state, where there is one, and the
 product. A stage of the way back is the gradient of the matrix, the gradient of the state, the copy of that, where there
-is one, and what is computed again because states are not kept: that is marked, and runs ahead of the way back, in the
+is one, and what is computed again because states are not saved: that is marked, and runs ahead of the way back, in the
 order of the way along. The arrangement of the output is a stage of a single copy: the last one along, the first one
 back. An effect that no event has yet (of a device, say) is one more kind here, or one more field, and a rule in each
 fold that it matters to.
@@ -103,7 +103,7 @@ def back(chain: Chain, batch: int, *, again: bool) -> Iterator[Stage]:
     Args:
         chain: The chain.
         batch: Rows that it was planned for.
-        again: Whether states are computed again, rather than kept.
+        again: Whether states are computed again, rather than saved.
     """
     forth = list(along(chain, batch))
     if chain.arrange is not None:

@@ -6,7 +6,7 @@ The backward sweep propagates the gradient g of the state against the chain. A l
     gradient of z   =  A^T g,
 
 on the same views as the forward sweep: the gradient is laid out in memory as the state is, and only where the forward
-pass permuted a state does the backward pass permute its gradient. States are not kept from forward to backward: the
+pass permuted a state does the backward pass permute its gradient. States are not saved from forward to backward: the
 sweep computes them again, a few rows at a time, while they are in cache. Everything but the results is written into one
 workspace, so nothing is allocated. Where arrays cannot be written to, as on jax, there is no workspace: every primitive
 returns its result too, and only that is read.
@@ -47,7 +47,7 @@ class Workspace(Protocol):
         """A flat array of the place's entries, times the rows; None where arrays are immutable."""
 
     def once(self, key: Hashable, make: Callable[..., Array | None], *args: Array) -> Array | None:
-        """`make(*args)`, a view of this memory or of a matrix, which is the same for every chunk: it may be kept."""
+        """`make(*args)`, a view of this memory or of a matrix, which is the same for every chunk: it may be cached."""
 
 
 class NoWorkspace:
@@ -57,7 +57,7 @@ class NoWorkspace:
         """Nowhere: the primitives return new arrays."""
 
     def once(self, key: Hashable, make: Callable[..., Array | None], *args: Array) -> Array | None:
-        """`make(*args)`: every array is new, so nothing can be kept."""
+        """`make(*args)`: every array is new, so nothing can be cached."""
         return make(*args)
 
 

@@ -39,7 +39,7 @@ class Checkpoint:
         fingerprint: Settings that decide the numbers, by name; a file with other values is refused.
         assumed: What a file was written with that lacks a setting, as one from before there was such a setting does.
         every_seconds: Least time between two writes; 0 writes after every epoch.
-        keep: Files kept: the newest, and those before it as `<path>.1`, `<path>.2`, ...
+        keep: Files that stay: the newest, and those before it as `<path>.1`, `<path>.2`, ...
     """
 
     path: Path

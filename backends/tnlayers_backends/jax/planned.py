@@ -79,7 +79,7 @@ def _in_chunks(plan: Plan) -> bool:
 def _in_pieces(plan: Plan, carried: Callable[[list[jax.Array]], jax.Array], cores: Sequence[jax.Array]) -> jax.Array:
     """The rows multiplied by prepared matrices; where bonds are sliced, a loop over the pieces that adds the results.
 
-    Nothing of a piece is kept for the backward pass but its number.
+    Nothing of a piece is saved for the backward pass but its number.
     """
     assert plan.sweep is not None
     chain = plan.sweep.chain

@@ -5,7 +5,7 @@ With the second moments C = E[x x^H] of the layer's inputs and B = E[y x^H] with
     E ||W x - y||^2  =  tr W C W^H  -  2 Re tr W B^H  +  E ||y||^2
 
 is a quadratic form in every single core, for every layer kind that `pairs.py` knows, real or complex. Moments are added
-up batch by batch, so no activations are kept; the bias is eliminated exactly (both moments are centred). One core after
+up by batches, so no activations are stored; the bias is eliminated exactly (both moments are centred). One core after
 the other is solved by conjugate gradients from where it is, which lower the error at every step and need nothing but
 the weight rebuilt: any network type, no normal matrix.
 """

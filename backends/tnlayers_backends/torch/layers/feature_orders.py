@@ -22,7 +22,7 @@ def set_orders(layer: TNModule, in_order: Sequence[int] | None, out_order: Seque
     Args:
         layer: Without orders so far.
         in_order: Which input feature the network reads at each place.
-        out_order: Which output feature it writes at each place; kept as its inverse, which is what `forward` needs.
+        out_order: Which output feature it writes at each place; stored as its inverse, which is what `forward` needs.
     """
     device = next(layer.parameters()).device
     if in_order is not None:

@@ -32,7 +32,7 @@ class Freezable(HeldCores):
         the promise. Copies and pickles of the layer are not frozen.
 
         Args:
-            memory_limit: Bytes of the matrices that may be kept; 64 MiB by default. Larger ones are prepared at every
+            memory_limit: Bytes of the matrices that may be cached; 64 MiB by default. Larger ones are prepared at every
                 call.
 
         Returns:

@@ -6,7 +6,7 @@ import torch
 
 
 def device_name(device: torch.device | str) -> str:
-    """The name that a device's rates are kept under: "cuda" with the name of the GPU, and "cpu" for all others.
+    """The name that a device's rates are stored under: "cuda" with the name of the GPU, and "cpu" for all others.
 
     Example:
         >>> device_name("meta")

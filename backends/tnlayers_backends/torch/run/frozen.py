@@ -63,11 +63,11 @@ class Frozen:
     Args:
         kind: The layer's class, for messages.
         cores: The cores by name.
-        budget: How much may be kept.
+        budget: How much may be cached.
 
     Attributes:
         budget: The same.
-        nbytes: Bytes that are kept.
+        nbytes: Bytes that are cached.
         bound_calls: What calls with inputs of a shape do.
         compiled: What compiled code of a convolution or an embedding uses; None where it uses the cores.
 
@@ -126,11 +126,11 @@ class Frozen:
         self._replaced = name
 
     def has(self, key: Any) -> bool:
-        """Whether such tensors are kept."""
+        """Whether such tensors are cached."""
         return key in self._tensors
 
     def once(self, key: Any, make: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, ...]:
-        """Tensors of the cores, made once and kept if the budget allows it.
+        """Tensors of the cores, made once and cached if the budget allows it.
 
         Args:
             key: What they are.

@@ -1,4 +1,4 @@
-"""Plans on torch: chunks through kept memory with a planned backward pass in eager code, plain operations elsewhere.
+"""Plans on torch: chunks in reused memory with a planned backward pass in eager code, plain operations elsewhere.
 
 `run` executes a plan. The matrices that the batch is multiplied by are prepared by plain differentiable operations,
 so autograd brings their gradients to the cores. The chain is one `autograd.Function` where the plan has chunks: it

@@ -24,7 +24,7 @@ from tnlayers.program.chain import Link
 from tnlayers_backends.torch.run.primitives import OPS
 from tnlayers_backends.torch.run.snapshot import Snapshot, aliases, snapshot
 
-# Entries from which on a kept W is laid out as `nn.Linear` has it, (out, in). Measured with MKL on one thread, products
+# Entries from which on W is cached as `nn.Linear` lays it out, (out, in). Measured with MKL on one thread, products
 # x @ W with W as (in, out) took 1.25 to 1.44 times the time with 32 or 128 rows of x from 2048 x 4096 upwards, 1.05 to
 # 1.26 times it with 128 rows from 1024 x 1024 on, and 0.75 to 1.0 times with 32; with 1024 rows there is no difference.
 _COLUMNS_FROM = 2**20

@@ -1,6 +1,6 @@
 """Plans with slices on torch: one piece of the sum over a bond after the other, forward and back.
 
-Between the passes nothing is kept but `x` and the cores: the backward pass slices the cores of each piece again,
+Between the passes nothing is saved but `x` and the cores: the backward pass slices the cores of each piece again,
 prepares them, propagates the rows back with states computed anew, and adds what comes to the gradients of the cores'
 slices. So whatever the number of pieces, the memory in use is that of one.
 """
