@@ -171,11 +171,18 @@ ABILITIES: dict[str, tuple[str, str, str]] = {
         "test_jax_modules::test_cells_are_those_of_torch",
         "test_jax_modules::test_cells_are_those_of_torch",
     ),
+    "dropout between stacked recurrent layers": (
+        "numpy evaluates",
+        "test_sequence::test_dropout_between_layers_draws_as_torch",
+        "test_jax_dropout::test_a_share_is_dropped_and_the_rest_is_scaled, "
+        "test_jax_dropout::test_nothing_is_dropped_in_inference",
+    ),
     "whole models of torch": (
         "test_elsewhere::test_logits_on_numpy, test_elsewhere::test_a_language_model_gives_the_same_logits, "
         "test_elsewhere::test_a_model_is_served_without_torch",
         "they are its own",
-        "test_elsewhere::test_logits_and_gradients_on_jax, test_elsewhere::test_a_language_model_gives_the_same_logits",
+        "test_elsewhere::test_logits_and_gradients_on_jax, test_elsewhere::test_logits_of_deep_models_on_both, "
+        "test_elsewhere::test_a_language_model_gives_the_same_logits",
     ),
     "checkpoints of a framework's own": (
         "numpy has none",

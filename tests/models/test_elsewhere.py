@@ -17,6 +17,7 @@ from tnlayers.io.container import read, write
 ON_NUMPY = [(name, "mpo") for name in ("fc2", "lenet5", "vgg16", "resnet8-k1", "resnet14-unit", "densenet40-12")]
 ON_NUMPY += [(name, "dense") for name in ("fc2", "lenet5", "resnet8-k1")]
 ON_JAX = ("fc2", "lenet5", "resnet8-k1")
+DEEP = ("vgg16", "resnet20", "densenet40-12")  # forward alone: their gradients take long to compile
 
 
 def trained(name, network):
@@ -63,6 +64,24 @@ def test_logits_and_gradients_on_jax(tmp_path, name):
         model(images).sum().backward()
     for key, parameter in model.named_parameters():
         np.testing.assert_allclose(found[key], parameter.grad.numpy(), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", DEEP)
+@torch.no_grad()
+def test_logits_of_deep_models_on_both(tmp_path, name):
+    model, images = trained(name, "mpo")
+    tnl.save(model, tmp_path / "model")
+    expected = model(images).numpy()
+    scale = np.abs(expected).max()
+    with x64(True):
+        twin = tnl.load(tmp_path / "model", backend="jax")
+        call = jax.jit(lambda model, x: model(x))
+        found, other = (np.asarray(call(twin, images.numpy() + shift)) for shift in (0, 1e-6))
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found / scale, expected / scale, rtol=0, atol=1e-10)
+    assert np.abs(other - expected).max() > 1e-10 * scale
+    served = tnl.load(tmp_path / "model", backend="numpy")(images.numpy())
+    np.testing.assert_allclose(served / scale, expected / scale, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "jax"])

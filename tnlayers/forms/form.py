@@ -28,12 +28,14 @@ class Runtime:
         linear: Applies a linear map to vectors (..., in): `linear(map, x, cores)`, by the backend's choice of a plan.
         objective: What other plans are made for: "training" where a call may be differentiated.
         count: The product of leading sizes, or what is planned for where one is a symbol.
+        between: What is done to the output of a recurrent layer before the next one: dropout in training, else nothing.
     """
 
     ops: Arithmetic
     linear: Callable[[LinearMap, Array, Sequence[Array]], Array]
     objective: Objective
     count: Callable[[Sequence[Any]], int]
+    between: Callable[[Array], Array] = lambda x: x
 
 
 @dataclass(frozen=True)

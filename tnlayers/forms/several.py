@@ -139,7 +139,7 @@ class Recurrent(Several):
         elif self.batch_first:
             x = at.ops.permute(x, (1, 0, 2))
         begin = recurrence.begin(at.ops, x, x.shape[1], state)
-        y, ends = recurrence.run(at.ops, lambda name, x: self.run_child(at, arrays, name, x), x, begin)
+        y, ends = recurrence.run(at.ops, lambda name, x: self.run_child(at, arrays, name, x), x, begin, at.between)
         if single:
             y, ends = y[:, 0], tuple(end[:, 0] for end in ends)
         elif self.batch_first:

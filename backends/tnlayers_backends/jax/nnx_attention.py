@@ -10,6 +10,7 @@ from flax import nnx
 
 from tnlayers.cores.attention import attend, check_heads, merge_heads, split_heads
 from tnlayers_backends.jax.nnx import TNLinear
+from tnlayers_backends.jax.nnx_dropout import make_dropout
 from tnlayers_backends.jax.nnx_layers import Network
 from tnlayers_backends.jax.primitives import OPS
 
@@ -69,7 +70,7 @@ class TNMultiHeadAttention(nnx.Module):
         self.query = TNLinear(in_features, inner, rngs=rngs, **own)
         self.key, self.value = (TNLinear(given, inner, rngs=rngs, **own) for _ in range(2))
         self.out = TNLinear(inner, out_features or in_features, rngs=rngs, **own)
-        self.dropout = nnx.Dropout(dropout_rate, deterministic=deterministic, rngs=rngs)
+        self.dropout = make_dropout(dropout_rate, deterministic, rngs)
 
     def __call__(self, inputs_q: Any, inputs_k: Any = None, inputs_v: Any = None, *, mask: Any = None) -> jax.Array:
         """Attend.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -16,10 +17,10 @@ from tnlayers.cores.tensor_modes import tensor_modes
 from tnlayers.declare.arguments import checks_arguments, flag, shape
 from tnlayers.declare.spec import Spec
 from tnlayers.declare.spec import spec as make_spec
-from tnlayers.forms.form import Form, tree
+from tnlayers.forms.form import Form, Runtime, tree
 from tnlayers.forms.several import Adapter
 from tnlayers_backends.jax.linear import JaxLinear
-from tnlayers_backends.jax.module import JaxModule, as_arrays, drawn_layer, make_module
+from tnlayers_backends.jax.module import RUNTIME, JaxModule, as_arrays, drawn_layer, make_module
 from tnlayers_backends.jax.multiply import multiply
 from tnlayers_backends.jax.nnx import hold
 from tnlayers_backends.jax.storage import describe
@@ -64,6 +65,10 @@ class TNModule(nnx.Module):
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Run the module."""
+        return self._run(RUNTIME, inputs, options)
+
+    def _run(self, at: Runtime, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """Run the module in the dtype of its computation."""
         layer = self.layer
         given = as_arrays((inputs, options))
         floating = [x for x in jax.tree.leaves(given) if _is_floating(x)]
@@ -71,7 +76,7 @@ class TNModule(nnx.Module):
         params, (places, named) = jax.tree.map(
             lambda x: x.astype(dtype) if _is_floating(x) else x, (dict(layer.params), given)
         )
-        return layer.apply(params, *places, **named)
+        return self.form.apply(at, params, *places, **named)
 
 
 def _is_floating(x: jax.Array | bool) -> bool:

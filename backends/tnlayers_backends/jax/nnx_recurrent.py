@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,10 +10,13 @@ from flax import nnx
 
 from tnlayers.cores.gates import rnn_mode
 from tnlayers.declare.arguments import CHECKS, checks_arguments, flag
+from tnlayers_backends.jax.module import RUNTIME
+from tnlayers_backends.jax.nnx_dropout import drops_by, make_dropout
 from tnlayers_backends.jax.nnx_layers import Network, TNModule
-from tnlayers_backends.jax.recurrent import drawn_recurrent
+from tnlayers_backends.jax.recurrent import check_stacked, drawn_recurrent
 
-_CHECKS = {"hidden_features": CHECKS["hidden_size"]} | dict.fromkeys(("time_major", "return_carry", "use_bias"), flag)
+_CHECKS = {"hidden_features": CHECKS["hidden_size"], "dropout_rate": CHECKS["dropout"]}
+_CHECKS |= dict.fromkeys(("time_major", "return_carry", "use_bias", "deterministic"), flag)
 
 
 class TNSequence(TNModule):
@@ -27,14 +31,17 @@ class TNSequence(TNModule):
         time_major: Whether sequences are (steps, batch, size) rather than (batch, steps, size).
         return_carry: Whether a call returns the last states too, before the outputs.
         use_bias: Whether the projections add a bias.
+        dropout_rate: Probability of dropping an entry of a layer's output before the next layer, in training.
+        deterministic: Whether nothing is dropped; `module.eval()` and `module.train()` change it.
         network: The network of all projections.
         dtype: Of the computation; None for what inputs and parameters promote to.
         param_dtype: Of the parameters.
-        rngs: Draws them, by its stream "params".
+        rngs: Draws them, by its stream "params"; what is dropped, by "dropout".
         **keywords: Of the network type, such as `bond_dim=16`.
 
     Raises:
-        TNLayersError: If a size is out of range, or the network does not fit a projection.
+        TNLayersError: If a size is out of range, or the network does not fit a projection; if `dropout_rate` is given
+            to a single layer, or without a stream to draw by.
     """
 
     @checks_arguments(**_CHECKS)
@@ -50,6 +57,8 @@ class TNSequence(TNModule):
         return_carry: bool = False,
         use_bias: bool = True,
         proj_size: int = 0,
+        dropout_rate: float = 0.0,
+        deterministic: bool = False,
         network: Network = "mpo",
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
@@ -62,20 +71,33 @@ class TNSequence(TNModule):
             drawn_recurrent(mode, in_features, hidden_features, num_layers, **own, **keywords), dtype=dtype
         )
         self.return_carry = return_carry
+        check_stacked(dropout_rate, num_layers, "dropout_rate")
+        self.dropout = make_dropout(dropout_rate, deterministic, rngs)
 
-    def __call__(self, inputs: Any, *, initial_carry: Any = None) -> Any:
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        initial_carry: Any = None,
+        deterministic: bool | None = None,
+        rngs: nnx.Rngs | None = None,
+    ) -> Any:
         """Run sequences.
 
         Args:
             inputs: (batch, steps, in_features), (steps, batch, in_features) if `time_major`, or (steps, in_features).
             initial_carry: States to begin with, (layers * directions, batch, size); zeros if None. Those of an LSTM are
                 (cell, hidden), as flax has them.
+            deterministic: Whether nothing is dropped between layers; as the module has it if None.
+            rngs: Says what is dropped, by its stream "dropout"; the module's own if None.
 
         Returns:
             The outputs of all steps; (carry, outputs) if `return_carry`.
         """
         state = initial_carry if initial_carry is None else _turned(initial_carry)
-        outputs, carry = super().__call__(inputs, state)
+        drops_by(self.dropout.rate, rngs)
+        at = replace(RUNTIME, between=lambda x: self.dropout(x, deterministic=deterministic, rngs=rngs))
+        outputs, carry = self._run(at, (inputs, state), {})
         return (_turned(carry), outputs) if self.return_carry else outputs
 
 

@@ -17,6 +17,24 @@ from tnlayers_backends.jax.dtypes import checked_dtype
 from tnlayers_backends.jax.module import JaxModule, drawn_arrays
 
 
+def check_stacked(rate: float, num_layers: int, name: str) -> None:
+    """Refuse dropout that drops nothing.
+
+    Args:
+        rate: Probability of dropping an entry.
+        num_layers: Layers one on the other.
+        name: What the caller gives the rate as.
+
+    Raises:
+        TNLayersError: There is a rate, and a single layer.
+    """
+    if rate and num_layers == 1:
+        raise TNLayersError(
+            f"{name}={rate} with num_layers=1: what is dropped lies between one layer and the next, so a single layer "
+            f"drops nothing. Leave {name} out, take num_layers=2 or more, or put a dropout behind the layer."
+        )
+
+
 def drawn_recurrent(
     mode: str,
     input_size: int,
