@@ -1,6 +1,6 @@
 // The charts: intermediates in memory step by step, the batch on one axis, and estimates against measured times.
 
-const CHART = { width: 560, height: 210, left: 58, right: 14, top: 12, bottom: 34 };
+const CHART = { width: 560, height: 210, left: 74, right: 20, top: 14, bottom: 40 };
 
 function scale([low, high], [from, to], log = false) {
   const of = log ? Math.log2 : (value) => value;
@@ -14,7 +14,7 @@ function axes(svg, { xs, ys, across, up }) {
   const { width, height, left, right, top, bottom } = CHART;
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const frame = element("path", { class: "frame", d: `M${left} ${top}V${height - bottom}H${width - right}` });
-  const labels = xs.map(([text, x]) => chartText(text, x, height - bottom + 14));
+  const labels = xs.map(([text, x]) => chartText(text, x, height - bottom + 17));
   const sides = ys.map(([text, y]) => chartText(text, left - 6, y + 4, "end"));
   const title = chartText(across, (left + width - right) / 2, height - 4);
   svg.replaceChildren(frame, ...labels, ...sides, title, element("title", {}, up));

@@ -68,6 +68,15 @@ function label(text, [x, y], name = "label") {
   return element("text", { x: x.toFixed(1), y: (y + 4).toFixed(1), class: name }, text);
 }
 
+// A long name broken at the underscore nearest to its middle, as tnl.draw breaks it.
+function halves(name) {
+  const breaks = [...name].flatMap((letter, k) => (letter === "_" && k > 0 && k < name.length - 1 ? [k] : []));
+  if (name.length <= 9 || !breaks.length) return [name];
+  const off = (k) => Math.abs(k - name.length / 2);
+  const at = breaks.reduce((best, k) => (off(k) < off(best) ? k : best));
+  return [name.slice(0, at), name.slice(at + 1)];
+}
+
 const sizesText = (sizes) =>
   sizes.length <= SHORTENED ? sizes.join("·") : String(product(sizes));
 
@@ -84,13 +93,14 @@ function drawLegs(layer, disc, legs, drawn, sizes) {
       return [disc.place[0] + away * Math.sin(angle), disc.place[1] + up * away * Math.cos(angle)];
     };
     const choices = LEANS.map((lean) => ({ lean, place: pointOf(lean, 36), cost: Math.abs(lean) / 12 }));
-    const { lean, place } = freest(choices, drawn);
     const each = group.map(({ index }) => sizes[index]);
     const size = product(each);
     const name = group.length > 1 ? `out ×${group.length}` : `out${subscript(group[0].mode)}`;
+    const text = `${name} ${size}`;
+    const { lean, place } = freest(choices, drawn, 3.2 * text.length);
     const leg = curve(disc.place, pointOf(lean, 24), 0);
     drawn.points.push(leg[3]);
-    layer.append(line(leg, size, "output", `${name}, size ${size}`), label(`${name} ${size}`, place));
+    layer.append(line(leg, size, "output", `${name}, size ${size}`), label(text, place));
   });
 }
 
@@ -103,15 +113,18 @@ function drawDisc(disc, scene) {
   const offer = scene.offers.get(thing.register);
   const label = `${thing.name}: shape ${shape}, ${entries} entries` +
     (thing.members.length > 1 ? `; made of ${thing.members.map((member) => names[member]).join(", ")}` : "");
-  const size = Math.max(7, Math.min(10.5, (10.5 * (2 * radius - 8)) / (6.6 * thing.name.length)));
+  const called = halves(thing.name);
+  const longest = Math.max(...called.map((line) => line.length));
+  const size = Math.max(9, Math.min(10.5, (10.5 * (2 * radius - 4)) / (6.6 * longest)));
+  const top = called.length > 1 ? -9 : -2;
   const made = element("g", { class: ["operand", ...states].join(" "), tabindex: 0, role: "button",
     transform: `translate(${place.join(" ")})`, "aria-label": label, "aria-pressed": scene.chosen === thing.register,
     "data-register": thing.register, "data-name": thing.name },
     element("title", {}, label),
     element("circle", { class: "ring", r: (radius + 5).toFixed(1) }),
     element("circle", { class: "disc", r: radius.toFixed(1) }),
-    element("text", { class: "name", y: -2, style: `font-size:${size.toFixed(1)}px` }, thing.name),
-    element("text", { class: offer ? "offer" : "entries", y: 10 }, offer ?? amount(entries)));
+    ...called.map((line, k) => element("text", { class: "name", y: top + 11 * k, style: `font-size:${size.toFixed(1)}px` }, line)),
+    element("text", { class: offer ? "offer" : "entries", y: top + 1 + 11 * called.length }, offer ?? amount(entries)));
   return made;
 }
 
@@ -137,7 +150,7 @@ function drawLines(discs, { network, sizes, things }) {
     const points = clearCurve(from.place, to.place, drawn.discs);
     lines.append(line(points, size, role, title));
     drawn.points.push(...along(points));
-    if (text) labels.push([text, labelPlaces(points, [from, to], text)]);
+    if (text) labels.push([text, labelPlaces(points, [from, to], String(text), widthOf(size))]);
   };
   for (const { ends, indices } of wires) {
     const [from, to] = ends.map((thing) => discs.get(thing.register));
@@ -149,6 +162,8 @@ function drawLines(discs, { network, sizes, things }) {
   for (const { index, ends } of dots) {
     for (const end of ends) join(dotOf(index), discs.get(end.register), sizes[index], "hyper", `hyperedge of size ${sizes[index]}`);
   }
+  // Sizes first: a leg has more places to lean to than a short line has for its size.
+  for (const [text, choices] of labels) texts.append(label(text, freest(choices, drawn).place));
   for (const { index, mode } of dots) {
     const dot = dotOf(index);
     const [x, y] = dot.place;
@@ -157,15 +172,17 @@ function drawLines(discs, { network, sizes, things }) {
     if (mode >= 0) drawLegs(lines, dot, [{ index, mode }], drawn, sizes);
   }
   for (const [register, own] of legs) drawLegs(lines, discs.get(register), own, drawn, sizes);
-  for (const [text, choices] of labels) texts.append(label(text, freest(choices, drawn).place));
   return [lines, texts];
 }
 
-// The picture has one size for all steps of a network, so that nothing jumps.
-function frame(svg, places) {
+// The picture has one size for all steps of a network, so that nothing jumps; only a disc larger than usual widens it.
+// Where the page is narrow it shrinks to `--least`, at which the smallest text has 9 pixels, and is scrolled beyond.
+function frame(svg, places, discs) {
   const [xs, ys] = [0, 1].map((k) => places.map((place) => place[k]));
-  const [x, y] = [Math.min(...xs) - 100, Math.min(...ys) - 105];
-  const [width, height] = [Math.max(...xs) + 100 - x, Math.max(...ys) + 90 - y];
+  const extra = Math.max(0, ...discs.map(({ radius }) => radius - 50));
+  const [x, y] = [Math.min(...xs) - 100 - extra, Math.min(...ys) - 105 - extra];
+  const [width, height] = [Math.max(...xs) + 100 + extra - x, Math.max(...ys) + 90 + extra - y];
+  svg.style.setProperty("--least", `${Math.round(width)}px`);
   svg.setAttribute("viewBox", `${x} ${y} ${width} ${height}`);
   svg.setAttribute("width", Math.round(Math.max(width, 260) * 1.25));
 }
@@ -181,7 +198,8 @@ function drawDiagram(svg, scene, before) {
   }));
   const [lines, texts] = drawLines(discs, scene);
   svg.replaceChildren(lines, ...[...discs.values()].map((disc) => drawDisc(disc, scene)), texts);
-  frame(svg, Object.values(network.places));
+  frame(svg, Object.values(network.places), [...discs.values()]);
+  if (before.size === 0) svg.parentElement.scrollLeft = (svg.parentElement.scrollWidth - svg.parentElement.clientWidth) / 2;
   for (const [register, old] of before) {
     const within = ({ thing }) => old.thing.members.every((member) => thing.members.includes(member));
     if (!discs.has(register)) [...discs.values()].filter(within).forEach((heir) => glide(svg, old, heir));

@@ -38,29 +38,31 @@ function along(points) {
 }
 
 // Of some places for a text the one with most room around it, the first of equals; what has enough room has enough.
-// `drawn` holds the discs, and points of the lines and texts that are there; the text's own place becomes one of them.
-function freest(choices, drawn) {
+// `drawn` holds the discs, and points of the lines and texts that are there; the text, so long to each side of its place,
+// becomes some of them.
+function freest(choices, drawn, half = 12) {
   const room = ({ place, cost }) => {
     const toDiscs = drawn.discs.map((disc) => distance(place, disc.place) - disc.radius);
     return Math.min(16, ...toDiscs, ...drawn.points.map((point) => distance(place, point))) - cost;
   };
   const best = choices.map((choice) => ({ choice, room: room(choice) })).reduce((a, b) => (b.room > a.room ? b : a)).choice;
-  drawn.points.push(best.place, [best.place[0] - 12, best.place[1]], [best.place[0] + 12, best.place[1]]);
+  for (const part of [-1, -0.5, 0, 0.5, 1]) drawn.points.push([best.place[0] + part * half, best.place[1]]);
   return best;
 }
 
-// The places for the label of a line: beside the part of it that the discs at its ends leave, near the middle first.
-function labelPlaces(points, ends, text) {
+// The places for the label of a line of that width: beside the part of it that the discs at its ends leave, near the
+// middle first.
+function labelPlaces(points, ends, text, width) {
   const seen = Array.from({ length: 41 }, (_, k) => k / 40).filter((t) =>
     ends.every(({ place, radius }) => distance(pointAt(points, t), place) > radius));
   const [first, last] = seen.length ? [seen[0], seen.at(-1)] : [0, 1];
-  return [0.5, 0.4, 0.6, 0.3, 0.7].flatMap((part, rank) => {
+  return [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8].flatMap((part, rank) => {
     const t = first + part * (last - first);
     const [[x, y], [u, v]] = [pointAt(points, t), pointAt(points, Math.min(t + 0.02, 1))];
     const length = Math.hypot(u - x, v - y) || 1;
     return [1, -1].map((side) => {
       const [nx, ny] = [(side * (v - y)) / length, (side * (x - u)) / length].map((n) => (u > x ? n : -n));
-      const away = 11 + 3 * Math.max(text.length - 1, 0) * Math.abs(nx);
+      const away = 9 + width / 2 + 3 * Math.max(text.length - 1, 0) * Math.abs(nx);
       return { place: [x + away * nx, y + away * ny], cost: 0.5 * rank + (side < 0 ? 1 : 0) };
     });
   });
