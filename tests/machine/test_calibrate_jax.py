@@ -85,6 +85,28 @@ def test_half_precision_and_casts(kept):
     assert saved_rates.machine() == Machine()
 
 
+def test_saved_rates_decide_how_convolutions_are_run(kept):
+    """Where calls are dear the kernel is rebuilt and applied once; with usual rates small convolutions are."""
+    made = tnl.to_backend(tnl.nn.TNConv2d(64, 64, 3, network="mpo(cores=3, bond=2)", padding=1, seed=0), "numpy")
+    x = np.random.default_rng(0).standard_normal((4, 64, 12, 12)).astype(np.float32)
+    expected = made(x)
+    layer = tnl.to_backend(made, "jax")
+
+    def applies_the_whole_kernel():
+        text = jax.jit(lambda layer, x: layer(x)).lower(layer, x).as_text()
+        return any("stablehlo.convolution" in line and "64x64x3x3x" in line for line in text.splitlines())
+
+    dear, usual = replace(Machine(), seconds_per_call=1.0), Machine()
+    for rates, whole in ((dear, True), (usual, False), (dear, True)):
+        kept(rates)
+        kept(usual if whole else dear, "cpu")  # which decides nothing once XLA's are there
+        assert applies_the_whole_kernel() == whole
+        assert_close(layer(x), expected, dtype="float32", terms=64 * 9 * 2 * 2)  # the window, and two bonds
+    saved_rates.machine_file(XLA).unlink()
+    saved_rates.machine.cache_clear()
+    assert not applies_the_whole_kernel()  # now as the processor
+
+
 def test_a_plan_of_ones_own_is_run_whatever_the_rates(kept):
     kept(replace(Machine(), seconds_per_product=5e-5))
     plan = tnl.plan(SPEC, 8, optimize=[(0, 1), (0, 3), (0, 2), (0, 1)])

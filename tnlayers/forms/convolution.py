@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from tnlayers.cores.conv_map import ConvMap
 from tnlayers.cores.convolve import convolve, flattened, kernels, pad_ahead, run_routes, shaped, unflattened
+from tnlayers.cores.linear_map import LinearMap
 from tnlayers.declare.window import Window, window
 from tnlayers.errors import TNLayersError
 from tnlayers.forms.form import Runtime
@@ -37,8 +39,12 @@ class Convolution(Networked):
         settings = (self.kernel_size, self.stride, self.padding, self.dilation, self.padding_mode)
         moves = window(self.dims, *settings)
         object.__setattr__(self, "_window", moves)
-        channels = self.in_channels, self.out_channels, self.groups
-        object.__setattr__(self, "_conv", ConvMap(self.map, moves, *channels) if self.view == "kernel" else None)
+        conv = ConvMap(self.map, moves, *self._channels) if self.view == "kernel" else None
+        object.__setattr__(self, "_conv", conv)
+
+    @property
+    def _channels(self) -> tuple[int, int, int]:
+        return self.in_channels, self.out_channels, self.groups
 
     def apply(self, at: Runtime, arrays: Mapping[str, Array], *inputs: Any, **options: Any) -> Any:
         """Convolve."""
@@ -52,9 +58,11 @@ class Convolution(Networked):
             y = y if bias is None else y + bias
             return unflattened(at.ops, y, self._window.out_sizes(self.in_size or ()), self.out_channels)
         self._window.out_sizes(x.shape[2:])  # refuses an image below the kernel
-        plan = self._conv.plan_for(at.count((x.shape[0],)), tuple(x.shape[2:]), at.objective)
-        x = pad_ahead(at.ops, x, self._window)
         cores = self.cores(arrays)
+        matrix = at.placed(self.map, cores)
+        conv = self._conv if matrix is self.map else _elsewhere(matrix, self._window, *self._channels)
+        plan = conv.plan_for(at.count((x.shape[0],)), tuple(x.shape[2:]), at.objective)
+        x = pad_ahead(at.ops, x, self._window)
         if not plan.routes:
             return convolve(at.ops, x, self.weight(at.ops, cores), bias, self._window, self.groups)
         made = kernels(at.ops, plan, list(self.map.split(cores)))
@@ -74,6 +82,12 @@ class Convolution(Networked):
                 f"The input has shape {tuple(x.shape)}, but this layer takes (batch, {self.in_channels}, *positions) "
                 f"or ({self.in_channels}, *positions) with {self.dims} dimensions of positions, of {sizes}."
             )
+
+
+@lru_cache(maxsize=256)
+def _elsewhere(matrix: LinearMap, moves: Window, in_channels: int, out_channels: int, groups: int) -> ConvMap:
+    """The plans of a kernel whose map is of another dtype or device than the form's: made once for equal ones."""
+    return ConvMap(matrix, moves, in_channels, out_channels, groups)
 
 
 class Convolution1d(Convolution):

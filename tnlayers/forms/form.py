@@ -28,6 +28,7 @@ class Runtime:
         linear: Applies a linear map to vectors (..., in): `linear(map, x, cores)`, by the backend's choice of a plan.
         objective: What other plans are made for: "training" where a call may be differentiated.
         count: The product of leading sizes, or what is planned for where one is a symbol.
+        placed: A linear map with the dtype of these cores and the device whose rates plan for it: `placed(map, cores)`.
         between: What is done to the output of a recurrent layer before the next one: dropout in training, else nothing.
     """
 
@@ -35,6 +36,7 @@ class Runtime:
     linear: Callable[[LinearMap, Array, Sequence[Array]], Array]
     objective: Objective
     count: Callable[[Sequence[Any]], int]
+    placed: Callable[[LinearMap, Sequence[Array]], LinearMap] = lambda linear, cores: linear
     between: Callable[[Array], Array] = lambda x: x
 
 

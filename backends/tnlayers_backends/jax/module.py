@@ -21,7 +21,7 @@ from tnlayers.forms.ordinary import Dense
 from tnlayers.forms.several import Adapter, Cell, Recurrent
 from tnlayers_backends.jax.dtypes import checked_dtype
 from tnlayers_backends.jax.initialise import draw_cores, draw_vector
-from tnlayers_backends.jax.multiply import batch_of, multiply
+from tnlayers_backends.jax.multiply import batch_of, multiply, placed
 from tnlayers_backends.jax.params import Params
 from tnlayers_backends.jax.primitives import OPS
 
@@ -37,6 +37,7 @@ def _runtime(*, by_jax: bool) -> Runtime:
         linear=lambda linear, x, cores: multiply(linear, x, cores, by_jax=by_jax),
         objective="training",
         count=batch_of,
+        placed=lambda linear, cores: placed(linear, str(jnp.result_type(*cores))),
     )
 
 
