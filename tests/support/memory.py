@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-GROWTH = 150  # MB, after which what has been compiled is dropped
+GROWTH = 100  # MB, after which what has been compiled is dropped
 LIMIT = 1500  # MB, of one process
 _after_last = [0.0]
 _peaks: dict[str, float] = {}
