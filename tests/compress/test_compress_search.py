@@ -36,9 +36,9 @@ def error(layer, weight):
 def test_what_was_planted_is_found_and_told(tmp_path):
     model, rules = planted(), {"0": "mpo(cores=3)", "1": "mpo(in=6x8, out=6x8)"}
     plain = tnl.compress(model, ratio=0.4, rules=rules)
-    begin = time.perf_counter()
+    begin = time.process_time()  # others may use the processor
     found = tnl.compress(model, ratio=0.4, rules=rules, search=2.0, cache=tmp_path)
-    assert time.perf_counter() - begin < 20
+    assert time.process_time() - begin < 20
     assert found.report.after.parameters <= plain.report.after.parameters
     assert found.report.after.parameters == sum(p.numel() for p in found.model.parameters())
     for place, most in ((0, 0.5), (1, 0.85)):
