@@ -68,6 +68,11 @@ class Room:
         touched += sum(_line_in_box(line, box) for line in self.lines)
         return SERIOUS * touched
 
+    def texts_crossed(self, points: list[Point], width: float) -> float:
+        """The penalty of the texts that a line there would pass through."""
+        line = points, width / 2, around([(x, y, x, y) for x, y in points])
+        return SERIOUS * sum(_line_in_box(line, box) for box in self.boxes)
+
     def line_penalty(self, points: list[Point], width: float, own: Iterable[int]) -> float:
         """What a line there would touch, but for the `own` vertices at its ends."""
         mine, box = set(own), around([(x, y, x, y) for x, y in points])

@@ -23,7 +23,8 @@ _LEANS = (0, 24, -24, 42, -42, 60, -60, 78, -78)  # degrees that an open leg may
 _LENGTHS = (24.0, 38.0, 56.0)
 _MANY = 6  # legs on one side of a vertex: more stand like rays, of several lengths in turns
 _RAYS = (24.0, 50.0, 76.0, 102.0)
-_SMALL_LEANS = (0, 4, -4)
+_SMALL_LEANS = (0, 4, -4, 8, -8)
+_BETWEEN = 32.0  # pixels between neighbouring rays where the first labels begin
 _BENDS = (0.2, -0.2, 0.35, -0.35, 0.5, -0.5, 0.7, -0.7)  # of a wire's length
 _FAN = 34.0  # pixels between wires that join the same two vertices
 _LABEL_PLACES = (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74)
@@ -129,10 +130,12 @@ def _legs(stubs: Sequence[Stub], up: bool, centre: Point, radius: float, room: R
     """The open legs of one side of a vertex, fanned out in the order of their modes."""
     legs = []
     near = [n for n, (place, _) in enumerate(room.discs) if place == centre]
+    # So far out that a label fits between the rays on its sides.
+    out = max(0.0, _BETWEEN / sin(radians(150 / max(len(stubs) - 1, 1))) - radius)
     for k, stub in enumerate(stubs):
         fan = (k - (len(stubs) - 1) / 2) * min(52, 150 / max(len(stubs) - 1, 1))
         many = len(stubs) > _MANY
-        lengths = [_RAYS[(k + turn) % len(_RAYS)] for turn in range(len(_RAYS))] if many else _LENGTHS
+        lengths = [out + _RAYS[(k + turn) % len(_RAYS)] for turn in range(len(_RAYS))] if many else _LENGTHS
         choices = [
             (_leg(stub, up, fan + lean, length, centre, radius), abs(lean) / 30 + (rank if many else length / 30))
             for lean in (_SMALL_LEANS if many else _LEANS)
@@ -147,8 +150,9 @@ def _legs(stubs: Sequence[Stub], up: bool, centre: Point, radius: float, room: R
             return extra + room.text_penalty(leg.label.box) + crossed
 
         leg = min(choices, key=penalty)[0]
-        room.penalty += room.text_penalty(leg.label.box)
-        room.add_line(bezier(leg.line), wire_width(stub.size))
+        line, width = bezier(leg.line), wire_width(stub.size)
+        room.penalty += room.text_penalty(leg.label.box) + room.texts_crossed(line, width)
+        room.add_line(line, width)
         room.add_boxes([leg.label.box])
         legs.append(leg)
     return legs
@@ -160,7 +164,9 @@ def _leg(stub: Stub, up: bool, lean: float, length: float, centre: Point, radius
     end = (centre[0] + (radius + length) * dx, centre[1] + (radius + length) * dy)
     text = f"{'out' if up else 'in'}{str(stub.mode).translate(_SUBSCRIPTS)} {stub.size}"
     width = text_width(text, _TEXT)
-    beside = (end[0] + dx * (width / 2 + 4), end[1] + dy * (0.6 * _TEXT + 4))
+    # In the leg's own direction, as far as the end needs to be outside the label.
+    away = min((width / 2 + 4) / max(abs(dx), 1e-6), (0.6 * _TEXT + 4) / max(abs(dy), 1e-6))
+    beside = (end[0] + away * dx, end[1] + away * dy)
     return Leg(stub, straight(centre, end), Text(at=beside, text=text, size=_TEXT))
 
 
