@@ -224,6 +224,9 @@ def give_words(words: list[str], folder: Path) -> None:
             raise AssertionError(f"{len(err.getvalue())} characters on the error stream") from end
         if end.code:
             raise tnl.TNLayersError(err.getvalue() or "refused") from end
+    finally:
+        if "explore" in words:  # its page where no file is named, as its help says: asked for
+            (folder / "explore.html").unlink(missing_ok=True)
 
 
 def campaigns() -> dict[str, Campaign]:

@@ -46,7 +46,7 @@ def share_cores_(
     Example:
         >>> import torch
         >>> model = torch.nn.Sequential(*(torch.nn.Linear(64, 64) for _ in range(3)))
-        >>> found = share_cores_(model, ["0", "1", "2"], max_params=2000)
+        >>> found = share_cores_(model, ["0", "1", "2"], max_params=1920)
         >>> found.parameters <= 2000, model[0].core_0 is model[2].core_0, model[0].core_1 is model[2].core_1
         (True, True, False)
     """
