@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import save_file  # noqa: E402
 
 from tnlayers.__main__ import app  # noqa: E402
+from tnlayers.machine import saved_rates  # noqa: E402
 
 page = script("json_page")
 forms = sys.modules["json_forms"]  # which the page has loaded
@@ -82,6 +83,13 @@ def folder(tmp_path_factory):
     layers = torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 16)
     save_file(torch.nn.Sequential(*layers).state_dict(), place / "model.safetensors")
     return place
+
+
+@pytest.fixture(autouse=True)
+def no_rates_are_left_behind():
+    """What `calibrate` measures here is not what later tests plan by."""
+    yield
+    saved_rates.machine.cache_clear()
 
 
 def printed(call, form, folder, monkeypatch):
